@@ -1,0 +1,1 @@
+"""Programs for training runs: thin, absl flags, one per job."""

@@ -1,0 +1,1 @@
+"""Programs for shipping a trained detector: thin, absl flags."""

@@ -1,0 +1,32 @@
+"""Installs ssd-keras: `pip install -e .`, or with tools for the tests, `pip install -e ".[test]"`."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="ssd-keras",
+    version="0.1.0",
+    description="Single-shot object detection in Keras 3, from annotated images to a .tflite file",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    packages=find_packages(include=["ssd_keras*", "experiments*", "export*"]),
+    python_requires=">=3.10",
+    install_requires=[
+        "absl-py>=2.1",
+        "ai-edge-litert>=2.1",
+        "flatbuffers>=25.2",
+        "keras>=3.12",
+        "matplotlib>=3.9",
+        "numpy>=1.26",
+        "pillow>=10.3",
+        "pycocotools>=2.0.8",
+        "tensorflow>=2.20",
+    ],
+    extras_require={
+        "test": ["jax>=0.4.36", "pytest>=8", "ruff>=0.9"],
+        "tfds": ["tensorflow-datasets>=4.9.7"],
+    },
+)
