@@ -1,0 +1,71 @@
+"""What every program shares: faults of the user end in one line, not in a traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from absl import app, flags
+
+from ssd_keras.errors import UserError, did_you_mean
+
+FAULT = 2
+
+
+def run(main: Callable[[list[str]], object]):
+    """Parses the flags and calls `main(argv)`.
+
+    A `UserError`, an unknown or a wrong flag is printed as one line; the exit code is 2 then.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    app.run(_explained(main), flags_parser=_parse)
+
+
+def quiet_tensorflow():
+    """Imports TensorFlow without the notices it prints about the machine."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    saved, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, 2)
+    try:
+        import tensorflow as tf
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(sink)
+    tf.get_logger().setLevel("ERROR")
+
+
+def _explained(main):
+    def wrapped(argv):
+        if len(argv) > 1:
+            _stop(f"'{argv[1]}' is not a flag: write --name=value.")
+        try:
+            return main(argv)
+        except UserError as error:
+            _stop(str(error))
+        except KeyboardInterrupt:
+            _stop("Interrupted.", code=130)
+
+    return wrapped
+
+
+def _parse(argv: list[str]) -> list[str]:
+    if any(arg in ("--help", "-h", "--helpfull", "-help") for arg in argv[1:]):
+        return app.parse_flags_with_usage(argv)
+    try:
+        return flags.FLAGS(argv)
+    except flags.UnrecognizedFlagError as error:
+        known = [name for name in flags.FLAGS if not name.startswith("no")]
+        _stop(
+            f"There is no flag --{error.flagname}.{did_you_mean(error.flagname, known)}"
+            " See --help for all flags."
+        )
+    except flags.Error as error:
+        _stop(" ".join(str(error).removeprefix("FATAL Flags parsing error: ").split()))
+
+
+def _stop(message: str, code: int = FAULT):
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)

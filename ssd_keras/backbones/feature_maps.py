@@ -1,0 +1,55 @@
+"""The contract of a Core Network: an ordered dict of feature maps that can be read from the model."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import keras
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureMap:
+    """One feature map of a backbone.
+
+    Attributes:
+        name: the layer that makes it.
+        size: (height, width) in cells.
+        stride: image pixels per cell, rounded to a whole number.
+        channels: number of channels.
+    """
+
+    name: str
+    size: tuple[int, int]
+    stride: int
+    channels: int
+
+
+def feature_maps(backbone: keras.Model) -> tuple[FeatureMap, ...]:
+    """Reads the feature maps of a backbone, finest first.
+
+    Raises:
+        ValueError: the backbone's output is not a dict of `[B, H, W, C]` maps with known sizes,
+            ordered from fine to coarse.
+    """
+    if not isinstance(backbone.output, dict):
+        raise ValueError(
+            f"Backbone '{backbone.name}' must return a dict of feature maps, name -> tensor, "
+            f"got {type(backbone.output).__name__}."
+        )
+    image_height = backbone.input.shape[1]
+    maps = []
+    for name, tensor in backbone.output.items():
+        if len(tensor.shape) != 4 or None in tensor.shape[1:]:
+            raise ValueError(
+                f"Feature map '{name}' of backbone '{backbone.name}' must be [B, H, W, C] with a "
+                f"fixed size, got {tuple(tensor.shape)}: build the backbone for one image size."
+            )
+        height, width, channels = tensor.shape[1:]
+        maps.append(FeatureMap(name, (height, width), round(image_height / height), channels))
+    for fine, coarse in zip(maps, maps[1:], strict=False):
+        if fine.size < coarse.size:
+            raise ValueError(
+                f"Feature maps of backbone '{backbone.name}' must go from fine to coarse, but "
+                f"'{fine.name}' {fine.size} comes before '{coarse.name}' {coarse.size}."
+            )
+    return tuple(maps)

@@ -1,0 +1,191 @@
+"""A detector: a Core Network wrapped by a Box Network, trained with plain `fit`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+
+from ssd_keras import boxes
+from ssd_keras.backbones import feature_maps
+from ssd_keras.compiled import compiled
+from ssd_keras.detections import Detections
+from ssd_keras.errors import UserError
+
+
+@keras.saving.register_keras_serializable("ssd_keras")
+class Detector(keras.Model):
+    """A functional model from images to raw predictions, that knows its classes.
+
+    `fit` takes batches of images `[B, H, W, 3]` (RGB 0..255) with ground truth
+    `{"boxes": [B, M, 4], "labels": [B, M]}` padded with -1. The ground truth is encoded to default
+    boxes inside the compiled step. Compile it with an optimizer alone: the loss belongs to the
+    box network.
+
+    Args:
+        backbone: a Core Network: a model from images to a dict of feature maps, finest first.
+        box_network: an object with `__call__`, `encode`, `loss`, `decode` and `get_config`.
+        classes: class names, in the order of the labels.
+        name: name of the model.
+    """
+
+    def __init__(self, backbone: keras.Model, box_network, classes: Sequence[str], name=None):
+        classes = tuple(classes)
+        _check_classes(classes, box_network.num_classes)
+        feature_maps(backbone)
+
+        # === Functional model ===
+        images = keras.Input(backbone.input.shape[1:], name="image")
+        image_size = tuple(images.shape[1:3])
+        predictions = box_network(backbone(images), image_size)
+        super().__init__(images, predictions, name=name)
+
+        # === Config ===
+        self.backbone = backbone
+        self.box_network = box_network
+        self.classes = classes
+        self.image_size = image_size
+        self.class_loss = keras.metrics.Mean(name="class_loss")
+        self.box_loss = keras.metrics.Mean(name="box_loss")
+        # XLA makes whole convolutional networks several times slower on a CPU.
+        self.jit_compile = keras.backend.backend() != "tensorflow"
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Encodes the ground truth `y` and returns the box network's loss, a scalar."""
+        targets = self.box_network.encode(y["boxes"], y["labels"])
+        parts = self.box_network.loss(targets, y_pred)
+        self.class_loss.update_state(parts["class_loss"])
+        self.box_loss.update_state(parts["box_loss"])
+        return parts["loss"]
+
+    def detect(
+        self,
+        images,
+        *,
+        score_threshold: float = 0.01,
+        iou_threshold: float = 0.45,
+        max_detections: int = 200,
+        batch_size: int = 8,
+    ) -> Detections | list[Detections]:
+        """Finds the objects in images of any size.
+
+        Args:
+            images: an image `[H, W, 3]` or a batch `[B, H, W, 3]`, RGB 0..255; the path of an
+                image file; or a list of images and paths.
+            score_threshold: detections must score higher.
+            iou_threshold: of two boxes of one class that overlap more, the better stays.
+            max_detections: the most that are returned for an image.
+            batch_size: how many images go through the network at once.
+
+        Returns:
+            `Detections` for a single image or path, else a list of them in order.
+        """
+        single = isinstance(images, (str, Path)) or np.ndim(images) == 3
+        resized = (_resize(image, self.image_size) for image in ([images] if single else images))
+        found = list(
+            self.detect_batches(
+                _stacked(resized, 1 if single else batch_size),
+                score_threshold=score_threshold,
+                iou_threshold=iou_threshold,
+                max_detections=max_detections,
+            )
+        )
+        return found[0] if single else found
+
+    def detect_batches(
+        self,
+        batches: Iterable,
+        *,
+        score_threshold: float = 0.01,
+        iou_threshold: float = 0.45,
+        max_detections: int = 200,
+    ) -> Iterable[Detections]:
+        """Yields the `Detections` of each image of batches `[B, H, W, 3]` of the model's size."""
+        finish = self._finisher(score_threshold, iou_threshold, max_detections)
+        for images in batches:
+            count = len(images)
+            found = finish(self.predict_on_batch(images))
+            found = {key: ops.convert_to_numpy(value) for key, value in found.items()}
+            for i in range(count):
+                n = int(found["count"][i])
+                yield Detections(
+                    found["boxes"][i, :n],
+                    found["scores"][i, :n],
+                    found["labels"][i, :n],
+                    self.classes,
+                )
+
+    def _finisher(self, score_threshold, iou_threshold, max_detections):
+        """The compiled function from raw predictions to suppressed detections."""
+        settings = (score_threshold, iou_threshold, max_detections)
+        cache = self.__dict__.setdefault("_finishers", {})
+        if settings not in cache:
+            cache[settings] = compiled(functools.partial(self._finish, *settings))
+        return cache[settings]
+
+    def _finish(self, score_threshold, iou_threshold, max_detections, predictions):
+        decoded, scores = self.box_network.decode(predictions)
+        return boxes.suppress(
+            decoded,
+            scores,
+            iou_threshold=iou_threshold,
+            score_threshold=score_threshold,
+            max_detections=max_detections,
+        )
+
+    def get_config(self) -> dict:
+        """Backbone, box network and classes: all that is needed to build the detector again."""
+        return {
+            "name": self.name,
+            "backbone": keras.saving.serialize_keras_object(self.backbone),
+            "box_network": keras.saving.serialize_keras_object(self.box_network),
+            "classes": list(self.classes),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects=None) -> Detector:
+        """The reverse of `get_config`."""
+        config = dict(config)
+        for part in ("backbone", "box_network"):
+            config[part] = keras.saving.deserialize_keras_object(
+                config[part], custom_objects=custom_objects
+            )
+        return cls(**config)
+
+
+def _check_classes(classes: tuple[str, ...], expected: int):
+    repeated = sorted({name for name in classes if classes.count(name) > 1})
+    if repeated:
+        raise UserError(f"Class names must differ, but '{repeated[0]}' is given more than once.")
+    if len(classes) != expected:
+        raise ValueError(
+            f"The box network predicts {expected} classes but {len(classes)} names are given."
+        )
+
+
+def _resize(image, size: tuple[int, int]) -> np.ndarray:
+    if isinstance(image, (str, Path)):
+        from ssd_keras.data import read_image
+
+        image = read_image(image)
+    image = np.asarray(image)
+    if image.ndim != 3 or image.shape[-1] != 3:
+        raise UserError(f"An image must be an array [H, W, 3] of RGB 0..255, got {image.shape}.")
+    # Bilinear without antialiasing and without keeping the aspect ratio is what devices do.
+    resized = ops.image.resize(image.astype("float32"), size, "bilinear", antialias=False)
+    return ops.convert_to_numpy(resized)
+
+
+def _stacked(images: Iterable[np.ndarray], batch_size: int) -> Iterable[np.ndarray]:
+    batch = []
+    for image in images:
+        batch.append(image)
+        if len(batch) == batch_size:
+            yield np.stack(batch)
+            batch = []
+    if batch:
+        yield np.stack(batch)

@@ -1,0 +1,130 @@
+"""Keras weight files of every generation, read by layer name."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import zipfile
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+
+from ssd_keras.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadReport:
+    """What became of the layers when weights were loaded by name.
+
+    Attributes:
+        loaded: layers that took their weights from the file.
+        missing: layers with weights of which the file has none.
+        mismatched: layers whose shapes differ, name -> (shapes in the model, shapes in the file).
+        unused: layers of the file that the model does not have.
+    """
+
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...]
+    mismatched: dict[str, tuple[list, list]]
+    unused: tuple[str, ...]
+
+
+def read_keras_file(path: str | Path) -> dict[str, list[np.ndarray]]:
+    """Reads layer name -> arrays from `.weights.h5`, legacy `.h5` or `.keras`.
+
+    Args:
+        path: the file. Only arrays are read from it; nothing in it is executed.
+
+    Returns:
+        The arrays of each layer that has any, in Keras' order.
+
+    Raises:
+        UserError: the file is missing, is none of these formats, or names no layers.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"Weights file '{path}' does not exist: check the path.")
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                content = io.BytesIO(archive.read("model.weights.h5"))
+        else:
+            content = path
+        with h5py.File(content, "r") as file:
+            arrays = _read_legacy(file) if _legacy_root(file) else _read_named(file)
+    except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"Weights file '{path}' cannot be read ({error}): expected .weights.h5, .h5 or .keras "
+            "as Keras writes them."
+        ) from error
+    if not arrays:
+        raise UserError(
+            f"Weights file '{path}' holds no layers with names: save it again with Keras 3.6 or "
+            "later (model.save_weights)."
+        )
+    return arrays
+
+
+def _legacy_root(file: h5py.File):
+    if "layer_names" in file.attrs:
+        return file
+    root = file.get("model_weights")
+    return root if root is not None and "layer_names" in root.attrs else None
+
+
+def _text(value) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _read_legacy(file: h5py.File) -> dict[str, list[np.ndarray]]:
+    root = _legacy_root(file)
+    arrays = {}
+    for layer in map(_text, root.attrs["layer_names"]):
+        names = [_text(name) for name in root[layer].attrs["weight_names"]]
+        if names:
+            arrays[layer] = [root[layer][name][()] for name in names]
+    return arrays
+
+
+def _read_named(file: h5py.File) -> dict[str, list[np.ndarray]]:
+    arrays = {}
+
+    def visit(path: str, group):
+        is_layer = isinstance(group, h5py.Group) and path.rsplit("/", 1)[-1] == "vars"
+        if is_layer and "name" in group.attrs and len(group) and not path.startswith("optimizer"):
+            arrays[_text(group.attrs["name"])] = [group[key][()] for key in sorted(group, key=int)]
+
+    file.visititems(visit)
+    return arrays
+
+
+def layers_with_weights(model: keras.Model) -> dict[str, keras.Layer]:
+    """All layers of a model that own weights, nested models opened, by name."""
+    found = {}
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            found.update(layers_with_weights(layer))
+        elif layer.weights:
+            found[layer.name] = layer
+    return found
+
+
+def load_by_name(model: keras.Model, arrays: dict[str, list[np.ndarray]]) -> LoadReport:
+    """Gives each layer the arrays of its own name; layers whose shapes differ stay as they are."""
+    loaded, missing, mismatched = [], [], {}
+    layers = layers_with_weights(model)
+    for name, layer in layers.items():
+        if name not in arrays:
+            missing.append(name)
+            continue
+        ours = [tuple(weight.shape) for weight in layer.weights]
+        theirs = [tuple(np.shape(array)) for array in arrays[name]]
+        if ours != theirs:
+            mismatched[name] = (ours, theirs)
+            continue
+        layer.set_weights(arrays[name])
+        loaded.append(name)
+    unused = tuple(name for name in arrays if name not in layers)
+    return LoadReport(tuple(loaded), tuple(missing), mismatched, unused)
