@@ -1,8 +1,10 @@
-"""The contract of a Core Network: an ordered dict of feature maps that can be read from the model."""
+"""The contract of a Core Network: an ordered dict of feature maps, readable from the model."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 
 import keras
 
@@ -14,7 +16,7 @@ class FeatureMap:
     Attributes:
         name: the layer that makes it.
         size: (height, width) in cells.
-        stride: image pixels per cell, rounded to a whole number.
+        stride: image pixels from one cell to the next; cores halve, so this is a power of two.
         channels: number of channels.
     """
 
@@ -45,8 +47,9 @@ def feature_maps(backbone: keras.Model) -> tuple[FeatureMap, ...]:
                 f"fixed size, got {tuple(tensor.shape)}: build the backbone for one image size."
             )
         height, width, channels = tensor.shape[1:]
-        maps.append(FeatureMap(name, (height, width), round(image_height / height), channels))
-    for fine, coarse in zip(maps, maps[1:], strict=False):
+        stride = 2 ** round(math.log2(image_height / height))
+        maps.append(FeatureMap(name, (height, width), stride, channels))
+    for fine, coarse in itertools.pairwise(maps):
         if fine.size < coarse.size:
             raise ValueError(
                 f"Feature maps of backbone '{backbone.name}' must go from fine to coarse, but "

@@ -48,7 +48,7 @@ class SSD:
         head_kernel: int = 1,
         variances: Sequence[float] = (0.1, 0.1, 0.2, 0.2),
         match_threshold: float = 0.5,
-        negative_ratio: float = 3.0,
+        negative_ratio: int = 3,
     ):
         if num_classes < 1:
             raise ValueError(f"A detector needs at least one class, got num_classes={num_classes}.")

@@ -1,0 +1,188 @@
+"""The whole way in one go: train, evaluate, export to TFLite, detect, with pictures.
+
+python -m experiments.demo
+
+It trains on shapes that are drawn on the fly, so it needs no data and no network.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+import time
+from pathlib import Path
+
+from absl import flags
+
+from experiments import _program
+
+_program.quiet_tensorflow()
+
+from ssd_keras import data, deploy, evaluation, plots  # noqa: E402
+from ssd_keras.training import Recipe, RunFolder, RunSettings, detect_source, train  # noqa: E402
+from ssd_keras.training.run_folder import replace, write_text  # noqa: E402
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("run_dir", "runs/demo", "Folder of the run; the same folder goes on with it.")
+flags.DEFINE_string("model", "SSD_MobileNet_300", "Model: <BoxNetwork>_<Backbone>_<size>.")
+flags.DEFINE_float("width", 0.25, "Channel multiplier, 0.25 to 1.")
+flags.DEFINE_string("train_data", "shapes#train", "Data to train on.")
+flags.DEFINE_string("eval_data", "shapes#val", "Data to watch the training on.")
+flags.DEFINE_string("test_data", "shapes#test", "Unseen data for the table.")
+flags.DEFINE_integer("epochs", 10, "Passes over the training data.")
+flags.DEFINE_integer("batch_size", 16, "Images per step.")
+flags.DEFINE_float("learning_rate", 2e-3, "Highest learning rate.")
+flags.DEFINE_string("augmentation", "light", "'ssd', 'light' or 'none'.")
+flags.DEFINE_integer("seed", 0, "Seed of weights, data order and augmentation.")
+flags.DEFINE_integer("calibration_images", 200, "Training images that calibrate int8.")
+
+PICTURED_IMAGES = 12
+PICTURED_SCORE = 0.4
+TIMED_IMAGES = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One exported form in the table."""
+
+    form: str
+    ap50: float
+    ap: float
+    milliseconds: float
+    megabytes: float
+
+
+def main(argv):
+    """Trains, measures each form on unseen images, draws, and says what to run next."""
+    del argv
+    started = time.monotonic()
+    print("Training an SSD on drawn shapes: about 10 minutes on 2 cores.\n", flush=True)
+    settings = RunSettings(
+        model=FLAGS.model,
+        train_data=FLAGS.train_data,
+        eval_data=FLAGS.eval_data,
+        width=FLAGS.width,
+        augmentation=FLAGS.augmentation,
+        seed=FLAGS.seed,
+        recipe=Recipe(
+            epochs=FLAGS.epochs, batch_size=FLAGS.batch_size, learning_rate=FLAGS.learning_rate
+        ),
+    )
+    detector = train(settings, FLAGS.run_dir)
+    trained = time.monotonic() - started
+    folder = RunFolder(FLAGS.run_dir)
+    unseen = data.load_source(FLAGS.test_data, classes=detector.classes)
+    print(f"\nMeasuring on {len(unseen)} unseen images of {FLAGS.test_data}.", flush=True)
+
+    exported = export(detector, folder)
+    images = [unseen.image(i) for i in range(len(unseen))]
+    found = {"Keras": detect_source(detector, unseen)}
+    rows = [
+        judge(
+            "Keras",
+            unseen,
+            found["Keras"],
+            timed(detector.detect, images),
+            folder.best,
+        )
+    ]
+    for form, path in exported.items():
+        runner = deploy.TFLiteDetector(path)
+        found[form] = [runner.detect(image) for image in images]
+        rows.append(judge(form, unseen, found[form], timed(runner.detect, images), path))
+    write_text(
+        folder.path / "table.json",
+        json.dumps([dataclasses.asdict(row) for row in rows], indent=2) + "\n",
+    )
+    for form, name in (("Keras", "keras"), ("TFLite int8", "int8")):
+        draw(images, unseen, found[form], folder.pictures / f"shapes_{name}.png")
+    print(f"\n{table(rows)}\n")
+    print(farewell(folder, exported, trained, time.monotonic() - started))
+
+
+def export(detector, folder: RunFolder) -> dict[str, Path]:
+    """Writes the float32 and the int8 file and returns form -> path."""
+    training = data.load_source(FLAGS.train_data, classes=detector.classes)
+    count = min(FLAGS.calibration_images, len(training))
+    paths = {}
+    for quantization, form in (("none", "TFLite float32"), ("int8", "TFLite int8")):
+        print(f"Exporting {form}.", flush=True)
+        content = deploy.to_tflite(
+            detector,
+            quantization=quantization,
+            calibration_images=[training.image(i) for i in range(count)],
+        )
+        name = "float32" if quantization == "none" else quantization
+        paths[form] = folder.path / "exported" / f"{detector.name}_{name}.tflite"
+        replace(paths[form], lambda path, content=content: path.write_bytes(content))
+    return paths
+
+
+def timed(detect, images) -> float:
+    """Median milliseconds of one image, resizing and suppression included."""
+    seconds = []
+    for image in images[:TIMED_IMAGES]:
+        started = time.perf_counter()
+        detect(image)
+        seconds.append(time.perf_counter() - started)
+    return 1e3 * statistics.median(seconds)
+
+
+def judge(form: str, source, found, milliseconds: float, path: Path) -> Row:
+    """Measures detections against the ground truth."""
+    ground_truth = source.ground_truth()
+    return Row(
+        form,
+        evaluation.voc_ap(ground_truth, found, source.classes)["map"],
+        evaluation.coco_ap(ground_truth, found, source.classes)["AP"],
+        milliseconds,
+        path.stat().st_size / 1e6,
+    )
+
+
+def table(rows: list[Row]) -> str:
+    """The rows as text."""
+    lines = [f"{'':<16}{'mAP@0.5':>9}{'mAP@0.5:0.95':>14}{'ms/image':>10}{'MB':>8}"]
+    lines += [
+        f"{row.form:<16}{row.ap50:>9.3f}{row.ap:>14.3f}{row.milliseconds:>10.1f}"
+        f"{row.megabytes:>8.2f}"
+        for row in rows
+    ]
+    lines.append(
+        "mAP@0.5: VOC average precision over all points; mAP@0.5:0.95: COCO AP; ms: median of one\n"
+        "image on this machine, one thread for TFLite, resizing and suppression included."
+    )
+    return "\n".join(lines)
+
+
+def draw(images, source, found, path: Path):
+    """Saves the first images, ground truth beside prediction."""
+    shown = slice(0, PICTURED_IMAGES)
+    confident = [detections.above(PICTURED_SCORE) for detections in found[shown]]
+    figure = plots.side_by_side(
+        images[shown], source.ground_truth()[shown], confident, source.classes
+    )
+    replace(path, lambda temporary: figure.savefig(temporary))
+
+
+def farewell(folder: RunFolder, exported, trained: float, total: float) -> str:
+    """Where everything lies, and what to run next."""
+    files = "\n".join(f"  {path}" for path in exported.values())
+    return f"""Done in {total / 60:.1f} minutes, {trained / 60:.1f} of them training.
+
+Pictures   {folder.pictures} (curves, ground truth beside predictions)
+Detector   {folder.best}
+TFLite
+{files}
+
+Next, on your own images with VOC annotations (JPEGImages/, Annotations/, ImageSets/Main/):
+  python -m experiments.train --train_data=voc:DIR#train --eval_data=voc:DIR#val \\
+      --run_dir=runs/mine --backbone_weights=imagenet
+  python -m experiments.detect --run_dir=runs/mine --images='photos/*.jpg' --out=detections
+  python -m export.tflite --run_dir=runs/mine --quantization=int8 \\
+      --calibration_data=voc:DIR#train --out=mine.tflite"""
+
+
+if __name__ == "__main__":
+    _program.run(main)
