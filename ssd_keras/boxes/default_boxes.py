@@ -1,0 +1,186 @@
+"""Default boxes (anchors): where they stand and how large they are. NumPy only."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Level:
+    """The default boxes of one feature map; all lengths are fractions of the image.
+
+    Attributes:
+        map_size: rows and columns of the feature map.
+        sizes: `(height, width)` of each box of a cell.
+        step: `(y, x)` distance between the centres of neighbouring cells.
+        start: `(y, x)` centre of the first cell.
+    """
+
+    map_size: tuple[int, int]
+    sizes: tuple[tuple[float, float], ...]
+    step: tuple[float, float]
+    start: tuple[float, float]
+
+    @property
+    def count(self) -> int:
+        """Number of default boxes of the level."""
+        return self.map_size[0] * self.map_size[1] * len(self.sizes)
+
+
+def default_boxes(levels: Sequence[Level]) -> np.ndarray:
+    """Corners of all default boxes, unclipped, ordered by level, row, column, box.
+
+    Returns:
+        float32 `[A, 4]`, `[ymin, xmin, ymax, xmax]` normalised; computed in float64.
+    """
+    return np.concatenate([_level_boxes(level) for level in levels]).astype(np.float32)
+
+
+def _level_boxes(level: Level) -> np.ndarray:
+    rows, columns = level.map_size
+    sizes = np.asarray(level.sizes, np.float64)
+    cy = level.start[0] + level.step[0] * np.arange(rows, dtype=np.float64)
+    cx = level.start[1] + level.step[1] * np.arange(columns, dtype=np.float64)
+    boxes = np.empty((rows, columns, len(sizes), 4))
+    boxes[..., 0] = cy[:, None, None] - sizes[:, 0] / 2
+    boxes[..., 1] = cx[None, :, None] - sizes[:, 1] / 2
+    boxes[..., 2] = cy[:, None, None] + sizes[:, 0] / 2
+    boxes[..., 3] = cx[None, :, None] + sizes[:, 1] / 2
+    return boxes.reshape(-1, 4)
+
+
+def ssd_scale_sizes(
+    image_size: float, count: int, min_percent: int, max_percent: int, first_percent: float
+) -> tuple[list[float], list[float]]:
+    """Smallest and largest box size of each level in pixels, by SSD's rule.
+
+    The levels after the first divide `min_percent..max_percent` in steps of whole per cents; the
+    first level has its own size (caffe-ssd, examples/ssd/ssd_pascal.py).
+
+    Returns:
+        `(min_sizes, max_sizes)`, each of length `count` (>= 3).
+    """
+    if count < 3:
+        raise ValueError(f"The rule needs at least 3 levels, got {count}.")
+    step = (max_percent - min_percent) // (count - 2)
+    percents = [min_percent + step * i for i in range(count)]
+    min_sizes = [image_size * p / 100 for p in [first_percent, *percents[:-1]]]
+    max_sizes = [image_size * p / 100 for p in percents]
+    return min_sizes, max_sizes
+
+
+def ssd_levels(
+    map_sizes: Sequence,
+    image_size,
+    min_sizes: Sequence[float],
+    max_sizes: Sequence[float | None],
+    ratios: Sequence[Sequence[float]],
+    *,
+    steps: Sequence | None = None,
+    starts: Sequence | None = None,
+    truncate: bool = False,
+) -> tuple[Level, ...]:
+    """Levels with SSD's boxes: `[min, sqrt(min * max), r, 1/r, ...]` (caffe-ssd, PriorBox).
+
+    Args:
+        map_sizes: per level rows and columns, or one number for both.
+        image_size: height and width in pixels, or one number for both.
+        min_sizes: per level the size of the square box in pixels.
+        max_sizes: per level the next size in pixels, or None: no second square box.
+        ratios: per level the aspect ratios (width / height); each brings its inverse.
+        steps: per level the distance of two cells in pixels (a number or `(y, x)`); None divides
+            the image evenly.
+        starts: per level the centre of the first cell in pixels (a number or `(y, x)`), as DSSD's
+            receptive fields need; None: half a step.
+        truncate: cut sizes to whole pixels, as caffe-ssd's PriorBox does (matters for 321, 512
+            and 513 only).
+    """
+    count = len(map_sizes)
+    steps = [None] * count if steps is None else steps
+    starts = [None] * count if starts is None else starts
+    columns = {
+        "min_sizes": min_sizes,
+        "max_sizes": max_sizes,
+        "ratios": ratios,
+        "steps": steps,
+        "starts": starts,
+    }
+    for name, values in columns.items():
+        if len(values) != count:
+            raise ValueError(
+                f"{name} has {len(values)} entries for {count} feature maps; give one per map."
+            )
+    height, width = _pair(image_size)
+    levels = []
+    for map_size, low, high, level_ratios, step, start in zip(
+        map_sizes, min_sizes, max_sizes, ratios, steps, starts, strict=True
+    ):
+        rows, cols = (int(n) for n in _pair(map_size))
+        step_y, step_x = (height / rows, width / cols) if step is None else _pair(step)
+        start_y, start_x = (step_y / 2, step_x / 2) if start is None else _pair(start)
+        if truncate:
+            low, high = int(low), None if high is None else int(high)
+        squares = [low] if high is None else [low, math.sqrt(low * high)]
+        sizes = [(side, side) for side in squares]
+        for ratio in level_ratios:
+            long, short = low * math.sqrt(ratio), low / math.sqrt(ratio)
+            sizes += [(short, long), (long, short)]
+        levels.append(
+            Level(
+                map_size=(rows, cols),
+                sizes=tuple((h / height, w / width) for h, w in sizes),
+                step=(step_y / height, step_x / width),
+                start=(start_y / height, start_x / width),
+            )
+        )
+    return tuple(levels)
+
+
+def tf_od_levels(
+    map_sizes: Sequence,
+    *,
+    min_scale: float = 0.2,
+    max_scale: float = 0.95,
+    first: Sequence[tuple[float, float]] | None = ((0.1, 1.0), (0.2, 2.0), (0.2, 0.5)),
+    ratios: Sequence[float] = (1.0, 2.0, 0.5, 3.0, 0.3333),
+) -> tuple[Level, ...]:
+    """Levels with the boxes of the TF Object Detection API's `ssd_anchor_generator`.
+
+    Scales run linearly from `min_scale` to `max_scale`; each level holds one box per ratio and a
+    square of the geometric mean with the next scale (1.0 after the last).
+
+    Args:
+        map_sizes: per level rows and columns, or one number for both.
+        min_scale: scale of the first level as a fraction of the image.
+        max_scale: scale of the last level.
+        first: `(scale, ratio)` of each box of the first level (`reduce_boxes_in_lowest_layer`);
+            None: the first level is like the others.
+        ratios: aspect ratios (width / height).
+    """
+    count = len(map_sizes)
+    scales = [*np.linspace(min_scale, max_scale, count), 1.0] if count > 1 else [min_scale, 1.0]
+    levels = []
+    for k, map_size in enumerate(map_sizes):
+        rows, cols = (int(n) for n in _pair(map_size))
+        boxes = [(scales[k], ratio) for ratio in ratios]
+        boxes.append((math.sqrt(scales[k] * scales[k + 1]), 1.0))
+        if k == 0 and first is not None:
+            boxes = list(first)
+        levels.append(
+            Level(
+                map_size=(rows, cols),
+                sizes=tuple((s / math.sqrt(r), s * math.sqrt(r)) for s, r in boxes),
+                step=(1 / rows, 1 / cols),
+                start=(0.5 / rows, 0.5 / cols),
+            )
+        )
+    return tuple(levels)
+
+
+def _pair(value) -> tuple[float, float]:
+    """`(y, x)` from one number for both or from a pair."""
+    return (value, value) if np.isscalar(value) else tuple(value)

@@ -1,0 +1,78 @@
+"""Areas, overlaps and formats of boxes `[ymin, xmin, ymax, xmax]`, in float32."""
+
+from keras import ops
+
+
+def area(boxes):
+    """Area of each box `[..., 4]` -> `[...]`; a box whose sides are not positive has area 0."""
+    ymin, xmin, ymax, xmax = _coordinates(boxes)
+    return _product(ymax - ymin, xmax - xmin)
+
+
+def clip(boxes):
+    """Cuts boxes `[..., 4]` to the image, the unit square."""
+    return ops.clip(_float32(boxes), 0.0, 1.0)
+
+
+def corners_to_centers(boxes):
+    """`[ymin, xmin, ymax, xmax]` -> `[cy, cx, h, w]`, shape `[..., 4]`."""
+    ymin, xmin, ymax, xmax = _coordinates(boxes)
+    return ops.stack([(ymin + ymax) * 0.5, (xmin + xmax) * 0.5, ymax - ymin, xmax - xmin], axis=-1)
+
+
+def centers_to_corners(boxes):
+    """`[cy, cx, h, w]` -> `[ymin, xmin, ymax, xmax]`, shape `[..., 4]`."""
+    cy, cx, h, w = _coordinates(boxes)
+    return ops.stack([cy - h * 0.5, cx - w * 0.5, cy + h * 0.5, cx + w * 0.5], axis=-1)
+
+
+def iou(a, b):
+    """Intersection over union of every box of `a` with every box of `b`.
+
+    Args:
+        a: boxes `[..., N, 4]`.
+        b: boxes `[..., M, 4]`, leading dimensions broadcast against those of `a`.
+
+    Returns:
+        float32 `[..., N, M]` in 0..1; 0 where a box has no area or holds NaN.
+    """
+    a, b = _float32(a), _float32(b)
+    return iou_aligned(ops.expand_dims(a, -2), ops.expand_dims(b, -3))
+
+
+def iou_aligned(a, b):
+    """Intersection over union of `a[i]` with `b[i]`: boxes `[..., 4]` -> float32 `[...]`."""
+    a_ymin, a_xmin, a_ymax, a_xmax = _coordinates(a)
+    b_ymin, b_xmin, b_ymax, b_xmax = _coordinates(b)
+    intersection = _product(
+        ops.minimum(a_ymax, b_ymax) - ops.maximum(a_ymin, b_ymin),
+        ops.minimum(a_xmax, b_xmax) - ops.maximum(a_xmin, b_xmin),
+    )
+    areas = _product(a_ymax - a_ymin, a_xmax - a_xmin) + _product(b_ymax - b_ymin, b_xmax - b_xmin)
+    return intersection_over_union(intersection, areas)
+
+
+def intersection_over_union(intersection, areas):
+    """`intersection / (areas - intersection)`, where `areas` is the sum of both areas."""
+    union = areas - intersection
+    positive = union > 0
+    return ops.where(positive, intersection / ops.where(positive, union, 1.0), 0.0)
+
+
+def _product(height, width):
+    """`height * width`, or 0 where a side is not positive (or NaN).
+
+    The selection stands between the product and every sum it goes into, so that no compiler can
+    fuse them into one rounding (FMA): eager, XLA and JAX then give the same bits, and ties stay
+    ties everywhere.
+    """
+    return ops.where(ops.logical_and(height > 0, width > 0), height * width, 0.0)
+
+
+def _float32(boxes):
+    return ops.cast(ops.convert_to_tensor(boxes), "float32")
+
+
+def _coordinates(boxes):
+    boxes = _float32(boxes)
+    return boxes[..., 0], boxes[..., 1], boxes[..., 2], boxes[..., 3]

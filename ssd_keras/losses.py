@@ -1,0 +1,123 @@
+"""MultiBox loss with hard negative mining, and focal loss; everything in float32."""
+
+from keras import ops
+
+from ssd_keras import boxes as box_ops
+
+
+def multibox_targets(
+    boxes, labels, anchors, *, variances=box_ops.VARIANCES, threshold=0.5, rule="bipartite"
+):
+    """What each default box has to predict.
+
+    Args:
+        boxes: ground truth, corners `[B, M, 4]`, padded with -1.
+        labels: int `[B, M]` in 0..C-1, padded with -1. Boxes with a negative label are ignored.
+        anchors: corners of the default boxes `[A, 4]`.
+        variances: divisors of the codes.
+        threshold: IoU from which a default box is matched, whoever its ground truth chose.
+        rule: see `ssd_keras.boxes.match`.
+
+    Returns:
+        dict of `codes` float32 [B, A, 4] (0 where not positive), `classes` int32 [B, A]
+        (0 background, label + 1), `positive` bool [B, A].
+    """
+    boxes = ops.cast(ops.convert_to_tensor(boxes), "float32")
+    labels = ops.cast(ops.convert_to_tensor(labels), "int32")
+    boxes = ops.where(labels[..., None] >= 0, boxes, -1.0)
+    matched = box_ops.match(boxes, anchors, threshold, rule)
+    positive = matched >= 0
+    index = ops.maximum(matched, 0)
+    codes = box_ops.encode(ops.take_along_axis(boxes, index[..., None], axis=1), anchors, variances)
+    classes = ops.take_along_axis(labels, index, axis=1) + 1
+    return {
+        "codes": ops.where(positive[..., None], codes, 0.0),
+        "classes": ops.where(positive, classes, 0),
+        "positive": positive,
+    }
+
+
+def multibox_loss(targets, codes, logits, *, negative_ratio=3, box_weight=1.0, normalizer=None):
+    """SSD's loss: softmax cross-entropy with hard negatives, and smooth L1 on the codes.
+
+    Negatives are mined per image: of the default boxes without a match (whose IoU with every
+    ground truth is below the threshold of `multibox_targets`), the `negative_ratio` times as many
+    as positives whose background is predicted worst; equal ones by lowest index. An image without
+    positives adds nothing.
+
+    Args:
+        targets: what `multibox_targets` returns.
+        codes: predicted `[B, A, 4]`.
+        logits: predicted `[B, A, C + 1]`, background first.
+        negative_ratio: negatives per positive.
+        box_weight: weight of the box loss.
+        normalizer: divisor of both sums; None: max(1, positives of the batch).
+
+    Returns:
+        dict of scalars `loss`, `class_loss`, `box_loss` and `positives`.
+    """
+    logits = ops.cast(ops.convert_to_tensor(logits), "float32")
+    codes = ops.cast(ops.convert_to_tensor(codes), "float32")
+    positive = targets["positive"]
+    log_p = ops.log_softmax(logits, axis=-1)
+    cross_entropy = -ops.take_along_axis(log_p, targets["classes"][..., None], axis=-1)[..., 0]
+    negative = hard_negatives(-log_p[..., 0], positive, negative_ratio)
+    counted = ops.logical_or(positive, negative)
+    class_sum = ops.sum(ops.where(counted, cross_entropy, 0.0))
+    distance = smooth_l1(targets["codes"] - codes)
+    box_sum = ops.sum(ops.where(positive[..., None], distance, 0.0))
+    positives = ops.sum(ops.cast(positive, "float32"))
+    if normalizer is None:
+        normalizer = ops.maximum(positives, 1.0)
+    class_loss = class_sum / normalizer
+    box_loss = box_weight * box_sum / normalizer
+    return {
+        "loss": class_loss + box_loss,
+        "class_loss": class_loss,
+        "box_loss": box_loss,
+        "positives": positives,
+    }
+
+
+def smooth_l1(x, beta=1.0):
+    """`0.5 x^2 / beta` near zero, `|x| - 0.5 beta` beyond `beta`, elementwise."""
+    size = ops.abs(x)
+    return ops.where(size < beta, 0.5 * size * size / beta, size - 0.5 * beta)
+
+
+def hard_negatives(background_loss, positive, negative_ratio=3):
+    """Mask `[B, A]` of the negatives that count: the worst predicted, per image."""
+    background_loss = ops.stop_gradient(background_loss)
+    wanted = negative_ratio * ops.sum(ops.cast(positive, "int32"), axis=1, keepdims=True)
+    ranked = ops.argsort(ops.where(positive, float("inf"), -background_loss), axis=1)
+    rank = ops.argsort(ranked, axis=1)
+    return ops.logical_and(rank < wanted, ops.logical_not(positive))
+
+
+def focal_loss(targets, codes, logits, *, gamma=2.0, alpha=0.25, box_weight=1.0, normalizer=None):
+    """Focal loss over all default boxes instead of mining (arXiv 1708.02002), and smooth L1.
+
+    The classes are independent (sigmoid); `logits` `[B, A, C]` hold no background column.
+    Returns the same dict as `multibox_loss`.
+    """
+    logits = ops.cast(ops.convert_to_tensor(logits), "float32")
+    codes = ops.cast(ops.convert_to_tensor(codes), "float32")
+    positive = targets["positive"]
+    wanted = ops.one_hot(targets["classes"] - 1, logits.shape[-1], dtype="float32")
+    # log p of the wanted answer, yes or no
+    signed = logits * (2.0 * wanted - 1.0)
+    log_p = ops.log_sigmoid(signed)
+    weight = alpha * wanted + (1.0 - alpha) * (1.0 - wanted)
+    class_sum = -ops.sum(weight * ops.exp(gamma * ops.log_sigmoid(-signed)) * log_p)
+    box_sum = ops.sum(ops.where(positive[..., None], smooth_l1(targets["codes"] - codes), 0.0))
+    positives = ops.sum(ops.cast(positive, "float32"))
+    if normalizer is None:
+        normalizer = ops.maximum(positives, 1.0)
+    class_loss = class_sum / normalizer
+    box_loss = box_weight * box_sum / normalizer
+    return {
+        "loss": class_loss + box_loss,
+        "class_loss": class_loss,
+        "box_loss": box_loss,
+        "positives": positives,
+    }
