@@ -1,0 +1,97 @@
+"""Exports a trained detector as a .tflite file that detects by itself, labels inside.
+
+python -m export.tflite --run_dir=runs/pets --out=pets.tflite
+python -m export.tflite --run_dir=runs/pets --out=pets_int8.tflite --quantization=int8
+    --calibration_data=voc:DIR#train
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from experiments import _program
+
+_program.quiet_tensorflow()
+
+import ssd_keras  # noqa: E402
+from ssd_keras import deploy  # noqa: E402
+from ssd_keras.deploy.files import check_writable, write_file  # noqa: E402
+from ssd_keras.errors import UserError  # noqa: E402
+
+FEW_IMAGES = 100
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("run_dir", None, "Folder of the run, or a .keras file.", required=True)
+flags.DEFINE_string("out", None, "The .tflite file to write.", required=True)
+flags.DEFINE_string("quantization", "none", f"One of {', '.join(deploy.QUANTIZATIONS)}.")
+flags.DEFINE_string(
+    "calibration_data", "", "For int8: data FORMAT:PLACE#SPLIT to take value ranges from."
+)
+flags.DEFINE_integer("calibration_images", 200, "For int8: how many images of it to use.")
+flags.DEFINE_string(
+    "postprocess",
+    "builtin",
+    "'builtin': exact suppression from builtin operators; 'op': TFLite_Detection_PostProcess, for "
+    "old apps; 'none': raw outputs and default boxes.",
+)
+flags.DEFINE_integer("max_detections", 200, "Most objects of an image.")
+flags.DEFINE_float("score_threshold", 0.01, "Detections must score higher.")
+flags.DEFINE_float("iou_threshold", 0.45, "Boxes of a class overlapping more are one object.")
+flags.DEFINE_string("description", "", "Sentences for the metadata.")
+flags.DEFINE_string("author", "", "Author for the metadata.")
+flags.DEFINE_string("license", "", "Terms of use for the metadata.")
+
+
+def main(argv):
+    """Exports with the flags' values and says what to do with the file."""
+    del argv
+    if FLAGS.quantization == "int8" and not FLAGS.calibration_data:
+        raise UserError(
+            "--quantization=int8 needs --calibration_data=FORMAT:PLACE#SPLIT: images like those "
+            "the detector will see, from which it learns the value ranges."
+        )
+    check_writable(FLAGS.out)
+    detector = ssd_keras.load(FLAGS.run_dir)
+    images = _calibration_images() if FLAGS.quantization == "int8" else None
+    print("Converting, this takes a minute ...", flush=True)
+    model = deploy.to_tflite(
+        detector,
+        quantization=FLAGS.quantization,
+        calibration_images=images,
+        postprocess=FLAGS.postprocess,
+        max_detections=FLAGS.max_detections,
+        score_threshold=FLAGS.score_threshold,
+        iou_threshold=FLAGS.iou_threshold,
+        description=FLAGS.description,
+        author=FLAGS.author,
+        license=FLAGS.license,
+    )
+    path = write_file(FLAGS.out, model)
+    _report(path, detector)
+
+
+def _calibration_images() -> list:
+    from ssd_keras.data import load_source
+
+    source = load_source(FLAGS.calibration_data)
+    count = min(len(source), FLAGS.calibration_images)
+    if count < FEW_IMAGES:
+        print(f"warning: only {count} calibration images; {FEW_IMAGES} or more are better.")
+    # Evenly spread, since neighbours in a data set are often alike.
+    return [source.image(i * len(source) // count) for i in range(count)]
+
+
+def _report(path: Path, detector):
+    height, width = detector.image_size
+    pixels = "uint8" if FLAGS.quantization == "int8" else "float32"
+    print(f"{path}  {path.stat().st_size / 1e6:.2f} MB")
+    print(f"  input    image [1, {height}, {width}, 3] {pixels}, RGB 0..255")
+    if FLAGS.postprocess == "none":
+        print("  outputs  box codes, class scores; anchors.f32 is packed inside (unzip it)")
+        return
+    print(f"  outputs  boxes, classes, scores, count; {len(detector.classes)} labels inside")
+    print(f"Next: python export/raspberry_pi/detect.py --model={path} --image=PHOTO.jpg")
+
+
+if __name__ == "__main__":
+    _program.run(main)

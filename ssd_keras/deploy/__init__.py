@@ -1,0 +1,8 @@
+"""Shipping a detector: .tflite files that detect by themselves, and running them."""
+
+from ssd_keras.deploy.converter import QUANTIZATIONS as QUANTIZATIONS
+from ssd_keras.deploy.converter import convert as convert
+from ssd_keras.deploy.postprocess import POSTPROCESSES as POSTPROCESSES
+from ssd_keras.deploy.runtime import TFLiteDetector as TFLiteDetector
+from ssd_keras.deploy.tflite import raw_network as raw_network
+from ssd_keras.deploy.tflite import to_tflite as to_tflite

@@ -1,0 +1,119 @@
+"""The converter behind one function; the only module that touches `tf.lite`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ssd_keras.errors import UserError, did_you_mean
+
+QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
+OUTPUT_TAIL = 2000
+
+
+def convert(
+    function: Callable,
+    spec: tf.TensorSpec | Iterable[tf.TensorSpec],
+    *,
+    track: keras.Model | None = None,
+    quantization: str = "none",
+    calibration: Iterable[np.ndarray] | None = None,
+    allow_custom_ops: bool = False,
+) -> bytes:
+    """Turns a function of tensors into a .tflite file with one signature.
+
+    Args:
+        function: called with one tensor per spec, returns a dict of tensors.
+        spec: named specs with fixed shapes; an unnamed input would be called `args_0`, and an open
+            batch would leave shape arithmetic in the file.
+        track: the model whose variables `function` uses. Without it, they would silently be
+            missing from the file.
+        quantization: "none", "float16" (weights), "dynamic" (int8 weights, float activations) or
+            "int8" (weights and activations; uint8 input, float outputs).
+        calibration: for int8: float32 arrays like the (only) input, from which the ranges of the
+            activations are taken.
+        allow_custom_ops: lets operators through that are not built into the runtime.
+
+    Raises:
+        UserError: an unknown quantization, or int8 without calibration data.
+        RuntimeError: the converter failed; holds the end of what it printed.
+    """
+    specs = (spec,) if isinstance(spec, tf.TensorSpec) else tuple(spec)
+    _check(quantization, calibration)
+    if keras.backend.backend() != "tensorflow":
+        raise UserError(
+            f"Export needs Keras' TensorFlow backend, but '{keras.backend.backend()}' is active: "
+            "set KERAS_BACKEND=tensorflow; weights trained with another backend load there."
+        )
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        archive = keras.export.ExportArchive()
+        if track is not None:
+            archive.track(track)
+        archive.add_endpoint("serve", function, input_signature=list(specs))
+        archive.write_out(folder, verbose=False)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serve"])
+        converter.allow_custom_ops = allow_custom_ops
+        _set_quantization(converter, quantization, calibration, specs[0].name)
+        return converter.convert()
+
+
+def _check(quantization: str, calibration):
+    if quantization not in QUANTIZATIONS:
+        raise UserError(
+            f"There is no quantization '{quantization}'."
+            f"{did_you_mean(quantization, QUANTIZATIONS)} Known: {', '.join(QUANTIZATIONS)}."
+        )
+    if quantization == "int8" and calibration is None:
+        raise UserError("int8 needs calibration images, from which it learns the value ranges.")
+
+
+def _set_quantization(converter, quantization: str, calibration, input_name: str):
+    if quantization == "none":
+        return
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if quantization == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    elif quantization == "int8":
+        converter.representative_dataset = lambda: (
+            {input_name: np.asarray(array, np.float32)} for array in calibration
+        )
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = tf.uint8
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Holds back what TensorFlow prints while converting; on failure its end is raised.
+
+    The C++ part writes to the file descriptors, past `sys.stdout`, so these are redirected.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    level = tf.get_logger().level
+    with tempfile.TemporaryFile() as sink:
+        os.dup2(sink.fileno(), 1)
+        os.dup2(sink.fileno(), 2)
+        tf.get_logger().setLevel("ERROR")
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:
+            sink.seek(0)
+            printed = sink.read().decode(errors="replace")[-OUTPUT_TAIL:]
+            raise RuntimeError(f"The conversion to .tflite failed: {error}\n{printed}") from error
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for descriptor, original in zip((1, 2), saved, strict=True):
+                os.dup2(original, descriptor)
+                os.close(original)
+            tf.get_logger().setLevel(level)

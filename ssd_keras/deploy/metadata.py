@@ -1,0 +1,336 @@
+"""Metadata inside a .tflite file, by which device libraries know what they see.
+
+MediaPipe Tasks' ObjectDetector and the older Task Library refuse a file without it. Written with
+`flatbuffers` alone, after metadata_schema.fbs and object_detector_metadata_schema.fbs of
+MediaPipe (mediapipe/tasks/metadata), because the writers in the mediapipe package need that
+package and cannot be imported in every release of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+
+import flatbuffers
+import numpy as np
+
+from ssd_keras.deploy import flatbuffer
+
+METADATA_NAME = "TFLITE_METADATA"
+MIN_RUNTIME_NAME = "min_runtime_version"
+# MediaPipe and its tools look for the first name, the Interpreter samples for the second.
+LABEL_FILES = ("labels.txt", "labelmap.txt")
+SETTINGS_FILE = "ssd_keras.json"
+ANCHORS_FILE = "anchors.f32"
+
+# Slots of the tables' fields, in the order of the schema.
+_MODEL = ("name", "description", "version", "subgraphs", "author", "license", "files", "parser")
+_SUBGRAPH = ("name", "description", "inputs", "outputs", "files", "input_units", "output_units")
+_SUBGRAPH += ("input_groups", "output_groups", "custom")
+_TENSOR = ("name", "description", "dimensions", "content", "units", "stats", "files")
+_CONTENT = ("kind", "properties", "range")
+_FILE = ("name", "description", "type", "locale", "version")
+_DECODING = ("num_classes", "num_boxes", "num_coords", "keypoint_offset", "num_keypoints")
+_DECODING += ("values_per_keypoint", "x_scale", "y_scale", "w_scale", "h_scale")
+_DECODING += ("apply_exponential", "sigmoid_score")
+
+_IMAGE_PROPERTIES, _BOX_PROPERTIES, _FEATURE_PROPERTIES = 2, 3, 1
+_NORMALIZATION, _THRESHOLDING = 1, 3
+_AXIS_LABELS, _VALUE_LABELS = 2, 3
+_RGB = 1
+_BOUNDARIES = 1
+# Where x min, y min, x max, y max stand in a box of ours.
+_BOX_INDEX = (1, 0, 3, 2)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelCard:
+    """What a file says of itself.
+
+    Attributes:
+        name: name of the model.
+        classes: class names; class 0 is the first object class, there is no background.
+        image_size: (height, width) of the input.
+        description: one or more sentences.
+        author: who made it; "" for none.
+        license: the terms; "" for none.
+        version: version of the model; "" for none.
+        score_threshold: below it no detections come out.
+        settings: anything else a program may want to know, packed as ssd_keras.json.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    image_size: tuple[int, int]
+    description: str = ""
+    author: str = ""
+    license: str = ""
+    version: str = ""
+    score_threshold: float = 0.0
+    settings: dict = dataclasses.field(default_factory=dict)
+
+
+def with_metadata(
+    model: bytes,
+    card: ModelCard,
+    *,
+    float_input: bool,
+    anchors: np.ndarray | None = None,
+    variances: Sequence[float] = (),
+) -> bytes:
+    """Adds metadata and the label files. It must be the last step: a rewrite drops the files.
+
+    Args:
+        model: a .tflite file with one image input and either the four outputs of a detection
+            (boxes, classes, scores, count) or, with `anchors`, the raw ones (codes, scores).
+        card: what to write.
+        float_input: the input is float32 and so needs a normalisation entry, here the identity
+            (mean 0, deviation 1), as the network normalises by itself.
+        anchors: for raw outputs: the default boxes `[A, 4]` as centre y, centre x, height, width.
+        variances: for raw outputs: the factors of the codes.
+    """
+    outputs = _detection_outputs(card) if anchors is None else _raw_outputs()
+    subgraph = {
+        "name": card.name,
+        "description": card.description,
+        "inputs": [_image_input(card, float_input)],
+        "outputs": outputs,
+    }
+    if anchors is None:
+        names = ["location", "category", "score"]
+        group = _table(("name", "tensors"), {"name": "detection_result", "tensors": names})
+        subgraph["output_groups"] = [group]
+    else:
+        options = _pack(_decoding_options(anchors, variances, len(card.classes)), b"V001")
+        custom = {"name": "DETECTOR_METADATA", "data": options}
+        subgraph["custom"] = [_table(("name", "data"), custom)]
+    table = {
+        "name": card.name,
+        "description": card.description,
+        "version": card.version,
+        "subgraphs": [_table(_SUBGRAPH, subgraph)],
+        "author": card.author,
+        "license": card.license,
+        "parser": "1.0.0" if anchors is None else "1.5.0",
+    }
+    model = flatbuffer.set_metadata(model, METADATA_NAME, _pack(_table(_MODEL, table), b"M001"))
+    labels = "".join(f"{name}\n" for name in card.classes).encode()
+    files = dict.fromkeys(LABEL_FILES, labels)
+    files[SETTINGS_FILE] = json.dumps(card.settings, indent=1, sort_keys=True).encode()
+    if anchors is not None:
+        files[ANCHORS_FILE] = np.asarray(anchors, "<f4").tobytes()
+    return flatbuffer.pack_files(model, files)
+
+
+def labels_of(model: bytes) -> tuple[str, ...] | None:
+    """The class names packed into a .tflite file, or None."""
+    files = flatbuffer.packed_files(model)
+    for name in LABEL_FILES:
+        if name in files:
+            return tuple(files[name].decode().splitlines())
+    return None
+
+
+def settings_of(model: bytes) -> dict:
+    """The settings packed into a .tflite file; empty if it is not one of ours."""
+    return json.loads(flatbuffer.packed_files(model).get(SETTINGS_FILE, b"{}"))
+
+
+def _image_input(card: ModelCard, float_input: bool):
+    height, width = card.image_size
+    size = _table(("width", "height"), {"width": np.uint32(width), "height": np.uint32(height)})
+    properties = {"color_space": np.int8(_RGB), "size": size}
+    fields = {
+        "name": "image",
+        "description": f"RGB image of {height} x {width} pixels, values 0..255.",
+        "content": _content(
+            _IMAGE_PROPERTIES, _table(("color_space", "size"), properties), dimensions=None
+        ),
+        "stats": _table(("max", "min"), {"max": [255.0], "min": [0.0]}),
+    }
+    if float_input:
+        options = _table(("mean", "std"), {"mean": [0.0], "std": [1.0]})
+        fields["units"] = [_unit(_NORMALIZATION, options)]
+    return _table(_TENSOR, fields)
+
+
+def _detection_outputs(card: ModelCard) -> list:
+    properties = _table(
+        ("index", "type", "coordinates"),
+        {"index": np.array(_BOX_INDEX, np.uint32), "type": np.int8(_BOUNDARIES)},
+    )
+    threshold = _table(("score",), {"score": np.float32(card.score_threshold)})
+    features = _table((), {})
+    return [
+        _table(
+            _TENSOR,
+            {
+                "name": "location",
+                "description": "Boxes as y min, x min, y max, x max, relative to the image.",
+                "content": _content(_BOX_PROPERTIES, properties),
+            },
+        ),
+        _table(
+            _TENSOR,
+            {
+                "name": "category",
+                "description": "Class of each box; 0 is the first line of the label file.",
+                "content": _content(_FEATURE_PROPERTIES, features),
+                "files": _label_files(_VALUE_LABELS),
+            },
+        ),
+        _table(
+            _TENSOR,
+            {
+                "name": "score",
+                "description": "Probability of the class, best first.",
+                "content": _content(_FEATURE_PROPERTIES, features),
+                "units": [_unit(_THRESHOLDING, threshold)],
+            },
+        ),
+        _table(
+            _TENSOR,
+            {
+                "name": "number of detections",
+                "description": "How many boxes are used; the slots beyond are 0.",
+                "content": _content(_FEATURE_PROPERTIES, features, dimensions=None),
+            },
+        ),
+    ]
+
+
+def _raw_outputs() -> list:
+    return [
+        _table(
+            _TENSOR,
+            {
+                "name": "location",
+                "description": (
+                    "Box codes dy, dx, dh, dw of each default box. With the default box (cy, cx, "
+                    f"h, w) of {ANCHORS_FILE} (float32, little endian) and the variances of "
+                    f"{SETTINGS_FILE}: centre = code * variance * size + centre, "
+                    "size = exp(code * variance) * size."
+                ),
+            },
+        ),
+        _table(
+            _TENSOR,
+            {
+                "name": "score",
+                "description": "Probability of each class for each default box; no background.",
+                "files": _label_files(_AXIS_LABELS),
+            },
+        ),
+    ]
+
+
+def _label_files(kind: int) -> list:
+    return [
+        _table(
+            _FILE,
+            {
+                "name": LABEL_FILES[0],
+                "description": "Class names, a line each.",
+                "type": np.int8(kind),
+            },
+        )
+    ]
+
+
+def _decoding_options(anchors, variances: Sequence[float], num_classes: int):
+    fields = ("x_center", "y_center", "width", "height")
+    boxes = [
+        _table(fields, {key: np.float32(v) for key, v in zip(fields, (x, y, w, h), strict=True)})
+        for y, x, h, w in np.asarray(anchors)
+    ]
+    y, x, h, w = (np.float32(1.0 / v) for v in variances)
+    decoding = {
+        "num_classes": np.int32(num_classes),
+        "num_boxes": np.int32(len(boxes)),
+        "num_coords": np.int32(4),
+        "x_scale": x,
+        "y_scale": y,
+        "w_scale": w,
+        "h_scale": h,
+        "apply_exponential": np.bool_(True),
+        "sigmoid_score": np.bool_(False),
+    }
+    fixed = _table(("fixed",), {"fixed": _table(("anchors",), {"anchors": boxes})})
+    return _table(
+        ("parser", "anchors", "decoding"),
+        {"parser": "1.0.0", "anchors": fixed, "decoding": _table(_DECODING, decoding)},
+    )
+
+
+def _content(kind: int, properties, dimensions: int | None = 2):
+    fields = {"kind": np.uint8(kind), "properties": properties}
+    if dimensions is not None:
+        value = np.int32(dimensions)
+        fields["range"] = _table(("min", "max"), {"min": value, "max": value})
+    return _table(_CONTENT, fields)
+
+
+def _unit(kind: int, options):
+    return _table(("kind", "options"), {"kind": np.uint8(kind), "options": options})
+
+
+@dataclasses.dataclass(frozen=True)
+class _Table:
+    """A flatbuffer table: values by slot."""
+
+    slots: int
+    values: dict
+
+
+def _table(fields: Sequence[str], values: dict) -> _Table:
+    return _Table(len(fields), {fields.index(key): value for key, value in values.items()})
+
+
+def _pack(root: _Table, identifier: bytes) -> bytes:
+    builder = flatbuffers.Builder(1 << 12)
+    builder.Finish(_write(builder, root), identifier)
+    return bytes(builder.Output())
+
+
+_SCALARS = {
+    np.dtype(np.bool_): "PrependBoolSlot",
+    np.dtype(np.int8): "PrependInt8Slot",
+    np.dtype(np.uint8): "PrependUint8Slot",
+    np.dtype(np.int32): "PrependInt32Slot",
+    np.dtype(np.uint32): "PrependUint32Slot",
+    np.dtype(np.float32): "PrependFloat32Slot",
+}
+
+
+def _write(builder: flatbuffers.Builder, value):
+    """Writes a value that lies outside of its table and returns its offset."""
+    if isinstance(value, str):
+        return builder.CreateString(value)
+    if isinstance(value, bytes):
+        # force_align of CustomMetadata.data.
+        builder.StartVector(1, len(value), 16)
+        builder.head -= len(value)
+        builder.Bytes[builder.head : builder.head + len(value)] = value
+        return builder.EndVector()
+    if isinstance(value, np.ndarray):
+        return builder.CreateNumpyVector(value)
+    if isinstance(value, list) and all(isinstance(item, float) for item in value):
+        return builder.CreateNumpyVector(np.array(value, np.float32))
+    if isinstance(value, list):
+        offsets = [_write(builder, item) for item in value]
+        builder.StartVector(4, len(offsets), 4)
+        for offset in reversed(offsets):
+            builder.PrependUOffsetTRelative(offset)
+        return builder.EndVector()
+    offsets = {
+        slot: None if isinstance(item, np.generic) else _write(builder, item)
+        for slot, item in value.values.items()
+    }
+    builder.StartObject(value.slots)
+    for slot, item in value.values.items():
+        if offsets[slot] is None:
+            getattr(builder, _SCALARS[item.dtype])(slot, item.item(), 0)
+        else:
+            builder.PrependUOffsetTRelativeSlot(slot, offsets[slot], 0)
+    return builder.EndObject()

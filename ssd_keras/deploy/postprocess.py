@@ -1,0 +1,215 @@
+"""Post-processing as a float .tflite model of its own, to be appended to a raw network.
+
+It is kept out of the network that gets quantized: decoding and suppression in int8 halve the
+accuracy, and the operators here cost little in float.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from ssd_keras.deploy.converter import convert
+from ssd_keras.errors import UserError, did_you_mean
+
+POSTPROCESSES = ("builtin", "op", "none")
+DETECTION_OUTPUTS = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
+RAW_OUTPUTS = ("boxes", "scores")
+CUSTOM_OP = "TFLite_Detection_PostProcess"
+
+# Suppression compares boxes of all classes in one go; each class is moved to a place of its own.
+# For that boxes are cut to this range around the image; what lies farther out is not seen.
+_NMS_RANGE = (-1.5, 2.5)
+
+
+@dataclasses.dataclass(frozen=True)
+class Suppression:
+    """The rule by which boxes become detections, as in `boxes.suppress`.
+
+    Attributes:
+        max_detections: slots of the output.
+        score_threshold: detections must score higher.
+        iou_threshold: of two boxes of one class that overlap more, the better stays.
+        max_per_class: boxes of a class that enter suppression.
+    """
+
+    max_detections: int = 200
+    score_threshold: float = 0.01
+    iou_threshold: float = 0.45
+    max_per_class: int = 400
+
+    def __post_init__(self):
+        if self.max_detections < 1:
+            raise UserError(f"max_detections must be at least 1, got {self.max_detections}.")
+        for name in ("score_threshold", "iou_threshold"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise UserError(f"{name} must be in 0..1, got {getattr(self, name)}.")
+
+
+def postprocess(
+    kind: str,
+    anchors: np.ndarray,
+    num_classes: int,
+    *,
+    variances: Sequence[float] = (0.1, 0.1, 0.2, 0.2),
+    suppression: Suppression | None = None,
+) -> bytes:
+    """Builds the post-processing model.
+
+    Its inputs are "boxes", codes `[1, A, 4]` (dy, dx, dh, dw), and "classes", logits `[1, A, C+1]`
+    with background first. Softmax belongs to it: in int8, probabilities would come in steps of
+    1/256.
+
+    Args:
+        kind: "builtin": per-class suppression made of builtin operators, boxes clipped to the
+            image; "op": the custom operator TFLite_Detection_PostProcess (one class per default
+            box, suppression across classes, on all devices since 2018); "none": codes and
+            probabilities without the background, for programs that do the rest themselves.
+        anchors: default boxes, corners, float32 `[A, 4]`.
+        num_classes: C, object classes without background.
+        variances: factors of the codes.
+        suppression: thresholds and counts; not used by "none".
+
+    Returns:
+        A .tflite file. Outputs of "builtin" and "op", D = max_detections, all float32:
+        "detection_boxes" `[1, D, 4]` corners, "detection_classes" `[1, D]` from 0,
+        "detection_scores" `[1, D]`, "num_detections" `[1]`. Slots beyond the count are 0.
+        Outputs of "none": "boxes" `[1, A, 4]`, "scores" `[1, A, C]`.
+    """
+    if kind not in POSTPROCESSES:
+        raise UserError(
+            f"There is no post-processing '{kind}'.{did_you_mean(kind, POSTPROCESSES)} "
+            f"Known: {', '.join(POSTPROCESSES)}."
+        )
+    suppression = suppression or Suppression()
+    anchors = np.asarray(anchors, np.float32)
+    variances = tuple(float(v) for v in variances)
+    finish = {
+        "builtin": lambda b, s: _builtin(b, s, anchors, variances, suppression),
+        "op": lambda b, s: _op(b, s, anchors, num_classes, variances, suppression),
+        "none": lambda b, s: {"boxes": tf.identity(b), "scores": s[:, :, 1:]},
+    }[kind]
+    specs = (
+        tf.TensorSpec([1, len(anchors), 4], tf.float32, "boxes"),
+        tf.TensorSpec([1, len(anchors), num_classes + 1], tf.float32, "classes"),
+    )
+
+    def function(boxes, classes):
+        return finish(boxes, tf.nn.softmax(classes))
+
+    return convert(function, specs, allow_custom_ops=kind == "op")
+
+
+def anchor_centers(anchors: np.ndarray) -> np.ndarray:
+    """Corners `[A, 4]` -> centre y, centre x, height, width, float32."""
+    corners = np.asarray(anchors, np.float64)
+    size = corners[:, 2:] - corners[:, :2]
+    return np.concatenate([corners[:, :2] + size / 2, size], axis=1).astype(np.float32)
+
+
+def class_offsets(num_classes: int) -> np.ndarray:
+    """Where each class is moved to for suppression, float32 `[C, 2]`, (y, x).
+
+    A square grid around the origin keeps the numbers, and so their rounding, small.
+    """
+    side = math.ceil(math.sqrt(num_classes))
+    step = _NMS_RANGE[1] - _NMS_RANGE[0]
+    rows, columns = np.divmod(np.arange(num_classes), side)
+    middle = (side - 1) / 2
+    return (np.stack([rows - middle, columns - middle], axis=1) * step).astype(np.float32)
+
+
+def _builtin(codes, scores, anchors, variances, suppression: Suppression) -> dict:
+    num_classes, limit = scores.shape[-1] - 1, min(suppression.max_per_class, len(anchors))
+    by_class = tf.transpose(scores[0, :, 1:])
+    best, places = tf.math.top_k(by_class, limit)
+    candidates = tf.gather(_decode(codes[0], anchors, variances), tf.reshape(places, [-1]))
+    offsets = np.repeat(class_offsets(num_classes), limit, axis=0)
+    moved = tf.clip_by_value(candidates, *_NMS_RANGE) + np.concatenate([offsets, offsets], axis=1)
+    flat = tf.reshape(best, [-1])
+    chosen, count = tf.raw_ops.NonMaxSuppressionV4(
+        boxes=moved,
+        scores=flat,
+        max_output_size=suppression.max_detections,
+        iou_threshold=suppression.iou_threshold,
+        score_threshold=suppression.score_threshold,
+        pad_to_max_output_size=True,
+    )
+    labels = np.repeat(np.arange(num_classes, dtype=np.float32), limit)
+    found = tf.clip_by_value(tf.gather(candidates, chosen), 0.0, 1.0)
+    return _without_leftovers(
+        found[None],
+        tf.gather(tf.constant(labels), chosen)[None],
+        tf.gather(flat, chosen)[None],
+        tf.cast(count, tf.float32)[None],
+    )
+
+
+def _decode(codes, anchors, variances):
+    """Codes `[A, 4]` -> corners `[A, 4]`, as `boxes.decode`."""
+    centers = anchor_centers(anchors)
+    middle = codes[:, :2] * (centers[:, 2:] * variances[:2]) + centers[:, :2]
+    half = tf.exp(codes[:, 2:] * np.float32(variances[2:])) * (centers[:, 2:] / 2)
+    return tf.concat([middle - half, middle + half], axis=1)
+
+
+def _op(codes, scores, anchors, num_classes, variances, suppression: Suppression) -> dict:
+    slots = suppression.max_detections
+    # The converter replaces the call of a function with this tag by the custom operator; what the
+    # function computes only tells shapes.
+    tag = op_tag(num_classes, variances, suppression)
+
+    @tf.function(experimental_implements=tag, autograph=False)
+    def detection_postprocess(codes, scores, anchors):
+        del codes, scores, anchors
+        return (
+            tf.zeros([1, slots, 4]),
+            tf.zeros([1, slots]),
+            tf.zeros([1, slots]),
+            tf.zeros([1]),
+        )
+
+    boxes, classes, best, count = detection_postprocess(
+        codes, scores, tf.constant(anchor_centers(anchors))
+    )
+    return _without_leftovers(tf.clip_by_value(boxes, 0.0, 1.0), classes, best, count)
+
+
+def op_tag(num_classes: int, variances: Sequence[float], suppression: Suppression) -> str:
+    """The attributes of TFLite_Detection_PostProcess in the converter's text form.
+
+    Suppression is the fast one, across classes: with more than one thread the per-class variant
+    of the operator leaves a class out (tensorflow issue 56058).
+    """
+    y, x, h, w = (1.0 / v for v in variances)
+    # %.9g keeps every bit of a float32; %f would turn a threshold of 1e-8 into 0.
+    attributes = {
+        "max_detections": f"i: {suppression.max_detections}",
+        "max_classes_per_detection": "i: 1",
+        "use_regular_nms": "b: false",
+        "nms_score_threshold": f"f: {suppression.score_threshold:.9g}",
+        "nms_iou_threshold": f"f: {suppression.iou_threshold:.9g}",
+        "y_scale": f"f: {y:.9g}",
+        "x_scale": f"f: {x:.9g}",
+        "h_scale": f"f: {h:.9g}",
+        "w_scale": f"f: {w:.9g}",
+        "num_classes": f"i: {num_classes}",
+    }
+    listed = (f'attr {{ key: "{key}" value {{ {value} }} }}' for key, value in attributes.items())
+    return f'name: "{CUSTOM_OP}" ' + " ".join(listed)
+
+
+def _without_leftovers(boxes, classes, scores, count) -> dict:
+    """Zeroes the slots beyond the count, which may hold what was found in an earlier image."""
+    slots = tf.range(scores.shape[1], dtype=tf.float32)[None]
+    used = tf.cast(slots < count, tf.float32)
+    return {
+        "detection_boxes": boxes * used[..., None],
+        "detection_classes": classes * used,
+        "detection_scores": scores * used,
+        "num_detections": tf.identity(count),
+    }

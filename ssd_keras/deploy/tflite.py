@@ -1,0 +1,195 @@
+"""From a detector to the bytes of a .tflite file that detects by itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ssd_keras.deploy import flatbuffer, metadata
+from ssd_keras.deploy import postprocess as postprocessing
+from ssd_keras.deploy.converter import convert
+from ssd_keras.deploy.images import resize
+from ssd_keras.deploy.postprocess import (
+    DETECTION_OUTPUTS,
+    RAW_OUTPUTS,
+    Suppression,
+    anchor_centers,
+)
+from ssd_keras.deploy.precision import float32_model
+from ssd_keras.errors import UserError
+
+
+def to_tflite(
+    detector: keras.Model,
+    *,
+    quantization: str = "none",
+    calibration_images: Iterable[np.ndarray] | None = None,
+    postprocess: str = "builtin",
+    max_detections: int = 200,
+    score_threshold: float = 0.01,
+    iou_threshold: float = 0.45,
+    name: str | None = None,
+    description: str | None = None,
+    author: str = "",
+    license: str = "",
+    version: str = "",
+) -> bytes:
+    """Turns a detector into a .tflite file with suppression, labels and metadata inside.
+
+    The input is one image `[1, H, W, 3]`, RGB 0..255: uint8 in an int8 file, float32 in the
+    others. (Float, because GPU delegates take no cast from uint8 and the LiteRT samples and
+    MediaPipe hand float files float pixels; uint8, because that is what a camera gives and it
+    saves the conversion.) Outputs as in `deploy.postprocess`, in the order boxes, classes,
+    scores, count.
+
+    Only the raw network is quantized; softmax, decoding and suppression stay float and are joined
+    afterwards. A detector trained in mixed precision is rebuilt in float32 first.
+
+    Args:
+        detector: a detector; it is not changed.
+        quantization: "none", "float16", "dynamic" or "int8".
+        calibration_images: for int8: images `[H, W, 3]` of any size, RGB 0..255, from which the
+            ranges of the activations are taken; 100 to 500 of those it will see.
+        postprocess: "builtin", "op" or "none"; see `deploy.postprocess`.
+        max_detections: slots of the output.
+        score_threshold: detections must score higher.
+        iou_threshold: of two boxes of one class that overlap more, the better stays.
+        name: name of the model in the metadata; the detector's if not given.
+        description: sentences for the metadata.
+        author: for the metadata.
+        license: for the metadata.
+        version: for the metadata.
+
+    Raises:
+        UserError: a value that cannot be used, or calibration images that are missing or in the
+            wrong range.
+    """
+    suppression = Suppression(max_detections, score_threshold, iou_threshold)
+    network = detector.box_network
+    # First, so that a wrong value costs no conversion of the network.
+    tail = _postprocess(postprocess, detector, suppression)
+    raw = raw_network(detector, quantization=quantization, calibration_images=calibration_images)
+    is_raw = postprocess == "none"
+    model = flatbuffer.append(raw, tail)
+    model = flatbuffer.order_outputs(model, RAW_OUTPUTS if is_raw else DETECTION_OUTPUTS)
+    centers = anchor_centers(network.anchors)
+    card = metadata.ModelCard(
+        name=name or detector.name,
+        classes=tuple(detector.classes),
+        image_size=tuple(detector.image_size),
+        description=description or _description(detector, quantization),
+        author=author,
+        license=license,
+        version=version,
+        score_threshold=score_threshold,
+        settings={
+            "postprocess": postprocess,
+            "quantization": quantization,
+            "max_detections": max_detections,
+            "score_threshold": score_threshold,
+            "iou_threshold": iou_threshold,
+            "variances": [float(v) for v in network.variances],
+        },
+    )
+    return metadata.with_metadata(
+        model,
+        card,
+        float_input=quantization != "int8",
+        anchors=centers if is_raw else None,
+        variances=network.variances if is_raw else (),
+    )
+
+
+def raw_network(
+    detector: keras.Model,
+    *,
+    quantization: str = "none",
+    calibration_images: Iterable[np.ndarray] | None = None,
+) -> bytes:
+    """The network alone as a .tflite file: image -> box codes and class logits, both float32."""
+    height, width = detector.image_size
+    calibration = None
+    if quantization == "int8" and calibration_images is not None:
+        calibration = _Calibration(calibration_images, (height, width))
+    model = float32_model(detector)
+    spec = tf.TensorSpec([1, height, width, 3], tf.float32, "image")
+    converted = convert(
+        _predict(model), spec, track=model, quantization=quantization, calibration=calibration
+    )
+    _check_weights(converted, model, quantization)
+    return converted
+
+
+def _predict(model: keras.Model) -> Callable:
+    def predict(image):
+        predictions = model(image, training=False)
+        return {"boxes": predictions["boxes"], "classes": predictions["classes"]}
+
+    return predict
+
+
+def _postprocess(kind: str, detector, suppression: Suppression) -> bytes:
+    return postprocessing.postprocess(
+        kind,
+        detector.box_network.anchors,
+        len(detector.classes),
+        variances=detector.box_network.variances,
+        suppression=suppression,
+    )
+
+
+def _check_weights(converted: bytes, model: keras.Model, quantization: str):
+    """Notices a file without weights, which would load, run, and see nothing."""
+    bytes_per_weight = {"none": 4, "float16": 2}.get(quantization, 1)
+    # Batch normalisation is folded into the convolutions, so a part of the weights goes.
+    kernels = [weight for weight in model.weights if len(weight.shape) == 4]
+    expected = sum(math.prod(weight.shape) for weight in kernels) * bytes_per_weight
+    found = flatbuffer.constant_bytes(converted)
+    if found < 0.9 * expected:
+        raise RuntimeError(
+            f"The converted file holds {found} bytes of constants, but the model's kernels alone "
+            f"take {expected}: weights were lost in the conversion."
+        )
+
+
+class _Calibration:
+    """Calibration images, checked, resized and ready to be gone through several times."""
+
+    def __init__(self, images: Iterable[np.ndarray], size: tuple[int, int]):
+        self._images: list[np.ndarray] = []
+        lowest, highest = np.inf, -np.inf
+        for image in images:
+            image = np.asarray(image)
+            if image.ndim != 3 or image.shape[-1] != 3:
+                raise UserError(
+                    f"A calibration image must be an array [H, W, 3], got {image.shape}."
+                )
+            lowest, highest = min(lowest, image.min()), max(highest, image.max())
+            # As the device will see it: resized and rounded to whole values.
+            self._images.append(np.round(resize(image, size)).clip(0, 255).astype(np.uint8))
+        if not self._images:
+            raise UserError("int8 needs calibration images, but there is none.")
+        if not (lowest >= 0 and 1.5 < highest <= 255.5):
+            raise UserError(
+                f"Calibration images must be RGB 0..255, but these reach from {lowest:.3g} to "
+                f"{highest:.3g}: give them as they are in the files, not normalised."
+            )
+
+    def __iter__(self):
+        return (image[None].astype(np.float32) for image in self._images)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+
+def _description(detector, quantization: str) -> str:
+    height, width = detector.image_size
+    precision = {"none": "float32"}.get(quantization, quantization)
+    return (
+        f"Detects objects of {len(detector.classes)} classes in images of {height} x {width} "
+        f"pixels, {precision}. Made with ssd-keras."
+    )
