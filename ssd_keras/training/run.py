@@ -100,6 +100,7 @@ def train(settings: RunSettings, run_dir: str) -> Detector:
         epochs=recipe.epochs,
         steps_per_epoch=steps_per_epoch,
         callbacks=callbacks,
+        shuffle=False,
         verbose=0,
     )
     best = zoo.load(folder.path)

@@ -1,0 +1,128 @@
+"""A detector trains with plain fit, detects, and survives being saved."""
+
+import keras
+import numpy as np
+import pytest
+
+import ssd_keras
+from ssd_keras.errors import UserError
+
+SIZE = 96
+
+
+@pytest.fixture
+def detector():
+    keras.utils.set_random_seed(0)
+    return ssd_keras.create(f"SSD_MobileNet_{SIZE}", ["cat", "dog", "cow"], width=0.25)
+
+
+@pytest.fixture
+def batch():
+    random = np.random.default_rng(0)
+    images = random.uniform(0, 255, (4, SIZE, SIZE, 3)).astype("float32")
+    boxes = np.full((4, 5, 4), -1.0, "float32")
+    labels = np.full((4, 5), -1, "int32")
+    boxes[:, 0] = [0.1, 0.1, 0.5, 0.6]
+    boxes[:2, 1] = [0.4, 0.5, 0.95, 0.9]
+    labels[:, 0] = [0, 1, 2, 0]
+    labels[:2, 1] = [2, 2]
+    return images, {"boxes": boxes, "labels": labels}
+
+
+def test_loss_at_the_start_is_what_theory_says(detector, batch):
+    """Flat predictions cost log(C + 1) for each positive and each of its three negatives."""
+    for level in range(6):
+        for kind in ("boxes", "classes"):
+            layer = detector.get_layer(f"level{level}_{kind}")
+            layer.set_weights([0 * w for w in layer.get_weights()])
+    images, truth = batch
+    detector.compile("sgd", jit_compile=False)
+    logs = detector.evaluate(images, truth, verbose=0, return_dict=True, batch_size=4)
+    np.testing.assert_allclose(logs["class_loss"], 4 * np.log(4), rtol=1e-5)
+    np.testing.assert_allclose(logs["loss"], logs["class_loss"] + logs["box_loss"], rtol=1e-5)
+
+
+def test_training_lowers_the_loss_and_finds_the_objects(detector, batch):
+    images, truth = batch
+    for layer in detector.backbone.layers + detector.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            # Detection normalises with moving statistics, which lag in so short a training.
+            layer.momentum = 0.7
+    schedule = keras.optimizers.schedules.CosineDecay(3e-3, 60)
+    detector.compile(keras.optimizers.AdamW(schedule), jit_compile=detector.jit_compile)
+    logs = detector.fit(images, truth, epochs=60, batch_size=4, verbose=0).history
+    assert logs["loss"][-1] < 0.1 * logs["loss"][0]
+    for i, found in enumerate(detector.detect(images)):
+        count = 2 if i < 2 else 1
+        best = found.above(0.5)
+        order = [list(best.labels).index(label) for label in truth["labels"][i, :count]]
+        np.testing.assert_allclose(best.boxes[order], truth["boxes"][i, :count], atol=0.05)
+
+
+def test_an_image_without_objects_and_an_empty_batch_train(detector, batch):
+    images, truth = batch
+    empty = {key: np.full_like(value, -1) for key, value in truth.items()}
+    detector.compile("sgd", jit_compile=False)
+    assert detector.train_on_batch(images, empty, return_dict=True)["loss"] == 0.0
+    truth["boxes"][3], truth["labels"][3] = -1, -1
+    assert np.isfinite(detector.train_on_batch(images, truth, return_dict=True)["loss"])
+
+
+def test_saved_and_loaded_it_is_the_same_detector(detector, batch, tmp_path):
+    images, _ = batch
+    detector.save(tmp_path / "pets.keras")
+    again = ssd_keras.load(tmp_path / "pets.keras")
+    assert again.classes == ("cat", "dog", "cow")
+    assert again.name == detector.name
+    assert again.image_size == (SIZE, SIZE)
+    np.testing.assert_array_equal(again.box_network.anchors, detector.box_network.anchors)
+    before, after = detector.predict_on_batch(images), again.predict_on_batch(images)
+    for key in ("boxes", "classes"):
+        np.testing.assert_array_equal(before[key], after[key])
+
+
+def test_arrays_batches_lists_and_paths_are_detected_alike(detector, tmp_path):
+    from PIL import Image
+
+    image = np.random.default_rng(1).integers(0, 255, (80, 120, 3), dtype="uint8")
+    Image.fromarray(image).save(tmp_path / "photo.png")
+    single = detector.detect(image)
+    assert isinstance(single, ssd_keras.Detections)
+    for several in (
+        detector.detect(image[None]),
+        detector.detect([image]),
+        detector.detect([image] * 3, batch_size=2),
+        [detector.detect(tmp_path / "photo.png")],
+        detector.detect([str(tmp_path / "photo.png"), image]),
+    ):
+        for found in several:
+            np.testing.assert_allclose(found.boxes, single.boxes, atol=1e-5)
+            np.testing.assert_allclose(found.scores, single.scores, atol=1e-5)
+
+
+def test_thresholds_are_obeyed(detector):
+    image = np.random.default_rng(2).uniform(0, 255, (SIZE, SIZE, 3))
+    everything = detector.detect(image)
+    middle = float(np.median(everything.scores))
+    assert len(everything) == 200
+    assert detector.detect(image, score_threshold=middle).scores.min() > middle
+    assert len(detector.detect(image, max_detections=7)) == 7
+    assert len(detector.detect(image, score_threshold=0.999)) == 0
+
+
+def test_scores_are_float32_under_mixed_precision():
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        detector = ssd_keras.create(f"SSD_MobileNet_{SIZE}", ["cat"], width=0.25)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    images = np.random.default_rng(3).uniform(0, 255, (1, SIZE, SIZE, 3)).astype("float32")
+    predictions = detector.predict_on_batch(images)
+    assert {value.dtype.name for value in predictions.values()} == {"float32"}
+
+
+@pytest.mark.parametrize("shape", [(SIZE, SIZE), (SIZE, SIZE, 1), (SIZE, SIZE, 4)])
+def test_what_is_no_image_is_refused(detector, shape):
+    with pytest.raises(UserError, match=r"\[H, W, 3\]"):
+        detector.detect([np.zeros(shape)])
