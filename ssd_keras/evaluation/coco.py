@@ -1,0 +1,135 @@
+"""Average precision by the rules of COCO, measured by pycocotools, the reference evaluator."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from ssd_keras.evaluation.tables import Table, tabulate
+
+NUMBERS = (
+    "AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl",
+)  # fmt: skip
+
+
+def coco_ap(ground_truth: Sequence, detections: Sequence, classes: Sequence[str]) -> dict:
+    """The twelve numbers of COCO and the AP of each class, from pycocotools.
+
+    Boxes are pixels without the +1 of VOC. Crowd objects go in as `iscrowd`; difficult objects
+    are normal ones, because COCO has no such thing. An object's area is the annotated one where
+    the ground truth has it, else that of its box. At most 100 detections per image count. Equal
+    scores keep the order within `Detections`, and across images the order of the image ids
+    where all are numbers, else the order given.
+
+    Args:
+        ground_truth: one record per image (see `tables.tabulate`).
+        detections: `Detections` of the same images in the same order.
+        classes: class names.
+
+    Returns:
+        `NUMBERS` as floats (nan where there is no ground truth to measure on, for which pycocotools
+        says -1), `per_class`: name to AP (IoU 0.50:0.95), `per_class_50`: name to AP50.
+    """
+    return table_coco_ap(tabulate(ground_truth, detections, classes))
+
+
+def table_coco_ap(table: Table) -> dict:
+    """`coco_ap` of a `Table`."""
+    ids = image_numbers(table.image_ids)
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation = COCOeval(_truth(table, ids), _results(table, ids), iouType="bbox")
+        evaluation.params.imgIds = sorted(ids)
+        evaluation.params.catIds = list(range(1, len(table.classes) + 1))
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    numbers = {name: _number(value) for name, value in zip(NUMBERS, evaluation.stats, strict=True)}
+    # [IoU, recall, class, area, detections]: area 0 is every size, the last entry 100 detections.
+    precision = evaluation.eval["precision"][:, :, :, 0, -1]
+    return numbers | {
+        "per_class": _per_class(table.classes, precision),
+        "per_class_50": _per_class(table.classes, precision[:1]),
+    }
+
+
+def image_numbers(image_ids: Sequence) -> list[int]:
+    """The images as numbers: their ids where all are different whole numbers, else 1, 2, 3 .."""
+    try:
+        numbers = [int(image_id) for image_id in image_ids]
+    except (TypeError, ValueError):
+        numbers = []
+    if len(set(numbers)) == len(image_ids):
+        return numbers
+    return list(range(1, len(image_ids) + 1))
+
+
+def _truth(table: Table, ids: Sequence[int]) -> COCO:
+    return _dataset(
+        table,
+        ids,
+        [
+            {
+                # pycocotools marks "no match" by 0, so an annotation must not have that id.
+                "id": i + 1,
+                "image_id": ids[table.object_image[i]],
+                "category_id": int(table.object_label[i]) + 1,
+                "bbox": box,
+                "area": float(table.object_area[i]),
+                "iscrowd": int(table.object_crowd[i]),
+            }
+            for i, box in enumerate(_xywh(table.object_box))
+        ],
+    )
+
+
+def _results(table: Table, ids: Sequence[int]) -> COCO:
+    # COCO.loadRes fails on an empty list, so the results are laid out here as it does it.
+    return _dataset(
+        table,
+        ids,
+        [
+            {
+                "id": i + 1,
+                "image_id": ids[table.image[i]],
+                "category_id": int(table.label[i]) + 1,
+                "bbox": box,
+                "score": float(table.score[i]),
+                "area": box[2] * box[3],
+                "iscrowd": 0,
+            }
+            for i, box in enumerate(_xywh(table.box))
+        ],
+    )
+
+
+def _dataset(table: Table, ids: Sequence[int], annotations: list[dict]) -> COCO:
+    data = COCO()
+    data.dataset = {
+        "info": {},
+        "images": [{"id": number} for number in ids],
+        "categories": [{"id": i + 1, "name": name} for i, name in enumerate(table.classes)],
+        "annotations": annotations,
+    }
+    data.createIndex()
+    return data
+
+
+def _xywh(boxes: np.ndarray) -> list[list[float]]:
+    low, high = boxes[:, [1, 0]], boxes[:, [3, 2]]
+    return np.concatenate([low, high - low], 1).tolist()
+
+
+def _per_class(classes: Sequence[str], precision: np.ndarray) -> dict[str, float]:
+    return {
+        name: _number(precision[:, :, i].mean() if precision[:, :, i].min() >= 0 else -1)
+        for i, name in enumerate(classes)
+    }
+
+
+def _number(value: float) -> float:
+    return float(value) if value >= 0 else float("nan")
