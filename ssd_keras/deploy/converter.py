@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 
 import keras
@@ -103,7 +104,10 @@ def _quiet() -> Iterator[None]:
         os.dup2(sink.fileno(), 2)
         tf.get_logger().setLevel("ERROR")
         try:
-            yield
+            with warnings.catch_warnings():
+                # The converter's own calibration uses the interpreter that it advises against.
+                warnings.simplefilter("ignore")
+                yield
         except UserError:
             raise
         except Exception as error:

@@ -36,6 +36,11 @@ def write(model: schema.ModelT) -> bytes:
     for index, buffer in enumerate(model.buffers):
         if not isinstance(buffer, _AlignedBuffer):
             model.buffers[index] = _AlignedBuffer(buffer.data, buffer.offset, buffer.size)
+    shared: dict[int, int] = {}
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            if tensor.quantization is not None:
+                tensor.quantization = _SharedZeros(tensor.quantization, shared)
     size = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
     builder = flatbuffers.Builder(size + (1 << 20))
     builder.Finish(model.Pack(builder), FILE_IDENTIFIER)
@@ -59,6 +64,36 @@ class _AlignedBuffer(schema.BufferT):
         schema.BufferAddOffset(builder, self.offset)
         schema.BufferAddSize(builder, self.size)
         return schema.BufferEnd(builder)
+
+
+class _SharedZeros(schema.QuantizationParametersT):
+    """Quantization of a tensor whose zero points, if all 0, are stored once for the whole file.
+
+    Per-channel kernels have 8 bytes of zeros per channel, together 5 % of a small model.
+    """
+
+    def __init__(self, original: schema.QuantizationParametersT, shared: dict[int, int]):
+        super().__init__()
+        vars(self).update(vars(original))
+        self._shared = shared
+
+    def Pack(self, builder):
+        points, length = self.zeroPoint, 0 if self.zeroPoint is None else len(self.zeroPoint)
+        if not length or np.any(points):
+            return super().Pack(builder)
+        if length not in self._shared:
+            self._shared[length] = builder.CreateNumpyVector(np.zeros(length, np.int64))
+        vectors = {
+            name: builder.CreateNumpyVector(np.asarray(value, np.float32))
+            for name in ("Min", "Max", "Scale")
+            if (value := getattr(self, name.lower())) is not None and len(value)
+        }
+        schema.QuantizationParametersStart(builder)
+        for name, offset in vectors.items():
+            getattr(schema, f"QuantizationParametersAdd{name}")(builder, offset)
+        schema.QuantizationParametersAddZeroPoint(builder, self._shared[length])
+        schema.QuantizationParametersAddQuantizedDimension(builder, self.quantizedDimension)
+        return schema.QuantizationParametersEnd(builder)
 
 
 def append(first: bytes, second: bytes, links: dict[str, str] | None = None) -> bytes:
@@ -154,6 +189,24 @@ def order_outputs(model: bytes, names: Sequence[str]) -> bytes:
     return write(content)
 
 
+def shorten_names(model: bytes) -> bytes:
+    """Cuts tensor names to the part that tells the layer, such as "extra1_conv/convolution".
+
+    The converter strings together the names of all operations that it fused into one.
+    """
+    content = read(model)
+    graph = _only_subgraph(content)
+    kept = {int(index) for index in (*graph.inputs, *graph.outputs)}
+    seen: collections.Counter = collections.Counter()
+    for index, tensor in enumerate(graph.tensors):
+        if index in kept:
+            continue
+        name = "/".join(_text(tensor.name).split(";")[0].split("/")[-2:])
+        seen[name] += 1
+        tensor.name = _bytes(name if seen[name] == 1 else f"{name}:{seen[name]}")
+    return write(content)
+
+
 def set_metadata(model: bytes, name: str, data: bytes) -> bytes:
     """Stores `data` as the metadata buffer called `name`, in place of one that is there."""
     content = read(model)
@@ -241,7 +294,7 @@ def _signature(model: schema.ModelT) -> schema.SignatureDefT:
 
 
 def _check_same(name: str, output: schema.TensorT, expected: schema.TensorT):
-    shapes = list(output.shape), list(expected.shape)
+    shapes = [[int(n) for n in tensor.shape] for tensor in (output, expected)]
     if shapes[0] != shapes[1] or output.type != expected.type:
         raise ValueError(
             f"'{name}' is {shapes[0]} of type {output.type} but {shapes[1]} of type "

@@ -156,10 +156,6 @@ def _image_input(card: ModelCard, float_input: bool):
 
 
 def _detection_outputs(card: ModelCard) -> list:
-    properties = _table(
-        ("index", "type", "coordinates"),
-        {"index": np.array(_BOX_INDEX, np.uint32), "type": np.int8(_BOUNDARIES)},
-    )
     threshold = _table(("score",), {"score": np.float32(card.score_threshold)})
     features = _table((), {})
     return [
@@ -168,7 +164,7 @@ def _detection_outputs(card: ModelCard) -> list:
             {
                 "name": "location",
                 "description": "Boxes as y min, x min, y max, x max, relative to the image.",
-                "content": _content(_BOX_PROPERTIES, properties),
+                "content": _box_content(),
             },
         ),
         _table(
@@ -212,6 +208,7 @@ def _raw_outputs() -> list:
                     f"{SETTINGS_FILE}: centre = code * variance * size + centre, "
                     "size = exp(code * variance) * size."
                 ),
+                "content": _box_content(),
             },
         ),
         _table(
@@ -223,6 +220,14 @@ def _raw_outputs() -> list:
             },
         ),
     ]
+
+
+def _box_content():
+    properties = _table(
+        ("index", "type", "coordinates"),
+        {"index": np.array(_BOX_INDEX, np.uint32), "type": np.int8(_BOUNDARIES)},
+    )
+    return _content(_BOX_PROPERTIES, properties)
 
 
 def _label_files(kind: int) -> list:
@@ -249,6 +254,8 @@ def _decoding_options(anchors, variances: Sequence[float], num_classes: int):
         "num_classes": np.int32(num_classes),
         "num_boxes": np.int32(len(boxes)),
         "num_coords": np.int32(4),
+        # MediaPipe checks for 2 even where there are no keypoints.
+        "values_per_keypoint": np.int32(2),
         "x_scale": x,
         "y_scale": y,
         "w_scale": w,

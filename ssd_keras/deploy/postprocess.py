@@ -21,6 +21,10 @@ DETECTION_OUTPUTS = ("detection_boxes", "detection_classes", "detection_scores",
 RAW_OUTPUTS = ("boxes", "scores")
 CUSTOM_OP = "TFLite_Detection_PostProcess"
 
+# Of more candidates than these the best are taken, whatever their class: TOPK_V2 over 80 classes
+# at a time would take longer than a third of the network.
+MAX_CANDIDATES = 4000
+
 # Suppression compares boxes of all classes in one go; each class is moved to a place of its own.
 # For that boxes are cut to this range around the image; what lies farther out is not seen.
 _NMS_RANGE = (-1.5, 2.5)
@@ -124,36 +128,51 @@ def class_offsets(num_classes: int) -> np.ndarray:
 
 
 def _builtin(codes, scores, anchors, variances, suppression: Suppression) -> dict:
-    num_classes, limit = scores.shape[-1] - 1, min(suppression.max_per_class, len(anchors))
-    by_class = tf.transpose(scores[0, :, 1:])
-    best, places = tf.math.top_k(by_class, limit)
-    candidates = tf.gather(_decode(codes[0], anchors, variances), tf.reshape(places, [-1]))
-    offsets = np.repeat(class_offsets(num_classes), limit, axis=0)
-    moved = tf.clip_by_value(candidates, *_NMS_RANGE) + np.concatenate([offsets, offsets], axis=1)
-    flat = tf.reshape(best, [-1])
+    scores = tf.reshape(scores, [len(anchors), -1])[:, 1:]
+    best, places, labels = _candidates(scores, suppression.max_per_class)
+    candidates = tf.gather(_decode(codes[0], anchors, variances), places)
+    offsets = np.tile(class_offsets(scores.shape[1]), (1, 2))
     chosen, count = tf.raw_ops.NonMaxSuppressionV4(
-        boxes=moved,
-        scores=flat,
+        boxes=tf.clip_by_value(candidates, *_NMS_RANGE) + tf.gather(offsets, labels),
+        scores=best,
         max_output_size=suppression.max_detections,
         iou_threshold=suppression.iou_threshold,
         score_threshold=suppression.score_threshold,
         pad_to_max_output_size=True,
     )
-    labels = np.repeat(np.arange(num_classes, dtype=np.float32), limit)
     found = tf.clip_by_value(tf.gather(candidates, chosen), 0.0, 1.0)
     return _without_leftovers(
         found[None],
-        tf.gather(tf.constant(labels), chosen)[None],
-        tf.gather(flat, chosen)[None],
+        tf.cast(tf.gather(labels, chosen), tf.float32)[None],
+        tf.gather(best, chosen)[None],
         tf.cast(count, tf.float32)[None],
     )
+
+
+def _candidates(scores, max_per_class: int) -> tuple:
+    """The boxes that enter suppression: scores `[K]`, default boxes `[K]`, classes `[K]`.
+
+    With few classes these are the best `max_per_class` of each. With many that would be slow, so
+    the best of all classes are taken, still far more than come out at the end.
+    """
+    num_anchors, num_classes = scores.shape
+    limit = min(max_per_class, num_anchors)
+    if num_classes * limit <= MAX_CANDIDATES:
+        best, places = tf.math.top_k(tf.transpose(scores), limit)
+        labels = np.repeat(np.arange(num_classes, dtype=np.int32), limit)
+        return tf.reshape(best, [-1]), tf.reshape(places, [-1]), tf.constant(labels)
+    count = min(MAX_CANDIDATES, num_anchors * num_classes)
+    best, places = tf.math.top_k(tf.reshape(scores, [-1]), count)
+    return best, places // num_classes, places % num_classes
 
 
 def _decode(codes, anchors, variances):
     """Codes `[A, 4]` -> corners `[A, 4]`, as `boxes.decode`."""
     centers = anchor_centers(anchors)
-    middle = codes[:, :2] * (centers[:, 2:] * variances[:2]) + centers[:, :2]
-    half = tf.exp(codes[:, 2:] * np.float32(variances[2:])) * (centers[:, 2:] / 2)
+    middle, size = centers[:, :2], centers[:, 2:]
+    # In this order the file needs two constants per default box and not three.
+    middle = codes[:, :2] * np.float32(variances[:2]) * size + middle
+    half = tf.exp(codes[:, 2:] * np.float32(variances[2:])) * np.float32(0.5) * size
     return tf.concat([middle - half, middle + half], axis=1)
 
 

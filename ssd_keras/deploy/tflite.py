@@ -68,39 +68,40 @@ def to_tflite(
         UserError: a value that cannot be used, or calibration images that are missing or in the
             wrong range.
     """
-    suppression = Suppression(max_detections, score_threshold, iou_threshold)
-    network = detector.box_network
+    options = {
+        "quantization": quantization,
+        "postprocess": postprocess,
+        "max_detections": max_detections,
+        "score_threshold": score_threshold,
+        "iou_threshold": iou_threshold,
+    }
     # First, so that a wrong value costs no conversion of the network.
-    tail = _postprocess(postprocess, detector, suppression)
+    ending = tail(detector, options)
     raw = raw_network(detector, quantization=quantization, calibration_images=calibration_images)
-    is_raw = postprocess == "none"
-    model = flatbuffer.append(raw, tail)
-    model = flatbuffer.order_outputs(model, RAW_OUTPUTS if is_raw else DETECTION_OUTPUTS)
-    centers = anchor_centers(network.anchors)
-    card = metadata.ModelCard(
-        name=name or detector.name,
-        classes=tuple(detector.classes),
-        image_size=tuple(detector.image_size),
-        description=description or _description(detector, quantization),
+    card = model_card(
+        detector,
+        options,
+        name=name,
+        description=description,
         author=author,
         license=license,
         version=version,
-        score_threshold=score_threshold,
-        settings={
-            "postprocess": postprocess,
-            "quantization": quantization,
-            "max_detections": max_detections,
-            "score_threshold": score_threshold,
-            "iou_threshold": iou_threshold,
-            "variances": [float(v) for v in network.variances],
-        },
     )
+    return assemble(raw, ending, detector, card)
+
+
+def assemble(raw: bytes, ending: bytes, detector: keras.Model, card: metadata.ModelCard) -> bytes:
+    """Joins a raw network and its post-processing, orders the outputs and adds the metadata."""
+    is_raw = card.settings["postprocess"] == "none"
+    model = flatbuffer.append(raw, ending)
+    model = flatbuffer.order_outputs(model, RAW_OUTPUTS if is_raw else DETECTION_OUTPUTS)
+    model = flatbuffer.shorten_names(model)
     return metadata.with_metadata(
         model,
         card,
-        float_input=quantization != "int8",
-        anchors=centers if is_raw else None,
-        variances=network.variances if is_raw else (),
+        float_input=card.settings["quantization"] != "int8",
+        anchors=anchor_centers(detector.box_network.anchors) if is_raw else None,
+        variances=detector.box_network.variances if is_raw else (),
     )
 
 
@@ -120,7 +121,7 @@ def raw_network(
     converted = convert(
         _predict(model), spec, track=model, quantization=quantization, calibration=calibration
     )
-    _check_weights(converted, model, quantization)
+    check_weights(converted, model, quantization)
     return converted
 
 
@@ -132,17 +133,20 @@ def _predict(model: keras.Model) -> Callable:
     return predict
 
 
-def _postprocess(kind: str, detector, suppression: Suppression) -> bytes:
+def tail(detector: keras.Model, options: dict) -> bytes:
+    """The post-processing model of a detector; `options` as in `to_tflite`."""
     return postprocessing.postprocess(
-        kind,
+        options["postprocess"],
         detector.box_network.anchors,
         len(detector.classes),
         variances=detector.box_network.variances,
-        suppression=suppression,
+        suppression=Suppression(
+            options["max_detections"], options["score_threshold"], options["iou_threshold"]
+        ),
     )
 
 
-def _check_weights(converted: bytes, model: keras.Model, quantization: str):
+def check_weights(converted: bytes, model: keras.Model, quantization: str):
     """Notices a file without weights, which would load, run, and see nothing."""
     bytes_per_weight = {"none": 4, "float16": 2}.get(quantization, 1)
     # Batch normalisation is folded into the convolutions, so a part of the weights goes.
@@ -186,10 +190,27 @@ class _Calibration:
         return len(self._images)
 
 
-def _description(detector, quantization: str) -> str:
+def model_card(
+    detector: keras.Model,
+    options: dict,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    **texts: str,
+) -> metadata.ModelCard:
+    """What the file will say of itself; `options` as in `to_tflite`."""
     height, width = detector.image_size
-    precision = {"none": "float32"}.get(quantization, quantization)
-    return (
+    precision = {"none": "float32"}.get(options["quantization"], options["quantization"])
+    described = (
         f"Detects objects of {len(detector.classes)} classes in images of {height} x {width} "
         f"pixels, {precision}. Made with ssd-keras."
+    )
+    return metadata.ModelCard(
+        name=name or detector.name,
+        classes=tuple(detector.classes),
+        image_size=(height, width),
+        description=description or described,
+        score_threshold=options["score_threshold"],
+        settings={**options, "variances": [float(v) for v in detector.box_network.variances]},
+        **texts,
     )

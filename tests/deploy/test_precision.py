@@ -1,0 +1,50 @@
+"""Rebuilding mixed-precision models in float32."""
+
+import keras
+import numpy as np
+import pytest
+
+import ssd_keras
+from ssd_keras import deploy
+from ssd_keras.deploy.precision import float32_model
+from tests.deploy.conftest import CLASSES, pictures
+
+
+@pytest.fixture(scope="module")
+def mixed(detector):
+    """The detector as mixed-precision training leaves it."""
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        copy = ssd_keras.create("SSD_MobileNet_96", CLASSES, width=0.25)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    copy.set_weights(detector.get_weights())
+    return copy
+
+
+def test_a_float32_model_is_left_as_it_is(detector):
+    assert float32_model(detector) is detector
+
+
+def test_the_copy_computes_as_the_float32_model_does(detector, mixed):
+    image = np.stack(pictures(1))[:, :96, :96].astype(np.float32)
+    copy = float32_model(mixed)
+    wanted, found, coarse = (m(image, training=False) for m in (detector, copy, mixed))
+    for key in wanted:
+        np.testing.assert_allclose(found[key], wanted[key], rtol=1e-5, atol=1e-5)
+        assert np.abs(np.asarray(coarse[key]) - np.asarray(wanted[key])).max() > 1e-3
+
+
+def test_the_original_and_the_global_policy_stay(mixed):
+    before = keras.config.dtype_policy().name
+    float32_model(mixed)
+    assert keras.config.dtype_policy().name == before
+    assert mixed.backbone.layers[-1].compute_dtype == "float16"
+
+
+def test_a_mixed_precision_detector_is_exported_in_float32(detector, mixed):
+    runner = deploy.TFLiteDetector(deploy.to_tflite(mixed))
+    for image in pictures(2, seed=9):
+        found, wanted = runner.detect(image), detector.detect(image)
+        np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-4)

@@ -1,0 +1,168 @@
+"""Files made from a detector give the detector's own answers."""
+
+import numpy as np
+import pytest
+from ai_edge_litert.compiled_model import CompiledModel
+from ai_edge_litert.cpu_options import CpuOptions
+from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.options import Options
+
+from ssd_keras import deploy
+from ssd_keras.deploy import flatbuffer, metadata
+from ssd_keras.deploy.images import resize
+from ssd_keras.deploy.postprocess import anchor_centers
+from ssd_keras.deploy.runtime import as_detections, as_input
+from ssd_keras.errors import UserError
+from tests.deploy.conftest import CLASSES, pictures
+
+PIXELS = np.array([120, 160, 120, 160])
+UNSEEN = pictures(4, seed=9)
+
+
+def assert_same(found, wanted, pixels=0.5):
+    """Every detection of one is a detection of the other, whatever the order of equal scores."""
+    assert len(found) == len(wanted)
+    for label in range(len(CLASSES)):
+        theirs, ours = found.labels == label, wanted.labels == label
+        np.testing.assert_allclose(found.scores[theirs], wanted.scores[ours], atol=1e-4)
+        gaps = np.abs(found.boxes[theirs] - wanted.boxes[ours]) * PIXELS
+        assert gaps.max(initial=0) < pixels
+
+
+@pytest.fixture(scope="module")
+def wanted(detector):
+    return detector.detect(UNSEEN)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_float32_file_detects_what_the_detector_detects(float_file, wanted, threads):
+    runner = deploy.TFLiteDetector(float_file, threads)
+    for image, expected in zip(UNSEEN, wanted, strict=True):
+        assert len(expected) > 20
+        assert_same(runner.detect(image), expected)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+@pytest.mark.parametrize("name", ["float_file", "int8_file"])
+def test_compiled_model_gives_the_same(request, tmp_path, name, threads):
+    content = request.getfixturevalue(name)
+    runner = deploy.TFLiteDetector(content)
+    path = tmp_path / "model.tflite"
+    path.write_bytes(content)
+    compiled = CompiledModel.from_file(
+        str(path), options=Options(cpu_options=CpuOptions(num_threads=threads))
+    )
+    dtype = np.float32 if name == "float_file" else np.uint8
+    inputs, outputs = compiled.create_input_buffers(0), compiled.create_output_buffers(0)
+    for image in UNSEEN:
+        inputs[0].write(np.ascontiguousarray(as_input(resize(image, (96, 96)), dtype)))
+        compiled.run_by_index(0, inputs, outputs)
+        sizes = (200 * 4, 200, 200, 1)
+        found = [o.read(n, np.float32) for o, n in zip(outputs, sizes, strict=True)]
+        assert_same(as_detections(found, CLASSES), runner.detect(image))
+
+
+def test_a_higher_threshold_and_fewer_slots(detector, assembled):
+    settings = {"max_detections": 9, "score_threshold": 0.4, "iou_threshold": 0.3}
+    runner = deploy.TFLiteDetector(assembled("builtin", **settings))
+    for image in UNSEEN:
+        assert_same(runner.detect(image), detector.detect(image, **settings))
+
+
+def test_op_agrees_on_the_best_detection(assembled, wanted):
+    runner = deploy.TFLiteDetector(assembled("op"))
+    for image, expected in zip(UNSEEN, wanted, strict=True):
+        found = runner.detect(image)
+        np.testing.assert_allclose(found.boxes[0], expected.boxes[0], atol=1e-4)
+        assert found.labels[0] == expected.labels[0]
+
+
+def test_outputs_are_boxes_classes_scores_count(float_file):
+    signature = flatbuffer.read(float_file).signatureDefs[0]
+    names = [item.name.decode() for item in signature.outputs]
+    shapes = [
+        [int(n) for n in flatbuffer.read(float_file).subgraphs[0].tensors[item.tensorIndex].shape]
+        for item in signature.outputs
+    ]
+    assert names == ["detection_boxes", "detection_classes", "detection_scores", "num_detections"]
+    assert shapes == [[1, 200, 4], [1, 200], [1, 200], [1]]
+
+
+def test_raw_outputs_and_packed_anchors_are_enough_to_detect(detector, assembled):
+    content = assembled("none")
+    files = flatbuffer.packed_files(content)
+    anchors = np.frombuffer(files[metadata.ANCHORS_FILE], "<f4").reshape(-1, 4)
+    np.testing.assert_array_equal(anchors, anchor_centers(detector.box_network.anchors))
+    variances = metadata.settings_of(content)["variances"]
+    image = resize(UNSEEN[0], (96, 96))[None]
+    boxes, scores = (np.asarray(x)[0] for x in detector.box_network.decode(detector(image)))
+    outputs = _run(content, image)
+    codes, found = outputs["boxes"][0], outputs["scores"][0]
+    middle = codes[:, :2] * variances[:2] * anchors[:, 2:] + anchors[:, :2]
+    size = np.exp(codes[:, 2:] * variances[2:]) * anchors[:, 2:]
+    np.testing.assert_allclose(
+        np.concatenate([middle - size / 2, middle + size / 2], 1), boxes, atol=1e-4
+    )
+    np.testing.assert_allclose(found, scores, atol=1e-4)
+
+
+def _run(content: bytes, image) -> dict[str, np.ndarray]:
+    serve = Interpreter(model_content=content).get_signature_runner("serve")
+    return serve(image=image)
+
+
+def test_int8_network_is_int8_throughout(int8_file):
+    """Only what is joined afterwards computes in float."""
+    graph = flatbuffer.read(int8_file).subgraphs[0]
+    float_convolutions = [
+        operator
+        for operator in graph.operators
+        for index in operator.inputs[:1]
+        if graph.tensors[index].type == 0
+        and len(operator.inputs) == 3
+        and graph.tensors[operator.inputs[1]].shape is not None
+        and len(graph.tensors[operator.inputs[1]].shape) == 4
+    ]
+    assert float_convolutions == []
+    assert flatbuffer.operators(int8_file)["DEQUANTIZE"] == 2
+
+
+@pytest.mark.parametrize("name", ["boxes", "classes"])
+def test_int8_changes_predictions_less_than_slight_image_noise(detector, raw_int8, name):
+    """A yardstick is needed: a network with random weights amplifies every small change."""
+    rng = np.random.default_rng(0)
+    images = np.stack([np.round(resize(image, (96, 96))) for image in UNSEEN])
+    wanted = np.asarray(detector(images)[name])
+    noisy = np.asarray(detector(images + rng.normal(0, 2, images.shape))[name])
+    found = np.concatenate([_run(raw_int8, image[None].astype(np.uint8))[name] for image in images])
+    assert np.mean((found - wanted) ** 2) < 0.6 * np.mean((noisy - wanted) ** 2)
+
+
+def test_labels_and_settings_are_inside(float_file):
+    assert metadata.labels_of(float_file) == CLASSES
+    assert set(metadata.LABEL_FILES) <= set(flatbuffer.packed_files(float_file))
+    assert metadata.settings_of(float_file)["postprocess"] == "builtin"
+
+
+def test_exports_are_reproducible(assembled, float_file):
+    assert assembled("builtin") == float_file
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ([], "there is none"),
+        ([np.zeros((9, 9), np.uint8)], r"must be an array \[H, W, 3\], got \(9, 9\)"),
+        ([np.full((9, 9, 3), 0.7)], "from 0.7 to 0.7: give them as they are in the files"),
+        ([np.linspace(-1, 1, 243).reshape(9, 9, 3)], "from -1 to 1"),
+        ([np.full((9, 9, 3), 65535.0)], "must be RGB 0..255"),
+    ],
+)
+def test_calibration_images_that_cannot_be_right(detector, images, message):
+    with pytest.raises(UserError, match=message):
+        deploy.to_tflite(detector, quantization="int8", calibration_images=images)
+
+
+def test_int8_without_images(detector):
+    with pytest.raises(UserError, match="int8 needs calibration images"):
+        deploy.to_tflite(detector, quantization="int8")
