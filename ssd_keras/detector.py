@@ -106,9 +106,13 @@ class Detector(keras.Model):
     ) -> Iterable[Detections]:
         """Yields the `Detections` of each image of batches `[B, H, W, 3]` of the model's size."""
         finish = self._finisher(score_threshold, iou_threshold, max_detections)
+        size = 0
         for images in batches:
             count = len(images)
-            found = finish(self.predict_on_batch(images))
+            size = max(size, count)
+            # A last batch that is smaller would be compiled anew.
+            padded = np.pad(images, [(0, size - count), (0, 0), (0, 0), (0, 0)])
+            found = finish(self.predict_on_batch(padded))
             found = {key: ops.convert_to_numpy(value) for key, value in found.items()}
             for i in range(count):
                 n = int(found["count"][i])

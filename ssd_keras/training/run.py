@@ -72,6 +72,8 @@ def train(settings: RunSettings, run_dir: str) -> Detector:
     resumed = folder.open(dataclasses.asdict(settings), train_source.classes)
 
     detector.compile(recipe.build_optimizer(steps_per_epoch), jit_compile=detector.jit_compile)
+    # Variables made while TensorFlow traces the step would make it trace the step twice.
+    detector.optimizer.build(detector.trainable_variables)
     finished = _restore(detector, folder, steps_per_epoch) if resumed else 0
     if finished >= recipe.epochs:
         print(f"The run in '{folder.path}' is finished: all {recipe.epochs} epochs are done.")
@@ -134,7 +136,6 @@ def _restore(detector: Detector, folder: RunFolder, steps_per_epoch: int) -> int
     """Loads the state after the last finished epoch and returns how many are finished."""
     if not folder.state.is_file():
         return 0
-    detector.optimizer.build(detector.trainable_variables)
     try:
         detector.load_weights(folder.state)
     except (OSError, ValueError, KeyError) as error:

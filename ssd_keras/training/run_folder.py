@@ -44,7 +44,7 @@ class RunFolder:
             UserError: the folder holds another run, or cannot be written.
         """
         if self.settings_file.is_file():
-            self._check_same_run(settings)
+            self._check_same_run(settings, classes)
             return True
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"--run_dir '{self.path}' is a file: give a folder.")
@@ -58,8 +58,9 @@ class RunFolder:
         write_text(self.settings_file, json.dumps(settings, indent=2) + "\n")
         return False
 
-    def _check_same_run(self, settings: dict):
-        before = self.settings()
+    def _check_same_run(self, settings: dict, classes: tuple[str, ...]):
+        before = self.settings() | {"classes": self.labels_file.read_text("utf-8").splitlines()}
+        settings = settings | {"classes": list(classes)}
         changed = [key for key in settings if before.get(key) != settings[key]]
         if changed:
             listed = ", ".join(f"{k}={before.get(k)!r} (now {settings[k]!r})" for k in changed[:3])

@@ -1,0 +1,83 @@
+"""Optimizers and the learning-rate schedule."""
+
+import keras
+import numpy as np
+import pytest
+
+from ssd_keras.errors import UserError
+from ssd_keras.training import Recipe
+
+
+def rates(recipe, steps_per_epoch):
+    schedule = recipe.build_schedule(steps_per_epoch)
+    return np.array([float(schedule(step)) for step in range(recipe.epochs * steps_per_epoch + 1)])
+
+
+def test_rate_warms_up_linearly_then_follows_half_a_cosine_to_zero():
+    recipe = Recipe(epochs=10, learning_rate=0.5, warmup_epochs=2)
+    rate = rates(recipe, 5)
+    np.testing.assert_allclose(rate[:11], np.linspace(0, 0.5, 11), rtol=1e-5)
+    np.testing.assert_allclose(
+        rate[10:], 0.25 * (1 + np.cos(np.linspace(0, np.pi, 41))), rtol=1e-4, atol=1e-7
+    )
+
+
+def test_without_warm_up_the_first_step_has_the_highest_rate():
+    rate = rates(Recipe(epochs=2, learning_rate=0.5, warmup_epochs=0), 10)
+    assert rate[0] == 0.5
+    assert np.all(np.diff(rate) < 0)
+
+
+def test_a_warm_up_longer_than_the_run_ends_with_it():
+    rate = rates(Recipe(epochs=1, learning_rate=0.5, warmup_epochs=9), 4)
+    np.testing.assert_allclose(rate[:4], np.linspace(0, 0.5, 4), rtol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "rmsprop"])
+def test_decay_shrinks_kernels_alone(optimizer):
+    model = keras.Sequential(
+        [keras.Input((2,)), keras.layers.Dense(2, name="dense"), keras.layers.BatchNormalization()]
+    )
+    for layer in model.layers:
+        layer.set_weights([np.ones_like(weight) for weight in layer.get_weights()])
+    recipe = Recipe(
+        optimizer=optimizer, learning_rate=0.1, weight_decay=0.5, warmup_epochs=0, epochs=1
+    )
+    built = recipe.build_optimizer(10)
+    built.build(model.trainable_variables)
+    built.apply([keras.ops.zeros(v.shape) for v in model.trainable_variables])
+    dense, norm = model.layers
+    np.testing.assert_allclose(dense.kernel, 1 - 0.1 * 0.5, rtol=1e-6)
+    for untouched in (dense.bias, norm.gamma, norm.beta):
+        np.testing.assert_array_equal(untouched, 1.0)
+
+
+def test_gradients_are_clipped_by_their_global_norm():
+    variables = [keras.Variable([0.0]), keras.Variable([0.0])]
+    recipe = Recipe(
+        optimizer="sgd",
+        momentum=0.0,
+        learning_rate=1.0,
+        weight_decay=0.0,
+        warmup_epochs=0,
+        clip_norm=10.0,
+        epochs=1,
+    )
+    optimizer = recipe.build_optimizer(1000)
+    optimizer.build(variables)
+    optimizer.apply([keras.ops.array([30.0]), keras.ops.array([-40.0])])
+    np.testing.assert_allclose([float(v[0]) for v in variables], [-6.0, 8.0], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"optimizer": "sdg"}, "Did you mean 'sgd'"),
+        ({"epochs": 0}, "epochs must be more than 0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be more than 0"),
+        ({"weight_decay": -1.0}, "weight_decay must not be negative"),
+    ],
+)
+def test_values_that_make_no_sense_are_refused(values, message):
+    with pytest.raises(UserError, match=message):
+        Recipe(**values)

@@ -1,0 +1,72 @@
+"""A run folder belongs to one run, and a crash while writing loses nothing."""
+
+import pytest
+
+from ssd_keras.errors import UserError
+from ssd_keras.training import RunFolder
+from ssd_keras.training.run_folder import replace
+
+SETTINGS = {"model": "SSD_MobileNet_300", "seed": 0, "recipe": {"epochs": 3}}
+
+
+def test_the_same_settings_go_on_with_a_run(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    assert folder.open(SETTINGS, ("cat", "dog")) is False
+    assert folder.open(SETTINGS, ("cat", "dog")) is True
+    assert folder.settings() == SETTINGS
+    assert folder.labels_file.read_text() == "cat\ndog\n"
+
+
+@pytest.mark.parametrize("changed", [{"model": "SSD_VGG16_300"}, {"recipe": {"epochs": 4}}])
+def test_another_run_is_refused_by_what_differs(tmp_path, changed):
+    folder = RunFolder(tmp_path / "run")
+    folder.open(SETTINGS, ("cat",))
+    with pytest.raises(UserError, match=f"started with {next(iter(changed))}="):
+        folder.open({**SETTINGS, **changed}, ("cat",))
+
+
+def test_other_classes_are_refused(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.open(SETTINGS, ("cat", "dog"))
+    with pytest.raises(UserError, match="classes"):
+        folder.open(SETTINGS, ("dog", "cat"))
+
+
+def test_a_file_in_its_place_is_named(tmp_path):
+    (tmp_path / "run").write_text("")
+    with pytest.raises(UserError, match="is a file: give a folder"):
+        RunFolder(tmp_path / "run").open(SETTINGS, ("cat",))
+
+
+def test_history_keeps_rows_and_leaves_empty_values_out(tmp_path):
+    folder = RunFolder(tmp_path)
+    rows = [{"epoch": 1, "loss": 2.5}, {"epoch": 2, "loss": 1.25, "ap50": 0.5}]
+    assert folder.history() == []
+    folder.write_history(rows)
+    assert folder.history() == rows
+
+
+def test_a_write_that_fails_keeps_the_earlier_file(tmp_path):
+    path = tmp_path / "state.txt"
+    path.write_text("good")
+
+    def full_disk(temporary):
+        temporary.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(UserError, match="No space left on device"):
+        replace(path, full_disk)
+    assert path.read_text() == "good"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_no_partial_file_is_ever_seen_under_the_final_name(tmp_path):
+    path = tmp_path / "state.txt"
+
+    def write(temporary):
+        temporary.write_text("whole")
+        assert not path.exists()
+        assert temporary.suffix == path.suffix
+
+    replace(path, write)
+    assert path.read_text() == "whole"
