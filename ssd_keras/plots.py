@@ -16,11 +16,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
-# Okabe and Ito, "Color Universal Design" (2008), without black, the dark blue made a little
-# lighter: eight colours that people with any kind of colour vision tell apart.
+# Okabe and Ito, "Color Universal Design" (2008): colours that people with any kind of colour vision
+# tell apart; violet in the place of black, because boxes have a black rim.
 _PALETTE = (
     (230, 159, 0), (86, 180, 233), (0, 158, 115), (213, 94, 0),
-    (204, 121, 167), (240, 228, 66), (30, 120, 200), (170, 170, 170),
+    (204, 121, 167), (240, 228, 66), (30, 120, 200), (140, 80, 200),
 )  # fmt: skip
 _SMALLEST_TEXT = 8
 _BACKGROUND = 255
@@ -73,7 +73,7 @@ def draw_boxes(
     width, height = picture.size
     order = np.arange(len(labels)) if scores is None else np.argsort(-np.asarray(scores))
     order = [i for i in order if labels[i] >= 0 and np.isfinite(boxes[i]).all()]
-    thickness = max(1, round(min(width, height) / 220))
+    thickness = max(1 if min(width, height) < 100 else 2, round(min(width, height) / 200))
     font = _font(max(_SMALLEST_TEXT + 3, round(min(width, height) / 30)))
     draw = ImageDraw.Draw(picture)
     places, taken = [], []
@@ -226,18 +226,14 @@ def precision_recall(curves: Mapping[str, Mapping], *, highlight: int = 8) -> Fi
 
     Args:
         curves: class name to `recall` and `precision`, as `evaluation.voc_ap` returns them.
-            Classes without ground truth (nan) are left out.
         highlight: with more classes than this, only the mean has a colour and the rest are grey.
     """
     figure = _figure(5.2, 4.2)
     axes = _row(figure, 1)[0]
     points = np.linspace(0, 1, 101)
     means = []
-    known = {n: c for n, c in curves.items() if not np.isnan(c["recall"]).any()}
-    many = len(known) > highlight
+    many = len(curves) > highlight
     for i, (name, line) in enumerate(curves.items()):
-        if name not in known:
-            continue
         recall = np.concatenate([[0], line["recall"]])
         precision = np.concatenate([line["precision"][:1], line["precision"]])
         if len(line["recall"]):
@@ -255,6 +251,190 @@ def precision_recall(curves: Mapping[str, Mapping], *, highlight: int = 8) -> Fi
     axes.set_title("Precision and recall, IoU 0.5")
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=8, loc="lower left")
+    return figure
+
+
+def score_thresholds(curves: Mapping[str, np.ndarray]) -> Figure:
+    """Precision, recall and F1 over the score threshold.
+
+    Args:
+        curves: `threshold`, `precision`, `recall`, `f1`, as `evaluation.threshold_curves` returns.
+    """
+    figure = _figure(5.2, 4.2)
+    axes = _row(figure, 1)[0]
+    for i, name in enumerate(("precision", "recall", "f1")):
+        label = "F1" if name == "f1" else name
+        axes.plot(curves["threshold"], curves[name], color=_rgb((2, 6, 3)[i]), label=label)
+    if np.isfinite(curves["f1"]).any() and np.nanmax(curves["f1"]) > 0:
+        best = int(np.nanargmax(curves["f1"]))
+        at = curves["threshold"][best]
+        axes.axvline(at, color="0.4", linewidth=1, linestyle=":", label=f"best F1 at {at:.2f}")
+    axes.set(xlim=(0, 1), ylim=(0, 1.03), xlabel="score threshold")
+    axes.set_title("All classes over the score threshold")
+    axes.legend(fontsize=8)
+    return figure
+
+
+def error_costs(cost: Mapping[str, float], alone: Mapping[str, float]) -> Figure:
+    """What each kind of error costs in mAP: in sequence (adds up), and alone."""
+    figure = _figure(5.2, 3.2)
+    axes = _row(figure, 1)[0]
+    y = np.arange(len(cost))
+    axes.barh(y - 0.2, np.nan_to_num(list(cost.values())), 0.38, color=_rgb(3), label="in turn")
+    axes.barh(y + 0.2, np.nan_to_num(list(alone.values())), 0.38, color="0.75", label="alone")
+    axes.set_yticks(y, list(cost))
+    axes.invert_yaxis()
+    axes.set(xlim=(0, max(0.05, 1.1 * np.nanmax([*cost.values(), *alone.values(), 0]))))
+    axes.set(xlabel="mAP gained by putting it right", title="What the errors cost")
+    axes.legend(fontsize=8)
+    return figure
+
+
+def recall_bars(groups: Mapping[str, Sequence[Mapping]], title: str) -> Figure:
+    """Recall in groups of objects, such as sizes or levels of default boxes.
+
+    Args:
+        groups: name of a series to its rows of `name`, `objects`, `recall`
+            (`evaluation.recall_by_size`); all series have the same rows.
+        title: of the figure.
+    """
+    names = [f"{row['name']}\n{row['objects']} objects" for row in next(iter(groups.values()))]
+    figure = _figure(5.2, 0.9 + 0.5 * len(names))
+    axes = _row(figure, 1)[0]
+    thick = 0.8 / len(groups)
+    for i, (label, rows) in enumerate(groups.items()):
+        values = np.array([row["recall"] for row in rows], float)
+        y = np.arange(len(rows)) + (i - (len(groups) - 1) / 2) * thick
+        bars = axes.barh(y, np.nan_to_num(values), 0.92 * thick, color=_rgb((6, 1)[i % 2]))
+        bars.set_label(label)
+        texts = ["" if np.isnan(v) else f"{v:.2f}" for v in values]
+        axes.bar_label(bars, texts, padding=2, fontsize=7)
+    axes.set_yticks(np.arange(len(names)), names, fontsize=8)
+    axes.invert_yaxis()
+    axes.set(xlim=(0, 1.08), xlabel="recall, IoU 0.5", title=title)
+    figure.legend(fontsize=8, loc="outside lower right", ncols=len(groups))
+    return figure
+
+
+def confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
+    """The confusion matrix as a picture; each row is shaded by its shares.
+
+    Args:
+        matrix: int `[C + 1, C + 1]`, from `evaluation.confusion_matrix`.
+        classes: class names.
+    """
+    count = len(matrix)
+    side = max(4.2, min(1.6 + 0.55 * count, 1.6 + 0.2 * max(count, 22)))
+    figure = _figure(side, side)
+    axes = figure.subplots()
+    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    small = 9 if count <= 12 else 7
+    axes.set_xticks(range(count), [*classes, "(missed)"], rotation=90, fontsize=small)
+    axes.set_yticks(range(count), [*classes, "(background)"], fontsize=small)
+    axes.set(xlabel="found as", ylabel="object")
+    for row, column in np.argwhere(matrix > 0):
+        if count <= 40 or matrix[row, column] > 1 or row == column:
+            color = "white" if shares[row, column] > 0.5 else "0.25"
+            size = small if count <= 40 else 5
+            text = str(matrix[row, column])
+            axes.text(column, row, text, ha="center", va="center", color=color, fontsize=size)
+    return figure
+
+
+def matched_boxes(
+    image: np.ndarray,
+    boxes: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[str],
+    anchors: np.ndarray,
+    matched: np.ndarray,
+) -> np.ndarray:
+    """The default boxes that learn each object, thin, under the object's own box.
+
+    Args:
+        image: `[H, W, 3]`, 0..255.
+        boxes: `[N, 4]` normalised objects; labels: `[N]`.
+        classes: class names.
+        anchors: `[A, 4]` normalised default boxes.
+        matched: int `[A]`, index of the object that each default box is matched to, or -1.
+
+    Returns:
+        uint8 `[H, W, 3]`.
+    """
+    boxes = np.asarray(boxes).reshape(-1, 4)
+    matched = np.asarray(matched)
+    picture = Image.fromarray(_uint8(image))
+    draw = ImageDraw.Draw(picture)
+    height, width = np.asarray(image).shape[:2]
+    thin = max(1, round(min(width, height) / 500))
+    for anchor in np.flatnonzero(matched >= 0):
+        y0, x0, y1, x1 = np.asarray(anchors[anchor]) * (height, width, height, width)
+        color = class_color(int(matched[anchor]))
+        draw.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=color, width=thin)
+    counts = np.bincount(matched[matched >= 0], minlength=len(boxes))
+    captions = [f"{classes[k]}: {n}" if k >= 0 else "" for k, n in zip(labels, counts, strict=True)]
+    colors = [class_color(i) for i in range(len(boxes))]
+    return draw_boxes(picture, boxes, labels, classes, colors=colors, captions=captions)
+
+
+def coverage(sides: np.ndarray, overlaps: np.ndarray, levels: np.ndarray) -> Figure:
+    """How well the default boxes cover the objects of a data set.
+
+    Args:
+        sides: `[G]`, root of each object's area as a fraction of the image.
+        overlaps: `[G]`, IoU with its best default box.
+        levels: int `[G]`, the level of that box (`evaluation.best_default_boxes` gives both).
+    """
+    sides, overlaps, levels = (np.asarray(a) for a in (sides, overlaps, levels))
+    figure = _figure(6.2, 4.2)
+    axes = _row(figure, 1)[0]
+    for level in np.unique(levels):
+        of = levels == level
+        label = f"level {level + 1}: {of.sum()} objects"
+        color = _rgb(int(level))
+        axes.scatter(sides[of], overlaps[of], s=9, alpha=0.6, lw=0, color=color, label=label)
+    axes.axhline(0.5, color="0.3", linewidth=1, linestyle="--")
+    share = f"{(overlaps >= 0.5).mean():.0%} of {len(overlaps)}" if len(overlaps) else "no"
+    axes.set_title(f"Default boxes reach IoU 0.5 with {share} objects")
+    axes.set(ylim=(0, 1), ylabel="IoU with the best default box")
+    axes.set_xlabel("side of the object / side of the image")
+    if len(sides):
+        axes.set_xscale("log")
+        ticks = [t for t in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1) if t > sides.min() / 2]
+        axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
+        axes.minorticks_off()
+        axes.legend(fontsize=8, markerscale=2)
+    return figure
+
+
+def feature_pyramids(
+    pyramids: Mapping[str, Sequence[np.ndarray]], image: np.ndarray | None = None
+) -> Figure:
+    """Feature maps of one or more models, a row each, finest level first.
+
+    Args:
+        pyramids: name, such as "SSD" and "DSSD", to its maps `[H, W, C]` of one image. Shown is
+            the mean absolute value over the channels, each map scaled to its own greatest.
+        image: `[H, W, 3]`, 0..255, shown in front.
+    """
+    columns = max(len(maps) for maps in pyramids.values()) + (image is not None)
+    figure = _figure(1.9 * columns, 2.2 * len(pyramids))
+    grid_axes = figure.subplots(len(pyramids), columns, squeeze=False)
+    for row, (name, maps) in zip(grid_axes, pyramids.items(), strict=True):
+        for axes in row:
+            axes.set_axis_off()
+        cells = list(row)
+        if image is not None:
+            cells[0].imshow(_uint8(image), aspect="auto")
+            cells[0].set_title(name, fontsize=10, weight="bold")
+            cells = cells[1:]
+        for i, (axes, level) in enumerate(zip(cells, maps, strict=False)):
+            strength = np.abs(np.asarray(level, np.float32)).mean(-1)
+            axes.imshow(strength, cmap="viridis", aspect="auto", vmin=0)
+            size = "x".join(str(n) for n in strength.shape)
+            title = size if image is not None or i else f"{name}  {size}"
+            axes.set_title(title, fontsize=9)
     return figure
 
 
@@ -338,7 +518,7 @@ def _shared(a, b) -> int:
 def _frame(draw: ImageDraw.ImageDraw, corners, color, thickness: int) -> None:
     x0, y0, x1, y1 = corners
     # A dark line round the coloured one keeps it visible on a ground of its own colour.
-    if min(x1 - x0, y1 - y0) > 6 * thickness:
+    if thickness > 1 and min(x1 - x0, y1 - y0) > 6 * thickness:
         edge = max(1, thickness // 3)
         draw.rectangle((x0 - edge, y0 - edge, x1 + edge, y1 + edge), outline=(0, 0, 0), width=edge)
     inner = max(1, min(thickness, (min(x1 - x0, y1 - y0) + 1) // 3))

@@ -1,7 +1,37 @@
 """Measures detections: VOC and COCO average precision, errors, curves, reports. NumPy, no model."""
 
+from ssd_keras.evaluation.analysis import (
+    best_default_boxes,
+    confusion_matrix,
+    threshold_curves,
+    working_points,
+    worst_images,
+)
 from ssd_keras.evaluation.coco import coco_ap
+from ssd_keras.evaluation.errors import error_analysis
 from ssd_keras.evaluation.metrics import DEFINITIONS, evaluate
+from ssd_keras.evaluation.report import Evaluation, json_ready, measure, report
+from ssd_keras.evaluation.results import read_results, to_results, write_results
+from ssd_keras.evaluation.tables import tabulate
 from ssd_keras.evaluation.voc import voc_ap
 
-__all__ = ["DEFINITIONS", "coco_ap", "evaluate", "voc_ap"]
+__all__ = [
+    "DEFINITIONS",
+    "Evaluation",
+    "best_default_boxes",
+    "coco_ap",
+    "confusion_matrix",
+    "error_analysis",
+    "evaluate",
+    "json_ready",
+    "measure",
+    "read_results",
+    "report",
+    "tabulate",
+    "threshold_curves",
+    "to_results",
+    "voc_ap",
+    "working_points",
+    "worst_images",
+    "write_results",
+]

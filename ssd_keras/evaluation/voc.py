@@ -36,7 +36,8 @@ def voc_ap(
 
     Returns:
         `map`: mean over the classes that have ground truth (nan if none has), `per_class`: name to
-        AP (nan without ground truth), `curves`: name to `recall`, `precision`, `score` `[D_c]`.
+        AP (nan without ground truth), `curves`: name to `recall`, `precision`, `score` `[D_c]` of
+        the classes that have ground truth.
     """
     return table_ap(tabulate(ground_truth, detections, classes), iou_threshold, method)
 
@@ -79,6 +80,9 @@ def ap_of_hits(
     objects = np.bincount(table.object_label[~table.object_ignored], minlength=len(table.classes))
     per_class, curves = {}, {}
     for label, name in enumerate(table.classes):
+        if not objects[label]:
+            per_class[name] = float("nan")
+            continue
         index = by_score(table.score, np.flatnonzero((table.label == label) & counted))
         recall, precision = curve(hits[index], int(objects[label]))
         per_class[name] = average_precision(recall, precision, method)
@@ -87,16 +91,13 @@ def ap_of_hits(
 
 
 def curve(hits: np.ndarray, objects: int) -> tuple[np.ndarray, np.ndarray]:
-    """Recall and precision after each detection; recall is nan where there are no objects."""
+    """Recall and precision after each detection of a class that has `objects` (> 0)."""
     true = np.cumsum(hits)
-    recall = true / objects if objects else np.full(len(hits), np.nan)
-    return recall, true / np.arange(1, len(hits) + 1)
+    return true / objects, true / np.arange(1, len(hits) + 1)
 
 
 def average_precision(recall: np.ndarray, precision: np.ndarray, method: str) -> float:
-    """One number for one curve; nan if `recall` is nan, 0 without detections."""
-    if len(recall) and np.isnan(recall[0]):
-        return float("nan")
+    """One number for one curve of a class that has objects; 0 without detections."""
     if method == "11_point":
         # 0.1 * 3 is a little more than 0.3, here as in the devkit and its ports: a recall of
         # exactly 3/10 does not reach the fourth point. Kept, because published numbers have it.

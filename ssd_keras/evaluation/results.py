@@ -1,0 +1,142 @@
+"""Detections as a file in the results format of COCO, which any detector can write."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ssd_keras.detections import Detections
+from ssd_keras.errors import UserError
+
+
+def to_results(
+    ground_truth: Sequence,
+    detections: Sequence[Detections],
+    category_ids: Sequence[int] | None = None,
+) -> list[dict]:
+    """Detections as a list of `image_id`, `category_id`, `bbox` (x, y, width, height), `score`.
+
+    Args:
+        ground_truth: records with `image_id`, `height`, `width`.
+        detections: of the same images, in the same order.
+        category_ids: the data set's number of each class; 1, 2, 3 .. if None.
+
+    `image_id` is a number where all ids of the data set are, else the id as it is.
+    """
+    ids = [truth.image_id for truth in ground_truth]
+    if all(str(image_id).isdecimal() for image_id in ids):
+        ids = [int(image_id) for image_id in ids]
+    results = []
+    for truth, image_id, found in zip(ground_truth, ids, detections, strict=True):
+        boxes = np.asarray(found.boxes, np.float64) * np.tile((truth.height, truth.width), 2)
+        for box, score, label in zip(boxes, found.scores, found.labels, strict=True):
+            y0, x0, y1, x1 = (float(v) for v in box)
+            results.append(
+                {
+                    "image_id": image_id,
+                    "category_id": int(label) + 1 if category_ids is None else category_ids[label],
+                    "bbox": [round(v, 3) for v in (x0, y0, x1 - x0, y1 - y0)],
+                    # Six digits would turn near scores into ties; repr of the float32 does not.
+                    "score": float(str(score)),
+                }
+            )
+    return results
+
+
+def write_results(path: str | Path, results: Sequence[Mapping]) -> None:
+    """Writes a list of results, one a line."""
+    lines = ",\n".join(json.dumps(result) for result in results)
+    Path(path).write_text(f"[\n{lines}\n]\n" if results else "[]\n", encoding="utf-8")
+
+
+def read_results(
+    path: str | Path,
+    ground_truth: Sequence,
+    classes: Sequence[str],
+    category_ids: Sequence[int] | None = None,
+) -> list[Detections]:
+    """Reads a COCO results file.
+
+    Args:
+        path: the file: a JSON list of `image_id`, `category_id`, `bbox` (x, y, width, height in
+            pixels) and `score`.
+        ground_truth: records with `image_id`, `height`, `width`.
+        classes: class names.
+        category_ids: the data set's number of each class; 1, 2, 3 .. if None.
+
+    Returns:
+        `Detections` for each record, empty where the file has none.
+
+    Raises:
+        UserError: the file is missing or not of this format, or names an image or a category that
+            the data does not have.
+    """
+    entries = _load(path)
+    category_ids = range(1, len(classes) + 1) if category_ids is None else category_ids
+    labels = {int(number): label for label, number in enumerate(category_ids)}
+    images = {_key(truth.image_id): i for i, truth in enumerate(ground_truth)}
+    rows: list[list[tuple]] = [[] for _ in ground_truth]
+    for place, entry in enumerate(entries, start=1):
+        image_id, category, (x, y, w, h), score = _fields(path, place, entry)
+        if _key(image_id) not in images:
+            raise UserError(
+                f"'{path}', result {place}: there is no image '{image_id}' in the data, whose "
+                f"images are called {_some(t.image_id for t in ground_truth)}. Are these results "
+                "of other data?"
+            )
+        if category not in labels:
+            raise UserError(
+                f"'{path}', result {place}: there is no category_id {category} in the data, which "
+                f"has {_some(f'{n} ({classes[i]})' for n, i in labels.items())}."
+            )
+        index = images[_key(image_id)]
+        height, width = ground_truth[index].height, ground_truth[index].width
+        box = (y / height, x / width, (y + h) / height, (x + w) / width)
+        rows[index].append((box, score, labels[category]))
+    return [
+        Detections([r[0] for r in row], [r[1] for r in row], [r[2] for r in row], tuple(classes))
+        for row in rows
+    ]
+
+
+def _load(path: str | Path) -> list:
+    try:
+        entries = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"The results '{path}' cannot be read: {error.strerror}.") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"The results '{path}' are not JSON: {error}.") from error
+    if not isinstance(entries, list):
+        raise UserError(
+            f"The results '{path}' must be a list of image_id, category_id, bbox and score, as "
+            f"COCO's results are, but hold a {type(entries).__name__}."
+        )
+    return entries
+
+
+def _fields(path, place: int, entry) -> tuple:
+    try:
+        box = [float(v) for v in entry["bbox"]]
+        score = float(entry["score"])
+        if len(box) != 4 or not all(math.isfinite(v) for v in (*box, score)):
+            raise ValueError("bbox must be 4 finite numbers and score a finite number")
+        return entry["image_id"], int(entry["category_id"]), box, score
+    except KeyError as error:
+        raise UserError(f"'{path}', result {place} has no {error.args[0]!r}.") from error
+    except (TypeError, ValueError) as error:
+        raise UserError(f"'{path}', result {place} is not a COCO result: {error}.") from error
+
+
+def _key(image_id) -> str:
+    """000123, "000123" and 123 are one image."""
+    text = str(image_id)
+    return text.lstrip("0") or "0" if text.isdecimal() else text
+
+
+def _some(names) -> str:
+    names = [str(name) for name in names]
+    return ", ".join(names[:4]) + (f", ... ({len(names)} in all)" if len(names) > 4 else "")
