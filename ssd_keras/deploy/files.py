@@ -47,5 +47,8 @@ def check_writable(path: str | Path):
 
 
 def _cannot_write(path: Path, error: OSError) -> UserError:
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        blocker = next(parent for parent in path.parents if parent.is_file())
+        return UserError(f"'{path}' cannot be written: '{blocker}' is a file, not a folder.")
     reason = error.strerror or " ".join(str(error).split())
     return UserError(f"'{path}' cannot be written: {reason}. Give another place.")

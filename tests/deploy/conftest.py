@@ -1,4 +1,6 @@
-"""A small detector with lively outputs, and the files made from it."""
+"""A small detector with lively outputs, and the files made from it, each made once a test run."""
+
+import functools
 
 import keras
 import numpy as np
@@ -21,6 +23,7 @@ def pictures(count: int, seed: int = 0) -> list[np.ndarray]:
     ]
 
 
+@functools.cache
 def lively_detector() -> ssd_keras.Detector:
     """A detector with random weights whose scores range from 0 to 1."""
     keras.utils.set_random_seed(0)
@@ -42,49 +45,56 @@ def lively_detector() -> ssd_keras.Detector:
     return detector
 
 
+@functools.cache
+def raw(quantization: str) -> bytes:
+    """The converted network alone."""
+    return deploy.raw_network(
+        lively_detector(),
+        quantization=quantization,
+        calibration_images=pictures(16) if quantization == "int8" else None,
+    )
+
+
+def assemble(kind: str, **changes) -> bytes:
+    """The file with this post-processing and these settings."""
+    options = {
+        "quantization": "none",
+        "postprocess": kind,
+        "max_detections": 200,
+        "score_threshold": 0.01,
+        "iou_threshold": 0.45,
+        **changes,
+    }
+    made = lively_detector()
+    return tflite.assemble(
+        raw(options["quantization"]),
+        tflite.tail(made, options),
+        made,
+        tflite.model_card(made, options, name="test"),
+    )
+
+
 @pytest.fixture(scope="session")
 def detector():
     return lively_detector()
 
 
 @pytest.fixture(scope="session")
-def raw_float(detector):
-    return deploy.raw_network(detector)
+def raw_int8():
+    return raw("int8")
 
 
 @pytest.fixture(scope="session")
-def raw_int8(detector):
-    return deploy.raw_network(detector, quantization="int8", calibration_images=pictures(16))
-
-
-@pytest.fixture(scope="session")
-def assembled(detector, raw_float, raw_int8):
+def assembled():
     """`assembled("op", max_detections=10)`: the float32 file with that post-processing."""
-
-    def build(kind: str, **changes) -> bytes:
-        options = {
-            "quantization": "none",
-            "postprocess": kind,
-            "max_detections": 200,
-            "score_threshold": 0.01,
-            "iou_threshold": 0.45,
-            **changes,
-        }
-        return tflite.assemble(
-            raw_int8 if options["quantization"] == "int8" else raw_float,
-            tflite.tail(detector, options),
-            detector,
-            tflite.model_card(detector, options, name="test"),
-        )
-
-    return build
+    return assemble
 
 
 @pytest.fixture(scope="session")
-def float_file(assembled):
-    return assembled("builtin")
+def float_file():
+    return assemble("builtin")
 
 
 @pytest.fixture(scope="session")
-def int8_file(assembled):
-    return assembled("builtin", quantization="int8")
+def int8_file():
+    return assemble("builtin", quantization="int8")

@@ -1,0 +1,70 @@
+"""The script for small computers stands alone and gives the library's answers."""
+
+import ast
+import importlib.util
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ssd_keras import deploy
+from tests.conftest import ROOT
+from tests.deploy.conftest import pictures
+
+SCRIPT = ROOT / "export" / "raspberry_pi" / "detect.py"
+IMAGE = pictures(1, seed=9)[0]
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("raspberry_pi_detect", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_it_needs_only_litert_and_numpy():
+    tree = ast.parse(SCRIPT.read_text())
+    imported = set()
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            imported |= {name.name.split(".")[0] for name in node.names}
+        if isinstance(node, ast.ImportFrom):
+            imported.add(node.module.split(".")[0])
+    assert imported - set(sys.stdlib_module_names) == {"numpy", "ai_edge_litert"}
+
+
+@pytest.mark.parametrize("name", ["float_file", "int8_file"])
+def test_it_finds_what_the_library_finds(request, script, tmp_path, name):
+    content = request.getfixturevalue(name)
+    path = tmp_path / "model.tflite"
+    path.write_bytes(content)
+    found = script.Detector(str(path), threads=2).detect(IMAGE, min_score=0.3)
+    wanted = deploy.TFLiteDetector(content).detect(IMAGE).above(0.3)
+    assert [name for name, _, _ in found] == wanted.names
+    np.testing.assert_allclose([score for _, score, _ in found], wanted.scores)
+    pixels = wanted.boxes * [120, 160, 120, 160]
+    np.testing.assert_allclose([box for _, _, box in found], pixels, atol=1e-3)
+
+
+def run(*arguments) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, SCRIPT, *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def test_it_prints_names_scores_and_boxes(tmp_path, float_file):
+    (tmp_path / "model.tflite").write_bytes(float_file)
+    Image.fromarray(IMAGE).save(tmp_path / "photo.png")
+    done = run(f"--model={tmp_path}/model.tflite", f"--image={tmp_path}/photo.png")
+    best = deploy.TFLiteDetector(float_file).detect(IMAGE)
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"{best.names[0]:<20} {best.scores[0]:.2f}  top ")
+
+
+def test_a_missing_file_is_one_line(tmp_path):
+    done = run(f"--model={tmp_path}/none.tflite", "--image=none.jpg")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: [Errno 2] No such file")
