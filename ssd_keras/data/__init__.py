@@ -1,0 +1,11 @@
+"""Annotated images: sources, checks, augmentation and the input pipeline."""
+
+from ssd_keras.data.images import ImageError as ImageError
+from ssd_keras.data.images import read_image as read_image
+from ssd_keras.data.pipeline import evaluation_batches as evaluation_batches
+from ssd_keras.data.pipeline import steps_per_epoch as steps_per_epoch
+from ssd_keras.data.pipeline import training_batches as training_batches
+from ssd_keras.data.source import GroundTruth as GroundTruth
+from ssd_keras.data.source import Problem as Problem
+from ssd_keras.data.source import Source as Source
+from ssd_keras.data.specs import load_source as load_source

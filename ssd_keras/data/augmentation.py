@@ -1,0 +1,338 @@
+"""Random changes of training images: parameters are drawn apart from the functions that apply them.
+
+The SSD chain follows caffe-ssd (`annotated_data_layer.cpp`, `sampler.cpp`, `im_transforms.cpp`):
+photometric distortion, expansion, IoU-constrained crop, resize, mirror. Expansion, crop and resize
+are one linear map here, so the large canvas of an expansion never exists: only the part of the
+picture that stays visible is cut out, resized to its place, distorted and laid on the fill.
+Distorting after resizing differs from distorting before only where hue or saturation meet
+interpolated pixels (they are no linear maps); the fill stays undistorted either way.
+
+A draw is a dict of scalar tensors, made by `draw_ssd`, `draw_light` or `draw_none` from a
+stateless seed. `apply` is a pure function of image, boxes and draw.
+"""
+
+from __future__ import annotations
+
+FILL = (123.0, 117.0, 104.0)  # RGB; caffe's mean 104, 117, 123 is BGR
+MIN_IOUS = (0.1, 0.3, 0.5, 0.7, 0.9, 0.0)  # 0: any crop that has an object to be compared with
+TRIALS = 50
+INTERPOLATIONS = ("bilinear", "area", "nearest", "bicubic", "lanczos")
+
+
+def draw_ssd(seed, boxes, height, width) -> dict:
+    """Draws the parameters of the SSD chain.
+
+    Args:
+        seed: int `[2]`, stateless.
+        boxes: float32 `[n, 4]`, normalised.
+        height, width: of the image in pixels.
+
+    Returns:
+        dict of scalars: `brightness` (added), `contrast`, `saturation` (factors), `hue` (degrees),
+        `contrast_first`; `window` float32 `[4]`: the region `[ymin, xmin, ymax, xmax]` that
+        becomes the picture, in shares of the image, beyond 0..1 where the image was expanded;
+        `flip`; `interpolation`: index into `INTERPOLATIONS`.
+    """
+    import tensorflow as tf
+
+    u = tf.random.stateless_uniform([24], seed)
+    draw = _draw_photometric(u[:9], 32.0, 0.5, 18.0)
+    expand = tf.where(u[9] < 0.5, 1.0 + 3.0 * u[10], 1.0)
+    size = tf.stack([tf.cast(height, tf.float32), tf.cast(width, tf.float32)])
+    canvas = tf.floor(size * expand)
+    offset = tf.floor(u[11:13] * (canvas - size))
+    # The canvas in shares of the image.
+    low, span = -offset / size, canvas / size
+    scale, shift = tf.tile(span, [2]), tf.tile(low, [2])
+    crop = draw_crop(seed, (boxes - shift) / scale, u[13])
+    draw["window"] = crop * scale + shift
+    draw["flip"] = u[14] < 0.5
+    draw["interpolation"] = _index(u[15], len(INTERPOLATIONS))
+    return draw
+
+
+def draw_crop(seed, boxes, choice):
+    """Draws the crop of the SSD chain: `[4]`, normalised.
+
+    Candidates are the whole image and, for each constraint, the first of 50 random regions with
+    which some box has at least that IoU; `choice` in 0..1 picks one of the candidates.
+    """
+    import tensorflow as tf
+
+    count = len(MIN_IOUS)
+    u = tf.random.stateless_uniform([4, count, TRIALS], tf.stack([seed[0], seed[1] + 1]))
+    regions = random_regions(u)
+    best = tf.reduce_max(_ious(tf.reshape(regions, [-1, 4]), boxes), axis=1, keepdims=False)
+    best = tf.reshape(best, [count, TRIALS])
+    good = best >= tf.constant(MIN_IOUS)[:, None]
+    found = tf.reduce_any(good, axis=1)
+    first = tf.argmax(tf.cast(good, tf.int8), axis=1)
+    candidates = tf.gather(regions, first, axis=1, batch_dims=1)
+    whole = tf.constant([[0.0, 0.0, 1.0, 1.0]])
+    candidates = tf.concat([whole, tf.boolean_mask(candidates, found)], 0)
+    return candidates[_index(choice, tf.shape(candidates)[0])]
+
+
+def random_regions(u, min_scale: float = 0.3):
+    """Regions `[..., 4]` inside the unit square from uniform numbers `[4, ...]`.
+
+    Scale s is U(min_scale, 1), the ratio r U(.5, 2) clamped to s^2..1/s^2, width s*sqrt(r), height
+    s/sqrt(r), the position uniform.
+    """
+    import tensorflow as tf
+
+    scale = min_scale + (1 - min_scale) * u[0]
+    ratio = tf.clip_by_value(0.5 + 1.5 * u[1], scale**2, 1 / scale**2)
+    root = tf.sqrt(ratio)
+    width, height = tf.minimum(scale * root, 1.0), tf.minimum(scale / root, 1.0)
+    left, top = u[2] * (1 - width), u[3] * (1 - height)
+    return tf.stack([top, left, top + height, left + width], -1)
+
+
+def draw_light(seed, boxes, height, width) -> dict:
+    """Draws a light chain for fine-tuning: mild colour, a crop or border of at most 20 %, flip."""
+    import tensorflow as tf
+
+    u = tf.random.stateless_uniform([24], seed)
+    draw = _draw_photometric(u[:9], 16.0, 0.2, 8.0)
+    # A window a little smaller or larger than the image, near its place.
+    side = 0.8 + 0.35 * u[9] + 0.1 * (u[10:12] - 0.5)
+    low = u[12:14] * (1 - side)
+    draw["window"] = tf.concat([low, low + side], 0)
+    draw["flip"] = u[14] < 0.5
+    draw["interpolation"] = tf.constant(0)
+    return draw
+
+
+def draw_none(seed, boxes, height, width) -> dict:
+    """No change: the whole image, plainly resized."""
+    import tensorflow as tf
+
+    return {
+        "brightness": tf.constant(0.0),
+        "contrast": tf.constant(1.0),
+        "saturation": tf.constant(1.0),
+        "hue": tf.constant(0.0),
+        "contrast_first": tf.constant(True),
+        "window": tf.constant([0.0, 0.0, 1.0, 1.0]),
+        "flip": tf.constant(False),
+        "interpolation": tf.constant(0),
+    }
+
+
+DRAWS = {"ssd": draw_ssd, "light": draw_light, "none": draw_none}
+
+
+def _draw_photometric(u, brightness, spread, hue) -> dict:
+    import tensorflow as tf
+
+    on = u[:4] < 0.5
+    amount = 2 * u[4:8] - 1
+    return {
+        "brightness": tf.where(on[0], brightness * amount[0], 0.0),
+        "contrast": tf.where(on[1], 1 + spread * amount[1], 1.0),
+        "saturation": tf.where(on[2], 1 + spread * amount[2], 1.0),
+        "hue": tf.where(on[3], 2 * hue * amount[3], 0.0),
+        "contrast_first": u[8] < 0.5,
+    }
+
+
+def _index(u, count):
+    import tensorflow as tf
+
+    count = tf.cast(count, tf.int32)
+    return tf.minimum(tf.cast(u * tf.cast(count, tf.float32), tf.int32), count - 1)
+
+
+def _ious(a, b):
+    """IoU `[n, m + 1]` of boxes `[n, 4]` and `[m, 4]`; the last column is -1."""
+    import tensorflow as tf
+
+    low = tf.maximum(a[:, None, :2], b[None, :, :2])
+    high = tf.minimum(a[:, None, 2:], b[None, :, 2:])
+    common = tf.reduce_prod(tf.maximum(high - low, 0.0), -1)
+    area_a = tf.reduce_prod(a[:, 2:] - a[:, :2], -1)[:, None]
+    area_b = tf.reduce_prod(b[:, 2:] - b[:, :2], -1)[None, :]
+    iou = common / tf.maximum(area_a + area_b - common, 1e-12)
+    return tf.pad(iou, [[0, 0], [0, 1]], constant_values=-1.0)
+
+
+def apply(image, boxes, labels, draw: dict, image_size) -> tuple:
+    """Applies a draw.
+
+    Args:
+        image: uint8 `[H, W, 3]`.
+        boxes, labels: float32 `[n, 4]` and int32 `[n]`.
+        draw: what one of the draw functions returned.
+        image_size: (height, width) of the result.
+
+    Returns:
+        image float32 `[h, w, 3]` in 0..255, and the boxes whose centre is in the window, cut to
+        it, with their labels.
+    """
+    import tensorflow as tf
+
+    place = placement(tf.shape(image)[:2], draw["window"], image_size)
+    picture = sample(image, place, draw["interpolation"])
+    picture = distort(picture, draw)
+    picture = tf.clip_by_value(picture, 0.0, 255.0)
+    picture = lay_on_fill(picture, place, image_size)
+    boxes, labels = transform_boxes(boxes, labels, place["window"])
+    picture, boxes = tf.cond(draw["flip"], lambda: mirror(picture, boxes), lambda: (picture, boxes))
+    picture.set_shape([*image_size, 3])
+    return picture, boxes, labels
+
+
+def placement(size, window, image_size) -> dict:
+    """Which pixels of the image go where.
+
+    Args:
+        size: int `[2]`, height and width of the image.
+        window: float32 `[4]` in shares of the image.
+        image_size: (height, width) of the result.
+
+    Returns:
+        `source` int `[4]`: rows and columns of the image that are visible, `target` int `[4]`:
+        where they lie in the result, and `window` float32 `[4]`: the given one moved by less than
+        a pixel so that the map from source to target is exact.
+    """
+    import tensorflow as tf
+
+    pixels = tf.cast(tf.tile(size, [2]), tf.float32)
+    result = tf.cast(tf.tile(tf.constant(image_size), [2]), tf.float32)
+    whole = tf.cast(size, tf.float32)
+    window = window * pixels
+    low, high = window[:2], window[2:]
+    first = tf.clip_by_value(tf.round(low), 0.0, whole - 1)
+    last = tf.clip_by_value(tf.round(high), first + 1, whole)
+    per_pixel = result[:2] / (high - low)
+    begin = tf.clip_by_value(tf.round((first - low) * per_pixel), 0.0, result[:2] - 1)
+    end = tf.clip_by_value(tf.round((last - low) * per_pixel), begin + 1, result[:2])
+    # The window that maps [first, last] to [begin, end] exactly.
+    step = (last - first) / (end - begin)
+    low = first - begin * step
+    high = low + result[:2] * step
+    return {
+        "source": tf.cast(tf.concat([first, last], 0), tf.int32),
+        "target": tf.cast(tf.concat([begin, end], 0), tf.int32),
+        "window": tf.concat([low, high], 0) / pixels,
+    }
+
+
+def sample(image, place, interpolation):
+    """Cuts `place["source"]` out of the image and resizes it to the size of `place["target"]`."""
+    import tensorflow as tf
+
+    first, last = place["source"][:2], place["source"][2:]
+    part = image[first[0] : last[0], first[1] : last[1]][None]
+    size = place["target"][2:] - place["target"][:2]
+    scale = tf.cast(size, tf.float32) / tf.cast(last - first, tf.float32)
+
+    def lanczos():
+        return tf.raw_ops.ScaleAndTranslate(
+            images=part,
+            size=size,
+            scale=scale,
+            translation=tf.zeros([2]),
+            kernel_type="lanczos3",
+            antialias=False,
+        )
+
+    def nearest():
+        near = tf.raw_ops.ResizeNearestNeighbor(images=part, size=size, half_pixel_centers=True)
+        return tf.cast(near, tf.float32)
+
+    kernels = {
+        "bilinear": lambda: tf.raw_ops.ResizeBilinear(
+            images=part, size=size, half_pixel_centers=True
+        ),
+        "area": lambda: tf.raw_ops.ResizeArea(images=part, size=size),
+        "nearest": nearest,
+        "bicubic": lambda: tf.raw_ops.ResizeBicubic(
+            images=part, size=size, half_pixel_centers=True
+        ),
+        "lanczos": lanczos,
+    }
+    return tf.switch_case(interpolation, [kernels[name] for name in INTERPOLATIONS])[0]
+
+
+def lay_on_fill(picture, place, image_size):
+    """Puts the resized part at its place on a canvas of the fill colour."""
+    import tensorflow as tf
+
+    begin, end = place["target"][:2], place["target"][2:]
+    border = tf.stack([begin, tf.constant(image_size) - end], 1)
+
+    def filled():
+        fill = tf.constant(FILL)
+        return tf.pad(picture - fill, tf.concat([border, [[0, 0]]], 0)) + fill
+
+    return tf.cond(tf.reduce_any(border > 0), filled, lambda: picture)
+
+
+def transform_boxes(boxes, labels, window):
+    """Boxes seen through `window`: those whose centre is inside, in its shares, cut to it."""
+    import tensorflow as tf
+
+    low, span = window[:2], window[2:] - window[:2]
+    boxes = (boxes - tf.tile(low, [2])) / tf.tile(span, [2])
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+    inside = tf.reduce_all((centre > 0) & (centre < 1), -1)
+    return tf.boolean_mask(tf.clip_by_value(boxes, 0.0, 1.0), inside), tf.boolean_mask(
+        labels, inside
+    )
+
+
+def mirror(image, boxes):
+    """Image and boxes flipped left to right."""
+    import tensorflow as tf
+
+    ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=-1)
+    return tf.reverse(image, [1]), tf.stack([ymin, 1 - xmax, ymax, 1 - xmin], -1)
+
+
+def distort(image, draw):
+    """Photometric distortion of float RGB 0..255: brightness, then contrast before or after
+    saturation and hue. Values may leave 0..255."""
+    import tensorflow as tf
+
+    image = adjust_brightness(image, draw["brightness"])
+    early = tf.where(draw["contrast_first"], draw["contrast"], 1.0)
+    late = tf.where(draw["contrast_first"], 1.0, draw["contrast"])
+    image = adjust_contrast(image, early)
+    image = adjust_saturation(image, draw["saturation"])
+    image = adjust_hue(image, draw["hue"])
+    return adjust_contrast(image, late)
+
+
+def _unless(neutral, value, change, image):
+    import tensorflow as tf
+
+    return tf.cond(tf.equal(value, neutral), lambda: image, lambda: change(image))
+
+
+def adjust_brightness(image, delta):
+    """Adds `delta`."""
+    return _unless(0.0, delta, lambda x: x + delta, image)
+
+
+def adjust_contrast(image, factor):
+    """Multiplies by `factor`."""
+    return _unless(1.0, factor, lambda x: x * factor, image)
+
+
+def adjust_saturation(image, factor):
+    """Multiplies the saturation of HSV by `factor`, at most to full saturation."""
+    import tensorflow as tf
+
+    return _unless(
+        1.0, factor, lambda x: tf.raw_ops.AdjustSaturation(images=x, scale=factor), image
+    )
+
+
+def adjust_hue(image, degrees):
+    """Turns the hue of HSV by `degrees` of 360."""
+    import tensorflow as tf
+
+    turn = degrees / 360.0
+    return _unless(0.0, degrees, lambda x: tf.raw_ops.AdjustHue(images=x, delta=turn), image)

@@ -1,0 +1,357 @@
+"""Pictures of shapes, drawn on the fly: a detection task that needs no file.
+
+Objects of six outlines with random size, aspect, rotation, fill and contrast overlap on textured
+backgrounds with clutter. Colour says nothing about the class or about being an object.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import zlib
+
+import numpy as np
+
+from ssd_keras.data.source import GroundTruth, Source
+
+CLASSES = ("circle", "rectangle", "triangle", "star", "ring", "cross")
+DEFAULT_COUNTS = {"train": 2000, "val": 300, "test": 300}
+MAX_OBJECTS = 8
+SMALLEST, LARGEST = 12.0, 240.0  # longer side in pixels of a 300-pixel image
+LEAST_VISIBLE = 0.5  # share of an object that later ones must leave uncovered
+LEAST_INSIDE = 0.7  # share of an object that must lie inside the image
+
+
+class ShapesSource(Source):
+    """`count` drawn images; each is a pure function of the split's name and its index."""
+
+    def __init__(self, spec: str, split: str, count: int, size: int = 300):
+        super().__init__(spec, CLASSES, ())
+        self.split, self.count, self.size = split, count, size
+
+    def __len__(self) -> int:
+        return self.count
+
+    def ground_truth(self) -> list[GroundTruth]:
+        if not self._examples:
+            self._examples = [self._ground_truth(i) for i in range(self.count)]
+        return self._examples
+
+    def image(self, index: int) -> np.ndarray:
+        return self.example(index)[0]
+
+    def example(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Image uint8 `[S, S, 3]`, boxes float32 `[n, 4]` and labels int32 `[n]`."""
+        return draw(_seed(self.split, index), self.size)
+
+    def _ground_truth(self, index: int) -> GroundTruth:
+        layout = _layout(np.random.default_rng(_seed(self.split, index)), self.size)
+        boxes, labels = _visible_boxes(layout, self.size)
+        return GroundTruth(f"{self.split}-{index:06d}", self.size, self.size, boxes, labels)
+
+
+def _seed(split: str, index: int) -> tuple[int, int]:
+    return zlib.crc32(split.encode()), index
+
+
+def draw(seed, size: int = 300) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draws one picture.
+
+    Args:
+        seed: anything `numpy.random.default_rng` takes.
+        size: side of the picture in pixels.
+
+    Returns:
+        image uint8 `[size, size, 3]`; boxes float32 `[n, 4]` `[ymin, xmin, ymax, xmax]`
+        normalised, tight to the visible pixels; labels int32 `[n]`, indices into `CLASSES`.
+    """
+    rng = np.random.default_rng(seed)
+    layout = _layout(rng, size)
+    image = _background(rng, size)
+    for shape in layout.shapes:
+        _paint(rng, image, shape)
+    if rng.random() < 0.3:
+        _stroke(rng, image, width=rng.uniform(0.8, 1.6))
+    _light(rng, image)
+    boxes, labels = _visible_boxes(layout, size)
+    return np.clip(image, 0, 255, out=image).astype(np.uint8), boxes, labels
+
+
+@dataclasses.dataclass
+class _Shape:
+    label: int
+    top: int
+    left: int
+    alpha: np.ndarray  # float32 [h, w], share of each pixel that the shape covers
+
+
+@dataclasses.dataclass
+class _Layout:
+    shapes: list[_Shape]
+    owner: np.ndarray  # int16 [size, size], index of the topmost shape or -1
+
+
+def _layout(rng, size: int) -> _Layout:
+    layout = _Layout([], np.full((size, size), -1, np.int16))
+    drawn, visible = [], []
+    for _ in range(rng.integers(1, MAX_OBJECTS + 1)):
+        label = int(rng.integers(len(CLASSES)))
+        for _ in range(6):
+            shape, area = _place(rng, label, size)
+            mask = shape.alpha >= 0.5
+            inside = int(mask.sum())
+            h, w = mask.shape
+            patch = layout.owner[shape.top : shape.top + h, shape.left : shape.left + w]
+            covered = np.bincount(patch[mask] + 1, minlength=len(drawn) + 1)[1:]
+            fair = all(
+                v - c >= LEAST_VISIBLE * d for v, c, d in zip(visible, covered, drawn, strict=True)
+            )
+            if fair and inside >= max(LEAST_INSIDE * area, 20):
+                visible = [v - c for v, c in zip(visible, covered, strict=True)]
+                patch[mask] = len(drawn)
+                layout.shapes.append(shape)
+                drawn.append(inside)
+                visible.append(inside)
+                break
+    return layout
+
+
+def _visible_boxes(layout: _Layout, size: int) -> tuple[np.ndarray, np.ndarray]:
+    boxes = []
+    for index, shape in enumerate(layout.shapes):
+        h, w = shape.alpha.shape
+        seen = layout.owner[shape.top : shape.top + h, shape.left : shape.left + w] == index
+        rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
+        boxes.append(
+            [
+                shape.top + rows[0],
+                shape.left + columns[0],
+                shape.top + rows[-1] + 1,
+                shape.left + columns[-1] + 1,
+            ]
+        )
+    labels = np.array([shape.label for shape in layout.shapes], np.int32)
+    return (np.array(boxes, np.float32).reshape(-1, 4) / size).astype(np.float32), labels
+
+
+def _place(rng, label: int, size: int) -> tuple[_Shape, float]:
+    """A shape at a random place, cut to the image, and its whole area in pixels."""
+    low, high = np.log(SMALLEST * size / 300), np.log(LARGEST * size / 300)
+    long_side = np.exp(rng.uniform(low, high))
+    aspect = np.exp(rng.uniform(-0.6, 0.0)) if label != 1 else np.exp(rng.uniform(-0.9, 0.0))
+    angle = rng.uniform(0, 2 * np.pi)
+    # Columns of `axes` carry the unit square's axes to pixels (y, x): stretch, then rotation.
+    cos, sin = np.cos(angle), np.sin(angle)
+    axes = 0.5 * long_side * np.array([[cos, -sin * aspect], [sin, cos * aspect]])
+    centre = rng.uniform(0.02, 0.98, 2) * size
+    reach = np.ceil(np.abs(axes).sum(1)) + 2
+    low = np.clip(np.floor(centre - reach), 0, size - 1).astype(int)
+    high = np.clip(np.ceil(centre + reach), low + 1, size).astype(int)
+    ys = (np.arange(low[0], high[0]) + 0.5 - centre[0]).astype(np.float32)[:, None]
+    xs = (np.arange(low[1], high[1]) + 0.5 - centre[1]).astype(np.float32)[None, :]
+    distance, unit_area = _OUTLINES[CLASSES[label]](axes, ys, xs, rng)
+    alpha = np.clip(0.5 - distance, 0, 1, out=distance)
+    area = unit_area * abs(np.linalg.det(axes))
+    return _Shape(label, int(low[0]), int(low[1]), alpha), area
+
+
+# Outlines give the signed distance in pixels to the outline (negative inside, exact near edges)
+# and the area of the shape inside the square -1..1.
+
+
+def _half_planes(axes, ys, xs, corners):
+    """Distances to the lines through consecutive corners, positive outside."""
+    points = np.asarray(corners) @ axes.T
+    sign = np.sign(np.linalg.det(axes))
+    for (y0, x0), (y1, x1) in zip(points, np.roll(points, -1, 0), strict=True):
+        dy, dx = y1 - y0, x1 - x0
+        length = sign * max(np.hypot(dy, dx), 1e-6)
+        yield (ys - y0) * np.float32(dx / length) - (xs - x0) * np.float32(dy / length)
+
+
+def _convex(axes, ys, xs, corners):
+    return functools.reduce(np.maximum, _half_planes(axes, ys, xs, corners))
+
+
+def _rectangle(axes, ys, xs, rng):
+    return _convex(axes, ys, xs, [(-1, -1), (1, -1), (1, 1), (-1, 1)]), 4.0
+
+
+def _triangle(axes, ys, xs, rng):
+    tip = rng.uniform(-0.6, 0.6)
+    return _convex(axes, ys, xs, [(-1, tip), (1, -1), (1, 1)]), 2.0
+
+
+def _star(axes, ys, xs, rng):
+    # Inside a pentagram a point is on the inner side of at least four of its five lines, so
+    # the second largest of the five distances is its outline.
+    turn = np.arange(5) * (4 * np.pi / 5)
+    planes = list(_half_planes(axes, ys, xs, np.stack([-np.cos(turn), -np.sin(turn)], 1)))
+    first = np.maximum(planes[0], planes[1])
+    second = np.minimum(planes[0], planes[1])
+    for plane in planes[2:]:
+        second = np.maximum(second, np.minimum(first, plane))
+        first = np.maximum(first, plane)
+    return second, 1.1226
+
+
+def _ellipse_distance(axes, ys, xs, scale):
+    inverse = np.linalg.inv(axes * scale).astype(np.float32)
+    u = inverse[0, 0] * ys + inverse[0, 1] * xs
+    v = inverse[1, 0] * ys + inverse[1, 1] * xs
+    value = np.sqrt(u * u + v * v)
+    # |gradient| of `value` turns it into pixels near the outline.
+    gy = inverse[0, 0] * u + inverse[1, 0] * v
+    gx = inverse[0, 1] * u + inverse[1, 1] * v
+    slope = np.sqrt(gy * gy + gx * gx) / np.maximum(value, 1e-3)
+    return (value - 1) / np.maximum(slope, 1e-6)
+
+
+def _circle(axes, ys, xs, rng):
+    return _ellipse_distance(axes, ys, xs, 1.0), np.pi
+
+
+def _ring(axes, ys, xs, rng):
+    hole = rng.uniform(0.5, 0.65)
+    outer = _ellipse_distance(axes, ys, xs, 1.0)
+    inner = _ellipse_distance(axes, ys, xs, hole)
+    return np.maximum(outer, -inner), np.pi * (1 - hole**2)
+
+
+def _cross(axes, ys, xs, rng):
+    arm = rng.uniform(0.28, 0.4)
+    first = _convex(axes, ys, xs, [(-1, -arm), (1, -arm), (1, arm), (-1, arm)])
+    second = _convex(axes, ys, xs, [(-arm, -1), (arm, -1), (arm, 1), (-arm, 1)])
+    return np.minimum(first, second), 4 * arm * (2 - arm)
+
+
+_OUTLINES = {
+    "circle": _circle,
+    "rectangle": _rectangle,
+    "triangle": _triangle,
+    "star": _star,
+    "ring": _ring,
+    "cross": _cross,
+}
+
+
+@functools.lru_cache(maxsize=64)
+def _upsampling(cells: int, size: int) -> np.ndarray:
+    """Matrix `[size, cells]` that interpolates `cells` values linearly."""
+    at = np.linspace(0, cells - 1, size)
+    return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(cells))).astype(np.float32)
+
+
+@functools.lru_cache(maxsize=1)
+def _grain() -> np.ndarray:
+    return np.random.default_rng(1).standard_normal(1 << 20, np.float32)
+
+
+def _noise(rng, height: int, width: int, channels: int, cells: int) -> np.ndarray:
+    grid = rng.standard_normal((channels, cells, cells), np.float32)
+    rows, columns = _upsampling(cells, height), _upsampling(cells, width)
+    return np.moveaxis(rows @ grid @ columns.T, 0, -1)
+
+
+def _background(rng, size: int) -> np.ndarray:
+    # The scales are added on the finest grid, so that only one large array is interpolated.
+    finest = 53
+    grid = np.zeros((3, finest, finest), np.float32)
+    colourful = rng.uniform(0.1, 0.6)
+    for cells in (3, 7, 17, finest):
+        strength = 34 * rng.random() ** 1.5
+        up = _upsampling(cells, finest)
+        grid += strength * (up @ rng.standard_normal((1, cells, cells), np.float32) @ up.T)
+        if cells < finest:
+            colour = rng.standard_normal((3, cells, cells), np.float32)
+            grid += colourful * strength * (up @ colour @ up.T)
+    grid += rng.uniform(30, 225, (3, 1, 1)).astype(np.float32)
+    up = _upsampling(finest, size)
+    image = np.ascontiguousarray(np.moveaxis(up @ grid @ up.T, 0, -1))
+    for _ in range(rng.integers(0, 7)):
+        _stroke(rng, image, width=float(np.exp(rng.uniform(0, 2.3))))
+    for _ in range(rng.integers(0, 4)):
+        _smudge(rng, image)
+    return image
+
+
+def _stroke(rng, image, width: float) -> None:
+    """A line across the picture: clutter of no class."""
+    size = len(image)
+    angle, offset = rng.uniform(0, np.pi), rng.uniform(-0.45, 0.45) * size
+    at = np.arange(size, dtype=np.float32) - size / 2
+    distance = at[:, None] * np.float32(np.cos(angle)) + at * np.float32(np.sin(angle))
+    distance += np.float32(rng.uniform(-8, 8)) * np.sin(at / np.float32(rng.uniform(8, 40)))
+    rows, columns = np.nonzero(np.abs(distance - offset) < width / 2 + 1)
+    alpha = np.clip(width / 2 + 0.5 - np.abs(distance[rows, columns] - offset), 0, 1)[:, None]
+    colour = rng.uniform(0, 255, 3).astype(np.float32)
+    pixels = image[rows, columns]
+    image[rows, columns] = pixels + alpha * np.float32(rng.uniform(0.4, 1)) * (colour - pixels)
+
+
+def _smudge(rng, image) -> None:
+    """A lobed blob with a soft edge: clutter of no class."""
+    size = len(image)
+    radius = size * np.exp(rng.uniform(-3.2, -1.6))
+    centre = rng.uniform(0, size, 2)
+    low = np.clip(centre - 2 * radius, 0, size - 1).astype(int)
+    high = np.clip(centre + 2 * radius, low + 1, size).astype(int)
+    ys = ((np.arange(low[0], high[0]) - centre[0]) / radius).astype(np.float32)[:, None]
+    xs = ((np.arange(low[1], high[1]) - centre[1]) / radius).astype(np.float32)
+    angle = np.arctan2(ys, xs)
+    lobes, phase = int(rng.integers(2, 6)), rng.uniform(0, 6.28, 2).astype(np.float32)
+    edge = (
+        1 + 0.35 * np.sin(lobes * angle + phase[0]) + 0.25 * np.sin((lobes + 1) * angle + phase[1])
+    )
+    alpha = np.clip((edge - np.hypot(ys, xs)) * rng.uniform(1.0, 3.0), 0, 1)[..., None]
+    alpha *= rng.uniform(0.3, 0.9)
+    patch = image[low[0] : high[0], low[1] : high[1]]
+    colour = rng.uniform(0, 255, 3).astype(np.float32)
+    patch += alpha * (colour - patch)
+
+
+def _paint(rng, image, shape: _Shape) -> None:
+    height, width = shape.alpha.shape
+    patch = image[shape.top : shape.top + height, shape.left : shape.left + width]
+    around = patch.mean((0, 1))
+    side = max(height, width)
+    # Small objects need more contrast to be told apart by eye; none is below what an eye needs.
+    least = 48 + 60 * max(0.0, 1 - side / 60)
+    direction = rng.standard_normal(3)
+    direction += np.sign(direction.sum()) * 0.8  # mostly lightness, some hue
+    direction /= np.linalg.norm(direction)
+    contrast = rng.uniform(least, 190)
+    colour = around + contrast * direction
+    if (np.clip(colour, 0, 255) - around) @ direction < 0.75 * contrast:
+        colour = around - contrast * direction
+    fill = np.clip(colour, 0, 255).astype(np.float32)
+    texture = rng.integers(5)
+    strength = np.float32(min(contrast, 90) * rng.uniform(0.15, 0.4))
+    if texture == 0:
+        fill = fill + strength * _noise(rng, height, width, 1, int(rng.integers(3, 9)))
+    elif texture == 1:
+        fill = fill + strength * _noise(rng, height, width, 3, int(rng.integers(2, 6)))
+    elif texture == 2 and side >= 24:
+        ys = np.arange(height, dtype=np.float32)[:, None] * np.float32(rng.uniform(-1, 1))
+        xs = np.arange(width, dtype=np.float32) * np.float32(rng.uniform(-1, 1))
+        fill = fill + (strength * np.sign(np.sin(ys + xs)))[..., None]
+    elif texture == 3:
+        slope = np.linspace(-1, 1, height, dtype=np.float32) * np.float32(rng.choice([-1, 1]))
+        fill = fill + 1.5 * strength * slope[:, None, None]
+    alpha = shape.alpha[..., None]
+    if rng.random() < 0.2 and side >= 24:
+        border = np.float32(rng.uniform(0, 255))
+        fill = np.broadcast_to(fill, patch.shape).copy()
+        fill[shape.alpha < 1] = border
+    patch += alpha * (fill - patch)
+
+
+def _light(rng, image) -> None:
+    size = len(image)
+    at = np.linspace(-1, 1, size, dtype=np.float32)
+    slope = rng.uniform(-0.25, 0.25, 2).astype(np.float32)
+    image *= (rng.uniform(0.85, 1.1) + slope[0] * at[:, None] + slope[1] * at)[..., None]
+    grain = _grain()
+    start = rng.integers(0, len(grain) - size * size * 3)
+    noise = grain[start : start + size * size * 3].reshape(image.shape)
+    image += np.float32(rng.uniform(0, 9)) * noise
