@@ -3,6 +3,10 @@
 from keras import ops
 
 from ssd_keras import boxes as box_ops
+from ssd_keras.boxes.compilation import compiled
+from ssd_keras.boxes.matching import check_rule, matched
+
+_INFINITY_BITS = 0x7F800000
 
 
 def multibox_targets(
@@ -22,12 +26,33 @@ def multibox_targets(
         dict of `codes` float32 [B, A, 4] (0 where not positive), `classes` int32 [B, A]
         (0 background, label + 1), `positive` bool [B, A].
     """
+    check_rule(rule)
     boxes = ops.cast(ops.convert_to_tensor(boxes), "float32")
     labels = ops.cast(ops.convert_to_tensor(labels), "int32")
+    anchors = ops.cast(ops.convert_to_tensor(anchors), "float32")
+    return compiled(
+        _targets,
+        [boxes, labels],
+        [anchors],
+        variances=tuple(float(v) for v in variances),
+        threshold=float(threshold),
+        rule=rule,
+    )
+
+
+def _targets(boxes, labels, anchors, *, variances, threshold, rule):
+    """The computation of `multibox_targets`."""
+    shape = (ops.shape(boxes)[0], anchors.shape[0])
+    if boxes.shape[1] == 0:
+        return {
+            "codes": ops.zeros((*shape, 4), "float32"),
+            "classes": ops.zeros(shape, "int32"),
+            "positive": ops.zeros(shape, "bool"),
+        }
     boxes = ops.where(labels[..., None] >= 0, boxes, -1.0)
-    matched = box_ops.match(boxes, anchors, threshold, rule)
-    positive = matched >= 0
-    index = ops.maximum(matched, 0)
+    matches = matched(boxes, anchors, threshold=threshold, rule=rule)
+    positive = matches >= 0
+    index = ops.maximum(matches, 0)
     codes = box_ops.encode(ops.take_along_axis(boxes, index[..., None], axis=1), anchors, variances)
     classes = ops.take_along_axis(labels, index, axis=1) + 1
     return {
@@ -86,12 +111,48 @@ def smooth_l1(x, beta=1.0):
 
 
 def hard_negatives(background_loss, positive, negative_ratio=3):
-    """Mask `[B, A]` of the negatives that count: the worst predicted, per image."""
-    background_loss = ops.stop_gradient(background_loss)
+    """Mask `[B, A]` of the negatives that count: the worst predicted, per image.
+
+    Nothing is sorted: the loss of the last one that counts is found by bisection over the bits of
+    the float32 numbers, which order like integers from 0 up, and among its equals the last index
+    in the same way. The result is exactly the ranking's.
+    """
+    loss = ops.stop_gradient(ops.cast(background_loss, "float32"))
+    negatives = ops.logical_not(positive)
     wanted = negative_ratio * ops.sum(ops.cast(positive, "int32"), axis=1, keepdims=True)
-    ranked = ops.argsort(ops.where(positive, float("inf"), -background_loss), axis=1)
-    rank = ops.argsort(ranked, axis=1)
-    return ops.logical_and(rank < wanted, ops.logical_not(positive))
+    # -log p is never below 0; the maximum turns -0 and rounding into 0, and NaN ranks last.
+    loss = ops.where(loss > 0, loss, 0.0)
+    bits = ops.where(negatives, ops.view(loss, dtype="int32"), -1)
+
+    def count(mask):
+        return ops.sum(ops.cast(mask, "int32"), axis=1, keepdims=True)
+
+    def bisect(low, high, holds, steps):
+        """Largest number in low..high that `holds`, which is true up to it."""
+
+        def body(i, low, high):
+            middle = low + (high - low + 1) // 2
+            true = holds(middle)
+            return i + 1, ops.where(true, middle, low), ops.where(true, high, middle - 1)
+
+        start = ops.convert_to_tensor(0, "int32")
+        return ops.while_loop(lambda i, *_: i < steps, body, (start, low, high))[1]
+
+    zero = ops.zeros_like(wanted)
+    last = bisect(zero, zero + _INFINITY_BITS, lambda x: count(bits >= x) >= wanted, 31)
+    equal = bits == last
+    missing = wanted - count(bits > last)
+    index = ops.arange(positive.shape[1], dtype="int32")[None]
+    # Largest prefix of the indices that holds no more equals than are missing.
+    size = positive.shape[1]
+    prefix = bisect(
+        zero,
+        zero + size,
+        lambda n: count(ops.logical_and(equal, index < n)) <= missing,
+        size.bit_length() + 1,
+    )
+    chosen = ops.logical_or(bits > last, ops.logical_and(equal, index < prefix))
+    return ops.logical_and(ops.logical_and(chosen, negatives), wanted > 0)
 
 
 def focal_loss(targets, codes, logits, *, gamma=2.0, alpha=0.25, box_weight=1.0, normalizer=None):

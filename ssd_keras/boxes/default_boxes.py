@@ -34,22 +34,26 @@ class Level:
 def default_boxes(levels: Sequence[Level]) -> np.ndarray:
     """Corners of all default boxes, unclipped, ordered by level, row, column, box.
 
+    Centres and sizes are computed in float64 and rounded to float32 before the corners are taken
+    from them: these are the corners that caffe-ssd and the PyTorch ports compute with, so that
+    boxes of equal overlap in the references are equal here too.
+
     Returns:
-        float32 `[A, 4]`, `[ymin, xmin, ymax, xmax]` normalised; computed in float64.
+        float32 `[A, 4]`, `[ymin, xmin, ymax, xmax]` normalised.
     """
-    return np.concatenate([_level_boxes(level) for level in levels]).astype(np.float32)
+    return np.concatenate([_level_boxes(level) for level in levels])
 
 
 def _level_boxes(level: Level) -> np.ndarray:
     rows, columns = level.map_size
-    sizes = np.asarray(level.sizes, np.float64)
-    cy = level.start[0] + level.step[0] * np.arange(rows, dtype=np.float64)
-    cx = level.start[1] + level.step[1] * np.arange(columns, dtype=np.float64)
-    boxes = np.empty((rows, columns, len(sizes), 4))
-    boxes[..., 0] = cy[:, None, None] - sizes[:, 0] / 2
-    boxes[..., 1] = cx[None, :, None] - sizes[:, 1] / 2
-    boxes[..., 2] = cy[:, None, None] + sizes[:, 0] / 2
-    boxes[..., 3] = cx[None, :, None] + sizes[:, 1] / 2
+    half = np.asarray(level.sizes, np.float64).astype(np.float32) / np.float32(2)
+    cy = (level.start[0] + level.step[0] * np.arange(rows)).astype(np.float32)
+    cx = (level.start[1] + level.step[1] * np.arange(columns)).astype(np.float32)
+    boxes = np.empty((rows, columns, len(half), 4), np.float32)
+    boxes[..., 0] = cy[:, None, None] - half[:, 0]
+    boxes[..., 1] = cx[None, :, None] - half[:, 1]
+    boxes[..., 2] = cy[:, None, None] + half[:, 0]
+    boxes[..., 3] = cx[None, :, None] + half[:, 1]
     return boxes.reshape(-1, 4)
 
 

@@ -3,12 +3,20 @@
 from keras import ops
 
 from ssd_keras.boxes import geometry
+from ssd_keras.boxes.compilation import compiled
 from ssd_keras.errors import did_you_mean
 
 RULES = ("bipartite", "argmax")
 
 # caffe-ssd's bipartite step ignores smaller overlaps (bbox_util.cpp, MatchBBox).
 _MIN_OVERLAP = 1e-6
+
+# Ground truths whose IoU with all default boxes is held at a time: few enough for a batch's share
+# to stay in the cache, enough to be worth a pass. Bounds the memory whatever M is.
+_BLOCK = 8
+
+# Ground truths of the batch that look for another default box at a time.
+_CLAIMS = 32
 
 
 def match(boxes, anchors, threshold=0.5, rule="bipartite"):
@@ -19,80 +27,191 @@ def match(boxes, anchors, threshold=0.5, rule="bipartite"):
     takes its best ground truth if their IoU reaches the threshold. `argmax` (torchvision, TF
     Object Detection API): every ground truth forces its best default box; if several force the
     same one, it takes the one of them with the largest IoU. Equal IoU: lowest default box first,
-    then lowest ground truth.
+    then lowest ground truth, where IoU is the float32 number that `ssd_keras.boxes.iou` gives on
+    every backend.
 
     Args:
         boxes: ground truth, corners `[B, M, 4]` or `[M, 4]`, padded with -1. Boxes without area
-            (padding among them) match nothing.
+            (padding among them) and boxes that are not finite match nothing.
         anchors: corners of the default boxes `[A, 4]`.
-        threshold: IoU from which a default box that no ground truth chose is matched.
+        threshold: IoU (> 0) from which a default box that no ground truth chose is matched.
         rule: "bipartite" or "argmax".
 
     Returns:
         int32 `[B, A]` or `[A]`: index into M, or -1.
     """
+    check_rule(rule)
+    boxes = ops.cast(ops.convert_to_tensor(boxes), "float32")
+    anchors = ops.cast(ops.convert_to_tensor(anchors), "float32")
+    if len(boxes.shape) == 2:
+        return match(boxes[None], anchors, threshold, rule)[0]
+    return compiled(matched, [boxes], [anchors], threshold=float(threshold), rule=rule)
+
+
+def check_rule(rule):
+    """Raises ValueError for an unknown matching rule."""
     if rule not in RULES:
         raise ValueError(
             f"Unknown matching rule '{rule}'; known: {', '.join(RULES)}.{did_you_mean(rule, RULES)}"
         )
-    boxes = ops.cast(ops.convert_to_tensor(boxes), "float32")
-    if len(boxes.shape) == 2:
-        return match(boxes[None], anchors, threshold, rule)[0]
-    count = boxes.shape[1]
+
+
+def matched(boxes, anchors, *, threshold, rule):
+    """The computation of `match`, on float32 tensors `[B, M, 4]` and `[A, 4]`."""
+    batch, count = ops.shape(boxes)[0], boxes.shape[1]
     if count == 0:
-        return ops.full((ops.shape(boxes)[0], len(anchors)), -1, "int32")
-    overlaps = geometry.iou(anchors, boxes)
-    best = ops.max(overlaps, axis=2)
-    matched = ops.where(best >= threshold, ops.argmax(overlaps, axis=2), -1)
-    choice = _choose(overlaps) if rule == "bipartite" else _best_anchors(overlaps)[0]
-    forced = _forced(choice, overlaps)
-    return ops.cast(ops.where(forced >= 0, forced, matched), "int32")
+        return ops.full((batch, anchors.shape[0]), -1, dtype="int32")
+    boxes = ops.where(ops.all(ops.isfinite(boxes), axis=-1, keepdims=True), boxes, -1.0)
+    best, best_box, top, top_anchor = _scan(boxes, anchors)
+    choice = ops.where(top > _MIN_OVERLAP, top_anchor, -1)
+    if rule == "bipartite":
+        choice = _settle(choice, top, boxes, anchors)
+    else:
+        choice = ops.where(_lost(choice, top), -1, choice)
+    forced = _place(choice, anchors.shape[0])
+    by_threshold = ops.where(best >= threshold, best_box, -1)
+    return ops.where(forced >= 0, forced, by_threshold)
 
 
-def _best_anchors(overlaps):
-    """Best default box of each ground truth, -1 without overlap, and its IoU: `[B, M]` each."""
-    best = ops.max(overlaps, axis=1)
-    return ops.where(best > _MIN_OVERLAP, ops.cast(ops.argmax(overlaps, axis=1), "int32"), -1), best
+def _scan(boxes, anchors):
+    """One pass over all IoUs, `_BLOCK` ground truths at a time.
+
+    Returns:
+        `(best, best_box, top, top_anchor)`: the largest IoU of each default box `[B, A]` and the
+        lowest ground truth that has it; the largest IoU of each ground truth `[B, M]` and the
+        lowest default box that has it.
+    """
+    batch, count = ops.shape(boxes)[0], boxes.shape[1]
+    size = anchors.shape[0]
+    ids = ops.arange(size, dtype="int32")
+
+    def scan_block(block, first, best, best_box):
+        overlaps = geometry.iou(block, anchors)
+        top = ops.max(overlaps, axis=2)
+        top_anchor = ops.min(ops.where(overlaps == top[:, :, None], ids, size), axis=2)
+        for i in range(block.shape[1]):
+            overlap = overlaps[:, i]
+            better = overlap > best
+            best = ops.where(better, overlap, best)
+            best_box = ops.where(better, first + i, best_box)
+        return best, best_box, top, top_anchor
+
+    best = ops.zeros((batch, size), "float32")
+    best_box = ops.full((batch, size), -1, dtype="int32")
+    if count <= _BLOCK:
+        return scan_block(boxes, ops.convert_to_tensor(0, "int32"), best, best_box)
+
+    blocks = -(-count // _BLOCK)
+    padded = ops.pad(boxes, [[0, 0], [0, blocks * _BLOCK - count], [0, 0]], constant_values=-1.0)
+    stacked = ops.transpose(ops.reshape(padded, (-1, blocks, _BLOCK, 4)), (1, 0, 2, 3))
+
+    def body(k, best, best_box, tops, top_anchors):
+        best, best_box, top, top_anchor = scan_block(stacked[k], k * _BLOCK, best, best_box)
+        at = ops.reshape(k, (1, 1))
+        tops = ops.scatter_update(tops, at, top[None])
+        top_anchors = ops.scatter_update(top_anchors, at, top_anchor[None])
+        return k + 1, best, best_box, tops, top_anchors
+
+    _, best, best_box, tops, top_anchors = ops.while_loop(
+        lambda k, *_: k < blocks,
+        body,
+        (
+            ops.convert_to_tensor(0, "int32"),
+            best,
+            best_box,
+            ops.zeros((blocks, batch, _BLOCK), "float32"),
+            ops.zeros((blocks, batch, _BLOCK), "int32"),
+        ),
+    )
+
+    def unstack(x):
+        x = ops.reshape(ops.transpose(x, (1, 0, 2)), (-1, blocks * _BLOCK))
+        return x[:, :count]
+
+    return best, best_box, unstack(tops), unstack(top_anchors)
 
 
-def _forced(choice, overlaps):
-    """Ground truth that chose each default box, `[B, A]`, -1 if none did."""
-    anchor_ids = ops.arange(overlaps.shape[1], dtype="int32")[None, :, None]
-    chosen = ops.cast(choice, "int32")[:, None, :] == anchor_ids
-    value = ops.where(chosen, overlaps, -1.0)
-    return ops.where(ops.any(chosen, axis=2), ops.cast(ops.argmax(value, axis=2), "int32"), -1)
-
-
-def _choose(overlaps):
+def _settle(choice, value, boxes, anchors):
     """Greedy global bipartite matching: the default box of each ground truth `[B, M]`, or -1.
 
-    Runs as deferred acceptance: every ground truth without a default box claims the best one that
-    would prefer it to its present holder. All pairs being ranked by one and the same order, the
-    stable result is unique and equals the greedy one; it takes few rounds instead of M.
+    Runs as deferred acceptance (Gale and Shapley): a ground truth that lost its default box to a
+    better one claims the best of those whose holder it would beat. As all pairs are ranked by one
+    order, the stable result is unique and equals the greedy one; only collisions cost anything.
     """
-    count = overlaps.shape[2]
-    ids = ops.arange(count, dtype="int32")
-    choice, value = _best_anchors(overlaps)
+    batch, count = ops.shape(boxes)[0], boxes.shape[1]
+    size = anchors.shape[0]
+    ids = ops.arange(size, dtype="int32")
+    flat_boxes = ops.reshape(boxes, (-1, 4))
+    spare = ops.zeros((_CLAIMS,), "int32")
 
-    def losers(choice, value):
-        same = ops.logical_and(choice[:, :, None] == choice[:, None, :], choice[:, :, None] >= 0)
-        ahead = ops.logical_or(
-            value[:, None, :] > value[:, :, None],
-            ops.logical_and(value[:, None, :] == value[:, :, None], ids[None, :] < ids[:, None]),
+    def claim(choice, value, lost):
+        waiting = ops.concatenate([ops.reshape(ops.cast(lost, "int32"), (-1,)), spare], axis=0)
+        active, pick = ops.top_k(waiting, _CLAIMS)
+        active = active > 0
+        pick = ops.where(active, pick, 0)
+        image, me = pick // count, pick % count
+        box = ops.take(flat_boxes, pick, axis=0)
+
+        held = ops.take(ops.where(lost, -1, choice), image, axis=0)
+        held_value = ops.take(value, image, axis=0)
+        held_box = ops.take(anchors, ops.maximum(held, 0), axis=0)
+        mine = geometry.iou_aligned(box[:, None], held_box)
+        others = ops.arange(count, dtype="int32")[None]
+        beaten = ops.logical_or(
+            held_value > mine, ops.logical_and(held_value == mine, others < me[:, None])
         )
-        return ops.any(ops.logical_and(same, ahead), axis=2)
+        # Slots of one row are [A] default boxes and one more that takes what is not blocked.
+        slot = ops.where(ops.logical_and(held >= 0, beaten), held, size)
+        slot = slot + ops.arange(_CLAIMS, dtype="int32")[:, None] * (size + 1)
+        blocked = ops.scatter_update(
+            ops.zeros((_CLAIMS * (size + 1),), "int32"),
+            ops.reshape(slot, (-1, 1)),
+            ops.ones_like(ops.reshape(slot, (-1,))),
+        )
+        blocked = ops.reshape(blocked, (_CLAIMS, size + 1))[:, :size] > 0
+        overlaps = ops.where(blocked, -1.0, geometry.iou(box[:, None], anchors)[:, 0])
+        top = ops.max(overlaps, axis=1)
+        top_anchor = ops.min(ops.where(overlaps == top[:, None], ids, size), axis=1)
+        top_anchor = ops.where(top > _MIN_OVERLAP, top_anchor, -1)
 
-    def body(choice, value, lost):
-        held_choice = ops.where(lost, -1, choice)
-        holder = _forced(held_choice, overlaps)
-        held = ops.max(ops.where(holder[:, :, None] == ids, overlaps, -1.0), axis=2, keepdims=True)
-        holder = holder[:, :, None]
-        free = ops.logical_or(overlaps > held, ops.logical_and(overlaps == held, ids < holder))
-        claim, claim_value = _best_anchors(ops.where(free, overlaps, -1.0))
-        choice = ops.where(lost, claim, choice)
-        value = ops.where(lost, claim_value, value)
-        return choice, value, losers(choice, value)
+        target = ops.where(active, pick, batch * count)[:, None]
+        choice = _put(choice, target, top_anchor)
+        value = _put(value, target, top)
+        return choice, value, _lost(choice, value)
 
     return ops.while_loop(
-        lambda choice, value, lost: ops.any(lost), body, (choice, value, losers(choice, value))
+        lambda choice, value, lost: ops.any(lost), claim, (choice, value, _lost(choice, value))
     )[0]
+
+
+def _put(table, targets, updates):
+    """`table` `[B, M]` with `updates` at flat `targets` `[N, 1]`; target B * M goes nowhere."""
+    flat = ops.reshape(table, (-1,))
+    padded = ops.concatenate([flat, ops.zeros_like(flat[:1])], axis=0)
+    updated = ops.scatter_update(padded, targets, ops.cast(updates, table.dtype))
+    return ops.reshape(updated[:-1], (-1, table.shape[1]))
+
+
+def _lost(choice, value):
+    """Ground truths `[B, M]` whose default box was chosen by a better one."""
+    ids = ops.arange(choice.shape[1], dtype="int32")
+    same = ops.logical_and(choice[:, :, None] == choice[:, None, :], choice[:, :, None] >= 0)
+    ahead = ops.logical_or(
+        value[:, None, :] > value[:, :, None],
+        ops.logical_and(value[:, None, :] == value[:, :, None], ids[None, :] < ids[:, None]),
+    )
+    return ops.any(ops.logical_and(same, ahead), axis=2)
+
+
+def _place(choice, size):
+    """Ground truth that holds each default box, int32 `[B, size]`, -1 where none does."""
+    batch, count = ops.shape(choice)[0], choice.shape[1]
+    rows = ops.arange(batch, dtype="int32")[:, None] * (size + 1)
+    slots = ops.where(choice >= 0, choice, size) + rows
+    ids = ops.broadcast_to(ops.arange(count, dtype="int32")[None], ops.shape(choice))
+    table = ops.scatter_update(
+        ops.full((batch * (size + 1),), -1, dtype="int32"),
+        ops.reshape(slots, (-1, 1)),
+        ops.reshape(ids, (-1,)),
+    )
+    return ops.reshape(table, (-1, size + 1))[:, :size]
