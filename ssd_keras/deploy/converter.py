@@ -48,12 +48,8 @@ def convert(
     """
     specs = (spec,) if isinstance(spec, tf.TensorSpec) else tuple(spec)
     _check(quantization, calibration)
-    if keras.backend.backend() != "tensorflow":
-        raise UserError(
-            f"Export needs Keras' TensorFlow backend, but '{keras.backend.backend()}' is active: "
-            "set KERAS_BACKEND=tensorflow; weights trained with another backend load there."
-        )
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    require_tensorflow()
+    with tempfile.TemporaryDirectory() as folder, quiet():
         archive = keras.export.ExportArchive()
         if track is not None:
             archive.track(track)
@@ -63,6 +59,15 @@ def convert(
         converter.allow_custom_ops = allow_custom_ops
         _set_quantization(converter, quantization, calibration, specs[0].name)
         return converter.convert()
+
+
+def require_tensorflow():
+    """Raises a UserError if Keras runs on another backend than TensorFlow."""
+    if keras.backend.backend() != "tensorflow":
+        raise UserError(
+            f"Export needs Keras' TensorFlow backend, but '{keras.backend.backend()}' is active: "
+            "set KERAS_BACKEND=tensorflow; weights trained with another backend load there."
+        )
 
 
 def _check(quantization: str, calibration):
@@ -90,7 +95,7 @@ def _set_quantization(converter, quantization: str, calibration, input_name: str
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Holds back what TensorFlow prints while converting; on failure its end is raised.
 
     The C++ part writes to the file descriptors, past `sys.stdout`, so these are redirected.
@@ -108,12 +113,12 @@ def _quiet() -> Iterator[None]:
                 # The converter's own calibration uses the interpreter that it advises against.
                 warnings.simplefilter("ignore")
                 yield
-        except UserError:
+        except (UserError, OSError):
             raise
         except Exception as error:
             sink.seek(0)
             printed = sink.read().decode(errors="replace")[-OUTPUT_TAIL:]
-            raise RuntimeError(f"The conversion to .tflite failed: {error}\n{printed}") from error
+            raise RuntimeError(f"The conversion failed: {error}\n{printed}") from error
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

@@ -1,0 +1,43 @@
+"""Exports a trained detector as a SavedModel with detection inside.
+
+python -m export.saved_model --run_dir=runs/pets --out=pets_saved_model
+"""
+
+from absl import flags
+
+from experiments import _program
+
+_program.quiet_tensorflow()
+
+import ssd_keras  # noqa: E402
+from ssd_keras import deploy  # noqa: E402
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("run_dir", None, "Folder of the run, or a .keras file.", required=True)
+flags.DEFINE_string("out", None, "The folder to write.", required=True)
+flags.DEFINE_integer("max_detections", 200, "Most objects of an image.")
+flags.DEFINE_float("score_threshold", 0.01, "Detections must score higher.")
+flags.DEFINE_float("iou_threshold", 0.45, "Boxes of a class overlapping more are one object.")
+
+
+def main(argv):
+    """Exports with the flags' values and says how to use the folder."""
+    del argv
+    detector = ssd_keras.load(FLAGS.run_dir)
+    folder = deploy.to_saved_model(
+        detector,
+        FLAGS.out,
+        max_detections=FLAGS.max_detections,
+        score_threshold=FLAGS.score_threshold,
+        iou_threshold=FLAGS.iou_threshold,
+    )
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    print(f"{folder}  {size / 1e6:.2f} MB")
+    print("  serving_default  images: uint8 [batch, height, width, 3], RGB, any size")
+    print("  encoded_images   encoded_images: JPEG or PNG files [batch]")
+    print("  outputs          boxes, scores, classes, count; names in assets.extra/labels.txt")
+    print(f"Next: tf.saved_model.load('{folder}').signatures['serving_default'](images=...)")
+
+
+if __name__ == "__main__":
+    _program.run(main)

@@ -1,0 +1,97 @@
+"""The SavedModel runs where this package is not, and gives the detector's answers."""
+
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ssd_keras import deploy
+from ssd_keras.deploy.saved_model import LABELS
+from ssd_keras.errors import UserError
+from tests.deploy.conftest import CLASSES, pictures
+
+IMAGES = np.stack(pictures(3, seed=9))
+# A process that cannot import this package.
+SCRIPT = """
+import sys
+import numpy as np
+import tensorflow as tf
+assert "ssd_keras" not in sys.modules
+folder, out = sys.argv[1:]
+inputs = np.load(f"{out}/inputs.npz", allow_pickle=True)
+signatures = tf.saved_model.load(folder).signatures
+images = signatures["serving_default"](images=tf.constant(inputs["images"]))
+files = signatures["encoded_images"](encoded_images=tf.constant(list(inputs["files"])))
+np.savez(f"{out}/images.npz", **{k: v.numpy() for k, v in images.items()})
+np.savez(f"{out}/files.npz", **{k: v.numpy() for k, v in files.items()})
+"""
+
+
+def png(image) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "png")
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, detector):
+    return deploy.to_saved_model(detector, tmp_path_factory.mktemp("saved") / "model")
+
+
+@pytest.fixture(scope="module")
+def outputs(folder, tmp_path_factory):
+    """Outputs of both signatures, from a process of its own."""
+    work = tmp_path_factory.mktemp("process")
+    files = np.array([png(image) for image in IMAGES] + [png(IMAGES[0][:50, :40])], dtype=object)
+    np.savez(work / "inputs.npz", images=IMAGES, files=files)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", SCRIPT, folder, work],
+        cwd=work,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return {name: dict(np.load(work / f"{name}.npz")) for name in ("images", "files")}
+
+
+@pytest.mark.parametrize("signature", ["images", "files"])
+def test_detections_are_the_detectors(detector, outputs, signature):
+    found = outputs[signature]
+    for index, wanted in enumerate(detector.detect(list(IMAGES))):
+        count = found["count"][index]
+        assert count == len(wanted) > 20
+        np.testing.assert_allclose(found["scores"][index, :count], wanted.scores, atol=1e-4)
+        np.testing.assert_array_equal(found["classes"][index, :5], wanted.labels[:5])
+        np.testing.assert_allclose(found["boxes"][index, :5], wanted.boxes[:5], atol=1e-3)
+
+
+def test_files_of_different_sizes_go_into_one_batch(detector, outputs):
+    wanted = detector.detect(IMAGES[0][:50, :40])
+    np.testing.assert_allclose(
+        outputs["files"]["scores"][3][: len(wanted)], wanted.scores, atol=1e-4
+    )
+
+
+def test_labels_travel_along(folder):
+    assert (folder / LABELS).read_text().splitlines() == list(CLASSES)
+
+
+def test_nothing_else_is_left_beside_it(folder):
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [("file", "is a file: give a folder"), ("photos", "holds other files: give an empty")],
+)
+def test_places_that_are_not_overwritten(detector, tmp_path, place, message):
+    (tmp_path / "file").touch()
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").touch()
+    with pytest.raises(UserError, match=message):
+        deploy.to_saved_model(detector, tmp_path / place)
+    assert (tmp_path / "photos" / "a.jpg").exists()
