@@ -9,6 +9,7 @@ from ssd_keras.evaluation.analysis import (
 )
 from ssd_keras.evaluation.coco import coco_ap
 from ssd_keras.evaluation.errors import error_analysis
+from ssd_keras.evaluation.files import write_evaluation
 from ssd_keras.evaluation.metrics import DEFINITIONS, evaluate
 from ssd_keras.evaluation.report import Evaluation, json_ready, measure, report
 from ssd_keras.evaluation.results import read_results, to_results, write_results
@@ -33,5 +34,6 @@ __all__ = [
     "voc_ap",
     "working_points",
     "worst_images",
+    "write_evaluation",
     "write_results",
 ]

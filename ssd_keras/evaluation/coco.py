@@ -59,12 +59,10 @@ def table_coco_ap(table: Table) -> dict:
 
 def image_numbers(image_ids: Sequence) -> list[int]:
     """The images as numbers: their ids where all are different whole numbers, else 1, 2, 3 .."""
-    try:
+    if all(str(image_id).isdecimal() for image_id in image_ids):
         numbers = [int(image_id) for image_id in image_ids]
-    except (TypeError, ValueError):
-        numbers = []
-    if len(set(numbers)) == len(image_ids):
-        return numbers
+        if len(set(numbers)) == len(numbers):
+            return numbers
     return list(range(1, len(image_ids) + 1))
 
 

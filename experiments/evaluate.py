@@ -1,0 +1,151 @@
+"""Measures a detector, or the results of any other detector, and writes a report.
+
+python -m experiments.evaluate --run_dir=runs/pets --data=voc:DIR#val
+python -m experiments.evaluate --detections=results.json --data=coco:DIR
+
+Writes report.html (one page with everything inside), metrics.json and detections.json (COCO
+results) to --out. metrics.json holds voc.ap50, voc.ap50_11point, the twelve numbers of COCO
+(coco.AP, coco.AP50, coco.APs ...), per_class, errors, recall_by_size and recall_by_level.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+from absl import flags
+
+from experiments import _program
+from ssd_keras import evaluation
+from ssd_keras.errors import UserError
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("run_dir", "", "Run folder, or a .keras file: the detector to measure.")
+flags.DEFINE_string("detections", "", "COCO results (JSON) of any detector, instead of --run_dir.")
+flags.DEFINE_string("data", None, "Data to measure on, FORMAT:PLACE#SPLIT.", required=True)
+flags.DEFINE_string(
+    "out", "", "Folder for the files; default: the run folder, or FILE_evaluation beside results."
+)
+flags.DEFINE_integer("batch_size", 16, "Images per step.", lower_bound=1)
+flags.DEFINE_float(
+    "score_threshold", 0.01, "Lower scores are dropped; AP needs the low ones too.", 0, 1
+)
+flags.DEFINE_integer("worst", 12, "How many of the worst images the report shows.", lower_bound=0)
+
+
+def main(argv):
+    """Detects or reads detections, measures them, writes the files and prints the numbers."""
+    del argv
+    if bool(FLAGS.run_dir) == bool(FLAGS.detections):
+        raise UserError("Give either --run_dir (a detector) or --detections (a results file).")
+    anchors = ()
+    if FLAGS.run_dir:
+        source, found, anchors = detected()
+        title = f"Evaluation of {FLAGS.run_dir}"
+    else:
+        source, found = read()
+        title = f"Evaluation of {FLAGS.detections}"
+    truth, classes = source.ground_truth(), source.classes
+    started = time.monotonic()
+    measured = evaluation.measure(truth, found, classes, level_anchors=anchors, worst=FLAGS.worst)
+    print(f"Measured in {time.monotonic() - started:.1f} s.\n", flush=True)
+    print(numbers(measured.metrics))
+    print(class_lines(measured.metrics))
+    paths = evaluation.write_evaluation(
+        out_folder(),
+        measured,
+        truth,
+        found,
+        classes,
+        title=title,
+        subtitle=f"on {FLAGS.data}",
+        image=source.image,
+        category_ids=getattr(source, "category_ids", None),
+    )
+    print("\nWritten: " + ", ".join(str(path) for path in paths.values()))
+
+
+def detected() -> tuple:
+    """Runs the detector over the data: source, detections, default boxes of each level."""
+    _program.quiet_tensorflow()
+    import ssd_keras
+    from ssd_keras import data
+    from ssd_keras.training import detect_source
+
+    detector = ssd_keras.load(FLAGS.run_dir)
+    source = data.load_source(FLAGS.data, classes=detector.classes)
+    count = len(source)
+    print(f"Detecting in {count} images of {FLAGS.data}.", flush=True)
+    started = time.monotonic()
+    found = detect_source(detector, source, FLAGS.batch_size, score_threshold=FLAGS.score_threshold)
+    seconds = time.monotonic() - started
+    each = 1e3 * seconds / max(count, 1)
+    print(f"Detected in {seconds:.1f} s ({each:.1f} ms an image, reading and start included).")
+    return source, found, getattr(detector.box_network, "level_anchors", ())
+
+
+def read() -> tuple:
+    """Reads detections from a results file: source, detections."""
+    from ssd_keras import data
+
+    source = data.load_source(FLAGS.data)
+    found = evaluation.read_results(
+        FLAGS.detections,
+        source.ground_truth(),
+        source.classes,
+        getattr(source, "category_ids", None),
+    )
+    print(f"Read {sum(map(len, found))} detections for {len(found)} images.", flush=True)
+    return source, [detections.above(FLAGS.score_threshold) for detections in found]
+
+
+def out_folder() -> Path:
+    """Where the files go."""
+    if FLAGS.out:
+        return Path(FLAGS.out)
+    if FLAGS.run_dir:
+        run = Path(FLAGS.run_dir)
+        return run if run.is_dir() else run.parent
+    results = Path(FLAGS.detections)
+    return results.with_name(f"{results.stem}_evaluation")
+
+
+def numbers(metrics: dict) -> str:
+    """Every number with its definition, and what the errors cost."""
+    lines = []
+    for key, meaning in evaluation.DEFINITIONS.items():
+        group, name = key.split(".")
+        lines.append(f"{key:<18}{number(metrics[group][name])}  {meaning}")
+    errors = metrics["errors"]
+    lines.append("\nErrors: how many, and their cost in mAP if put right in turn (1 - voc.ap50 in all)")
+    for name, cost in errors["cost"].items():
+        lines.append(f"{name:<18}{number(cost)}  {errors['counts'][name]} in all")
+    return "\n".join(lines)
+
+
+def class_lines(metrics: dict, most: int = 25) -> str:
+    """A line for each class: AP and the score threshold of the best F1."""
+    rows = metrics["per_class"]
+    width = max([len(name) for name in rows] + [5]) + 2
+    lines = [
+        "",
+        f"{'class':<{width}}objects  AP@0.5    AP  best score threshold    F1",
+    ]
+    for name, row in list(rows.items())[:most]:
+        lines.append(
+            f"{name:<{width}}{row['objects']:>7}{number(row['voc_ap50']):>8}"
+            f"{number(row['coco_AP']):>6}{number(row['threshold']):>22}{number(row['best_f1']):>6}"
+        )
+    if len(rows) > most:
+        lines.append(f"... {len(rows) - most} more classes in the report")
+    return "\n".join(lines)
+
+
+def number(value: float) -> str:
+    """Three digits, or a dash for what cannot be measured."""
+    return "    -" if math.isnan(value) else f"{value:.3f}"
+
+
+if __name__ == "__main__":
+    _program.run(main)

@@ -1,0 +1,151 @@
+"""COCO average precision against the published output of the reference evaluator."""
+
+import json
+import re
+import types
+
+import numpy as np
+import pytest
+
+from ssd_keras.detections import Detections
+from ssd_keras.evaluation import coco_ap
+from ssd_keras.evaluation.coco import NUMBERS, image_numbers
+from tests.evaluation.cases import CLASSES, found, perfect, truth
+
+BOX = (10, 10, 50, 50)
+WHOLE = ("AP", "AP50", "AP75", "AR1", "AR10", "AR100")
+
+
+def test_reference_vectors(reference):
+    truths, founds, classes, file = reference
+    ours = coco_ap(truths, founds, classes)
+    np.testing.assert_allclose([ours[name] for name in NUMBERS], file["coco_stats"], atol=1e-6)
+
+
+def test_reference_vectors_per_class(reference):
+    truths, founds, classes, file = reference
+    ours = coco_ap(truths, founds, classes)
+    precision = file["coco_precision_TRKAM"][:, :, :, 0, -1]
+    expected = [p.mean() if p.min() >= 0 else np.nan for p in np.moveaxis(precision, 2, 0)]
+    np.testing.assert_allclose(list(ours["per_class"].values()), expected, atol=1e-6)
+
+
+def test_published_result_of_100_images(shared):
+    folder = shared("data/evaluator/coco_fakebbox100")
+    data = json.loads((folder / "ground_truth.json").read_text())
+    results = json.loads((folder / "detections.json").read_text())
+    text = (folder / "expected_coco_eval.txt").read_text().split("type=bbox")[1].split("type=")[0]
+    expected = [float(n) for n in re.findall(r"= (\d\.\d+)", text)]
+    categories = [c["id"] for c in data["categories"]]
+    classes = tuple(c["name"] for c in data["categories"])
+    truths, founds = [], []
+    for image in data["images"]:
+        image_id = image["id"]
+        scale = (image["height"], image["width"]) * 2
+        mine = [a for a in data["annotations"] if a["image_id"] == image_id]
+        truths.append(
+            types.SimpleNamespace(
+                image_id=str(image_id),
+                height=image["height"],
+                width=image["width"],
+                boxes=corners(mine) / scale,
+                labels=np.array([categories.index(a["category_id"]) for a in mine], int),
+                difficult=np.zeros(len(mine), bool),
+                crowd=np.array([a["iscrowd"] for a in mine], bool),
+                area=np.array([a["area"] for a in mine]),
+            )
+        )
+        mine = [r for r in results if r["image_id"] == image_id]
+        founds.append(
+            Detections(
+                corners(mine) / scale,
+                [r["score"] for r in mine],
+                [categories.index(r["category_id"]) for r in mine],
+                classes,
+            )
+        )
+    ours = coco_ap(truths, founds, classes)
+    assert [round(ours[name], 3) for name in NUMBERS] == expected
+
+
+def corners(rows):
+    boxes = np.array([r["bbox"] for r in rows], float).reshape(-1, 4)
+    return np.concatenate([boxes[:, 1::-1], boxes[:, 1::-1] + boxes[:, :1:-1]], 1)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_perfect_is_one(reference, name):
+    truths, _, classes, _ = reference
+    ours = coco_ap(truths, [perfect(record, classes) for record in truths], classes)
+    # With one detection an image, images with several objects of a class cannot be complete.
+    assert ours[name] == pytest.approx(1) if name != "AR1" else 0 < ours[name] < 1
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_empty_is_zero(reference, name):
+    truths, _, classes, _ = reference
+    assert coco_ap(truths, [found(classes=classes) for _ in truths], classes)[name] == 0
+
+
+def test_a_label_offset_by_one_is_caught(reference):
+    truths, _, classes, _ = reference
+    moved = [
+        Detections(t.boxes, np.ones(len(t.labels)), (t.labels + 1) % 5, classes) for t in truths
+    ]
+    assert coco_ap(truths, moved, classes)["AP"] < 0.1
+
+
+def test_detections_in_a_crowd_are_ignored():
+    record = truth((0, *BOX), (0, 55, 55, 95, 95), crowd=(1,))
+    rows = found((0, 0.9, 60, 60, 70, 70), (0, 0.85, 75, 75, 90, 90), (0, 0.8, *BOX))
+    assert coco_ap([record], [rows], CLASSES)["AP"] == pytest.approx(1)
+
+
+def test_difficult_objects_are_normal():
+    record = truth((0, *BOX), (0, 60, 60, 90, 90), difficult=(1,))
+    assert coco_ap([record], [found((0, 0.8, *BOX))], CLASSES)["AR100"] == pytest.approx(0.5)
+
+
+def test_classes_without_ground_truth_are_left_out_of_the_mean():
+    ours = coco_ap([truth((0, *BOX))], [found((0, 0.9, *BOX), (2, 0.9, *BOX))], CLASSES)
+    assert ours["AP"] == pytest.approx(1)
+    assert np.isnan([ours["per_class"]["dog"], ours["per_class"]["cow"]]).all()
+
+
+def test_images_without_detections_and_without_objects():
+    truths = [truth((0, *BOX), image_id="a"), truth((0, *BOX), image_id="b"), truth(image_id="c")]
+    ours = coco_ap(truths, [found((0, 0.9, *BOX)), found(), found()], CLASSES)
+    assert ours["AR100"] == pytest.approx(0.5)
+    assert ours["AP50"] == pytest.approx(51 / 101)
+
+
+@pytest.mark.parametrize(("before", "expected"), [(99, 1), (100, 0)])
+def test_only_the_best_100_detections_of_an_image_count(before, expected):
+    false = [(0, 0.9 - 0.001 * i, 60, 60, 90, 90) for i in range(before)]
+    ours = coco_ap([truth((0, *BOX))], [found(*false, (0, 0.1, *BOX))], CLASSES)
+    assert ours["AR100"] == pytest.approx(expected)
+
+
+def test_no_ground_truth_at_all_is_not_a_number():
+    ours = coco_ap([truth()], [found((0, 0.9, *BOX))], CLASSES)
+    assert np.isnan([ours[name] for name in NUMBERS]).all()
+
+
+def test_nothing_is_printed(capsys):
+    coco_ap([truth((0, *BOX))], [found()], CLASSES)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        (["000139", "285"], [139, 285]),
+        ([7, 3], [7, 3]),
+        (["2007_01", "2007_02"], [1, 2]),
+        (["007", "7"], [1, 2]),
+        (["a", "b"], [1, 2]),
+        ([], []),
+    ],
+)
+def test_images_as_numbers(ids, expected):
+    assert image_numbers(ids) == expected

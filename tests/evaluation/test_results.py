@@ -1,0 +1,74 @@
+"""COCO results files, written and read."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ssd_keras.errors import UserError
+from ssd_keras.evaluation import read_results, to_results, write_results
+from tests.evaluation.cases import CLASSES, found, truth
+
+TRUTHS = [truth(image_id="000017", height=200, width=50), truth(image_id="4")]
+FOUNDS = [found((1, 0.75, 10, 20, 50, 60)), found()]
+
+
+def test_pixels_x_first_and_numbers_of_the_data_set():
+    assert to_results(TRUTHS, FOUNDS, [3, 17, 90]) == [
+        {"image_id": 17, "category_id": 17, "bbox": [10, 20, 20, 80], "score": 0.75}
+    ]
+
+
+def test_names_stay_names_and_classes_count_from_one():
+    (row,) = to_results([truth(image_id="2007_000027")], FOUNDS[:1])
+    assert (row["image_id"], row["category_id"]) == ("2007_000027", 2)
+
+
+@pytest.mark.parametrize("category_ids", [None, [3, 17, 90]])
+def test_what_is_written_is_read(tmp_path, category_ids):
+    path = tmp_path / "results.json"
+    write_results(path, to_results(TRUTHS, FOUNDS, category_ids))
+    first, second = read_results(path, TRUTHS, CLASSES, category_ids)
+    np.testing.assert_allclose(first.boxes, FOUNDS[0].boxes, atol=1e-4)
+    assert (first.scores.tolist(), first.names, len(second)) == ([0.75], ["dog"], 0)
+
+
+def test_nothing_found_is_an_empty_list(tmp_path):
+    write_results(tmp_path / "r.json", [])
+    assert json.loads((tmp_path / "r.json").read_text()) == []
+
+
+def test_scores_keep_all_their_digits(tmp_path):
+    scores = np.float32([0.3333334, 0.3333333])
+    rows = found(*[(0, s, 1, 1, 9, 9) for s in scores])
+    write_results(tmp_path / "r.json", to_results(TRUTHS[1:], [rows]))
+    assert read_results(tmp_path / "r.json", TRUTHS[1:], CLASSES)[0].scores.tolist() == list(scores)
+
+
+GOOD = {"image_id": 4, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "not JSON"),
+        ("{}", "must be a list"),
+        (json.dumps([GOOD, GOOD | {"image_id": 5}]), "result 2: there is no image '5'"),
+        (json.dumps([GOOD | {"category_id": 9}]), r"category_id 9.*1 \(cat\)"),
+        (json.dumps([{"image_id": 4}]), "has no 'bbox'"),
+        (json.dumps([GOOD | {"bbox": [1, 2, 3]}]), "4 finite numbers"),
+        (json.dumps([GOOD | {"score": None}]), "not a COCO result"),
+        (json.dumps([GOOD | {"score": float("nan")}]), "finite"),
+        (json.dumps([7]), "not a COCO result"),
+    ],
+)
+def test_faults_are_explained(tmp_path, text, words):
+    path = tmp_path / "results.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=words):
+        read_results(path, TRUTHS, CLASSES)
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"nowhere\.json"):
+        read_results(tmp_path / "nowhere.json", TRUTHS, CLASSES)
