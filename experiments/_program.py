@@ -8,19 +8,6 @@ from collections.abc import Callable
 
 from absl import app, flags
 
-from ssd_keras.errors import UserError, did_you_mean
-
-FAULT = 2
-
-
-def run(main: Callable[[list[str]], object]):
-    """Parses the flags and calls `main(argv)`.
-
-    A `UserError`, an unknown or a wrong flag is printed as one line; the exit code is 2 then.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    app.run(_explained(main), flags_parser=_parse)
-
 
 def quiet_tensorflow():
     """Imports TensorFlow without the notices it prints about the machine."""
@@ -30,11 +17,29 @@ def quiet_tensorflow():
     os.dup2(sink, 2)
     try:
         import tensorflow as tf
+
+        tf.config.list_physical_devices()
     finally:
         os.dup2(saved, 2)
         os.close(saved)
         os.close(sink)
     tf.get_logger().setLevel("ERROR")
+
+
+# Before the library, whose import brings TensorFlow along.
+quiet_tensorflow()
+
+from ssd_keras.errors import UserError, did_you_mean  # noqa: E402
+
+FAULT = 2
+
+
+def run(main: Callable[[list[str]], object]):
+    """Parses the flags and calls `main(argv)`.
+
+    A `UserError`, an unknown or a wrong flag is printed as one line; the exit code is 2 then.
+    """
+    app.run(_explained(main), flags_parser=_parse)
 
 
 def _explained(main):

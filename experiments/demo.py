@@ -160,10 +160,10 @@ def draw(images, source, found, path: Path):
     """Saves the first images, ground truth beside prediction."""
     shown = slice(0, PICTURED_IMAGES)
     confident = [detections.above(PICTURED_SCORE) for detections in found[shown]]
-    figure = plots.side_by_side(
+    picture = plots.side_by_side(
         images[shown], source.ground_truth()[shown], confident, source.classes
     )
-    replace(path, lambda temporary: figure.savefig(temporary))
+    replace(path, lambda temporary: plots.save(picture, temporary))
 
 
 def farewell(folder: RunFolder, exported, trained: float, total: float) -> str:

@@ -50,6 +50,7 @@ def test_training_lowers_the_loss_and_finds_the_objects(detector, batch):
             layer.momentum = 0.7
     schedule = keras.optimizers.schedules.CosineDecay(3e-3, 60)
     detector.compile(keras.optimizers.AdamW(schedule), jit_compile=detector.jit_compile)
+    detector.optimizer.build(detector.trainable_variables)
     logs = detector.fit(images, truth, epochs=60, batch_size=4, verbose=0).history
     assert logs["loss"][-1] < 0.1 * logs["loss"][0]
     for i, found in enumerate(detector.detect(images)):

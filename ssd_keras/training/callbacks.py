@@ -14,6 +14,7 @@ from ssd_keras.errors import UserError
 from ssd_keras.training.detection import detect_source
 from ssd_keras.training.run_folder import RunFolder, replace
 
+CURVES = ("epoch", "loss", "class_loss", "box_loss", "ap50", "learning_rate")
 PROGRESS_SECONDS = 1.0
 PROGRESS_SECONDS_WITHOUT_TERMINAL = 60.0
 
@@ -104,7 +105,7 @@ class Recorder(keras.callbacks.Callback):
         replace(self.folder.last, self.judged.save)
         replace(
             self.folder.pictures / "curves.png",
-            lambda path: plots.training_curves(self.rows).savefig(path),
+            lambda path: plots.save(plots.training_curves(_drawn(self.rows)), path),
         )
         replace(self.folder.state, self.model.save_weights)
         print(self._line(row), flush=True)
@@ -121,6 +122,11 @@ class Recorder(keras.callbacks.Callback):
         left = seconds * (self.epochs - row["epoch"])
         parts.append(f"about {duration(left)} left" if left else "done")
         return "  ".join(parts)
+
+
+def _drawn(rows: list[dict]) -> list[dict]:
+    """The rows without what has no curve worth drawing."""
+    return [{name: row[name] for name in row if name in CURVES} for row in rows]
 
 
 def is_best(rows: list[dict]) -> bool:

@@ -22,7 +22,7 @@ def detect_source(
         progress: shows how far it is, where the output is a terminal.
         **thresholds: of `Detector.detect_batches`.
     """
-    batches = data.evaluation_batches(source, detector.image_size, batch_size)
+    batches = data.evaluation_batches(source, image_size=detector.image_size, batch_size=batch_size)
     images = (batch["images"] for batch in batches)
     found, total, started = [], len(source), time.monotonic()
     for detections in detector.detect_batches(images, **thresholds):

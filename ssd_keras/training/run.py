@@ -60,8 +60,8 @@ def train(settings: RunSettings, run_dir: str) -> Detector:
     if settings.eval_data:
         eval_source = data.load_source(settings.eval_data, classes=train_source.classes)
     recipe = settings.recipe
-    steps_per_epoch = len(train_source) // recipe.batch_size
-    if steps_per_epoch == 0:
+    steps_per_epoch = data.steps_per_epoch(train_source, recipe.batch_size)
+    if len(train_source) < recipe.batch_size:
         raise UserError(
             f"'{settings.train_data}' has {len(train_source)} images, fewer than one batch of "
             f"{recipe.batch_size}: give a smaller --batch_size or more images."
@@ -90,13 +90,13 @@ def train(settings: RunSettings, run_dir: str) -> Detector:
     detector.fit(
         data.training_batches(
             train_source,
-            detector.image_size,
-            recipe.batch_size,
+            image_size=detector.image_size,
+            batch_size=recipe.batch_size,
             seed=settings.seed,
             augmentation=settings.augmentation,
             max_boxes=settings.max_boxes,
             first_step=finished * steps_per_epoch,
-            steps=recipe.epochs * steps_per_epoch,
+            steps=(recipe.epochs - finished) * steps_per_epoch,
         ),
         initial_epoch=finished,
         epochs=recipe.epochs,
@@ -128,8 +128,8 @@ def picture_predictions(detector: Detector, source, folder: RunFolder):
     count = min(PICTURED_IMAGES, len(source))
     images = [source.image(i) for i in range(count)]
     found = [detections.above(PICTURED_SCORE) for detections in detector.detect(images)]
-    figure = plots.side_by_side(images, source.ground_truth()[:count], found, source.classes)
-    replace(folder.pictures / "predictions.png", lambda path: figure.savefig(path))
+    picture = plots.side_by_side(images, source.ground_truth()[:count], found, source.classes)
+    replace(folder.pictures / "predictions.png", lambda path: plots.save(picture, path))
 
 
 def _restore(detector: Detector, folder: RunFolder, steps_per_epoch: int) -> int:
