@@ -1,0 +1,82 @@
+"""Compares every exported form of a detector with the detector itself.
+
+python -m export.report --run_dir=runs/pets --data=voc:DIR#val --calibration_data=voc:DIR#train
+
+Prints a table and writes export_report.json and export_report.html to --out. Ends with exit code
+1 if a form loses more AP50 than --max_drop.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from absl import flags
+
+from experiments import _program
+
+_program.quiet_tensorflow()
+
+import ssd_keras  # noqa: E402
+from ssd_keras import data  # noqa: E402
+from ssd_keras.deploy import report  # noqa: E402
+from ssd_keras.deploy.files import check_writable, write_file  # noqa: E402
+from ssd_keras.errors import UserError  # noqa: E402
+
+FEW_IMAGES = 100
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("run_dir", None, "Folder of the run, or a .keras file.", required=True)
+flags.DEFINE_string("data", None, "Data to compare on, FORMAT:PLACE#SPLIT.", required=True)
+flags.DEFINE_string("calibration_data", "", "For int8: data to take value ranges from.")
+flags.DEFINE_integer("calibration_images", 200, "For int8: how many images of it to use.")
+flags.DEFINE_list("forms", list(report.FORMS), "Which forms to compare.")
+flags.DEFINE_list("threads", ["1", "4"], "Threads to measure the time with.")
+flags.DEFINE_integer("images", 0, "Only the first so many images; 0 for all.")
+flags.DEFINE_float("max_drop", 0.02, "Largest loss of AP50 that is accepted.")
+flags.DEFINE_string("out", "", "Folder for the report; the run folder if empty.")
+
+
+def main(argv):
+    """Compares with the flags' values, prints the table and writes the files."""
+    del argv
+    folder = Path(FLAGS.out or FLAGS.run_dir)
+    folder = folder.parent if folder.suffix == ".keras" else folder
+    forms = [form.strip() for form in FLAGS.forms]
+    if "tflite int8" in forms and not FLAGS.calibration_data:
+        raise UserError(
+            "The form 'tflite int8' needs --calibration_data=FORMAT:PLACE#SPLIT; or leave it out "
+            "with --forms='tflite float32'."
+        )
+    check_writable(folder / "export_report.json")
+    detector = ssd_keras.load(FLAGS.run_dir)
+    source = data.load_source(FLAGS.data, classes=detector.classes)
+    rows = report.compare_forms(
+        detector,
+        source,
+        forms=forms,
+        calibration_images=_calibration_images() if "tflite int8" in forms else None,
+        threads=[int(count) for count in FLAGS.threads],
+        max_images=FLAGS.images or None,
+        say=lambda line: print(f"  {line} ...", flush=True),
+    )
+    print(f"\n{report.as_text(rows)}\n")
+    text = json.dumps({"data": FLAGS.data, "rows": report.as_json(rows)}, indent=1)
+    page = report.as_page(rows, f"Exports of {FLAGS.run_dir} on {FLAGS.data}")
+    for name, content in (("export_report.json", text), ("export_report.html", page)):
+        print(write_file(folder / name, content.encode()))
+    form, drop = report.largest_drop(rows)
+    if drop > FLAGS.max_drop:
+        print(f"error: {form} loses {drop:.4f} AP50, more than {FLAGS.max_drop}.", file=sys.stderr)
+        sys.exit(1)
+
+
+def _calibration_images() -> list:
+    source = data.load_source(FLAGS.calibration_data)
+    count = min(len(source), FLAGS.calibration_images)
+    if count < FEW_IMAGES:
+        print(f"warning: only {count} calibration images; {FEW_IMAGES} or more are better.")
+    return [source.image(i * len(source) // count) for i in range(count)]
+
+
+if __name__ == "__main__":
+    _program.run(main)

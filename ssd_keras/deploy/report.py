@@ -1,0 +1,257 @@
+"""Every exported form of a detector on the same images, side by side."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import math
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from ssd_keras import evaluation
+from ssd_keras.deploy import parity
+from ssd_keras.deploy.images import resize
+from ssd_keras.deploy.runtime import TFLiteDetector
+from ssd_keras.deploy.saved_model import to_saved_model
+from ssd_keras.deploy.tflite import raw_network, to_tflite
+from ssd_keras.detections import Detections
+from ssd_keras.errors import UserError, did_you_mean
+
+# Form -> quantization; the SavedModel has none.
+FORMS = {
+    "saved_model": None,
+    "tflite float32": "none",
+    "tflite float16": "float16",
+    "tflite dynamic": "dynamic",
+    "tflite int8": "int8",
+}
+NOISE_IMAGES = 8
+
+
+@dataclasses.dataclass
+class Row:
+    """One form in the report; `parity` and `operators` are None for Keras itself."""
+
+    form: str
+    megabytes: float | None
+    ap50: float
+    ap: float
+    ap_small: float
+    ap_medium: float
+    ap_large: float
+    per_class_ap50: dict[str, float]
+    milliseconds: dict[str, float]
+    parity: parity.Parity | None = None
+    operators: parity.Operators | None = None
+    worst_layers: list[parity.LayerNoise] = dataclasses.field(default_factory=list)
+
+
+def compare_forms(
+    detector: keras.Model,
+    source,
+    *,
+    forms: Sequence[str] = tuple(FORMS),
+    calibration_images: Sequence[np.ndarray] | None = None,
+    threads: Sequence[int] = (1, 4),
+    max_images: int | None = None,
+    say: Callable[[str], object] = lambda line: None,
+) -> list[Row]:
+    """Runs each form over a data source and measures accuracy, differences, size and time.
+
+    Args:
+        detector: the detector.
+        source: data with ground truth, from `data.load_source`.
+        forms: keys of `FORMS`.
+        calibration_images: for "tflite int8".
+        threads: how many threads to measure the time with.
+        max_images: only the first so many images.
+        say: is told what happens.
+
+    Returns:
+        A row per form; Keras first.
+    """
+    for form in forms:
+        if form not in FORMS:
+            raise UserError(
+                f"There is no form '{form}'.{did_you_mean(form, FORMS)} Known: {', '.join(FORMS)}."
+            )
+    truth = source.ground_truth()[:max_images]
+    images = [source.image(i) for i in range(len(truth))]
+    say(f"Keras on {len(images)} images")
+    wanted = detector.detect(images)
+    times = {"": parity.milliseconds(lambda: detector.detect(images[0]), 20)}
+    rows = [_row("keras", None, truth, wanted, detector.classes, times)]
+    for form in forms:
+        say(form)
+        if FORMS[form] is None:
+            size, found, times = _run_saved_model(detector, images)
+            content = None
+        else:
+            content = to_tflite(
+                detector, quantization=FORMS[form], calibration_images=calibration_images
+            )
+            size = len(content)
+            found, times = _run_tflite(content, images, threads)
+        row = _row(form, size / 1e6, truth, found, detector.classes, times)
+        row.parity = parity.compare(wanted, found, [(t.height, t.width) for t in truth])
+        row.operators = parity.operators(content) if content else None
+        if FORMS[form] == "int8":
+            row.worst_layers = _worst_layers(detector, calibration_images, images[:NOISE_IMAGES])
+        rows.append(row)
+    return rows
+
+
+def _run_tflite(content: bytes, images, threads) -> tuple[list[Detections], dict]:
+    times, found = {}, []
+    for index, count in enumerate(threads):
+        runner = TFLiteDetector(content, count)
+        found = [runner.detect(image) for image in images] if index == 0 else found
+        runner.detect(images[0])
+        times[str(count)] = runner.milliseconds(50)
+    return found, times
+
+
+def _run_saved_model(detector, images) -> tuple[int, list[Detections], dict]:
+    import tensorflow as tf
+
+    with tempfile.TemporaryDirectory() as place:
+        folder = to_saved_model(detector, Path(place) / "model")
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        serve = tf.saved_model.load(str(folder)).signatures["serving_default"]
+
+        def detect(image) -> Detections:
+            found = {k: v.numpy()[0] for k, v in serve(images=tf.constant(image[None])).items()}
+            count = int(found["count"])
+            return Detections(
+                found["boxes"][:count],
+                found["scores"][:count],
+                found["classes"][:count],
+                detector.classes,
+            )
+
+        found = [detect(image) for image in images]
+        return size, found, {"": parity.milliseconds(lambda: detect(images[0]), 20)}
+
+
+def _worst_layers(detector, calibration_images, images) -> list[parity.LayerNoise]:
+    resized = [
+        np.round(resize(image, detector.image_size)).clip(0, 255).astype(np.uint8)
+        for image in images
+    ]
+    quantized = raw_network(detector, quantization="int8", calibration_images=calibration_images)
+    return parity.worst_layers(raw_network(detector), quantized, resized)
+
+
+def _row(form, megabytes, truth, found, classes, times) -> Row:
+    metrics = evaluation.evaluate(truth, found, classes)
+    voc, coco = evaluation.voc_ap(truth, found, classes), metrics["coco"]
+    return Row(
+        form=form,
+        megabytes=megabytes,
+        ap50=float(voc["map"]),
+        ap=float(coco["AP"]),
+        ap_small=float(coco["APs"]),
+        ap_medium=float(coco["APm"]),
+        ap_large=float(coco["APl"]),
+        per_class_ap50={name: float(value) for name, value in voc["per_class"].items()},
+        milliseconds=times,
+    )
+
+
+def largest_drop(rows: Sequence[Row]) -> tuple[str, float]:
+    """The form that lost most AP50 against Keras, and how much."""
+    keras_row, *others = rows
+    drops = {row.form: keras_row.ap50 - row.ap50 for row in others}
+    form = max(drops, key=drops.get)
+    return form, drops[form]
+
+
+HEADER = ("form", "MB", "AP50", "AP", "APs", "APm", "APl", "matched")
+HEADER += ("px p95", "px max", "score", "ms", "custom", "not on GPU")
+
+
+def cells(row: Row) -> list[str]:
+    """The row as texts, in the order of `HEADER`."""
+    near, needs = row.parity, row.operators
+    return [
+        row.form,
+        "" if row.megabytes is None else f"{row.megabytes:.2f}",
+        *(_number(x) for x in (row.ap50, row.ap, row.ap_small, row.ap_medium, row.ap_large)),
+        "" if near is None else f"{100 * near.matched:.1f} %",
+        "" if near is None else f"{near.box_p95:.2f}",
+        "" if near is None else f"{near.box_max:.2f}",
+        "" if near is None else f"{near.score_max:.3f}",
+        ", ".join(f"{ms:.1f}" + (f" ({n} thr)" if n else "") for n, ms in row.milliseconds.items()),
+        "" if needs is None else " ".join(needs.custom) or "none",
+        "" if needs is None else " ".join(needs.not_on_gpu) or "none",
+    ]
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) or value < 0 else f"{value:.4f}"
+
+
+def as_text(rows: Sequence[Row]) -> str:
+    """The report as a table for the terminal; the operators have lines of their own."""
+    columns = len(HEADER) - 2
+    table = [list(HEADER[:columns])] + [cells(row)[:columns] for row in rows]
+    widths = [max(len(line[i]) for line in table) for i in range(columns)]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) for line in table]
+    for row in rows:
+        if row.operators and (row.operators.custom or row.operators.not_on_gpu):
+            lines.append(f"{row.form}: not on the GPU: {' '.join(row.operators.not_on_gpu)}")
+            if row.operators.custom:
+                lines.append(f"{row.form}: not built in: {' '.join(row.operators.custom)}")
+    return "\n".join(lines + _int8_lines(rows))
+
+
+def _int8_lines(rows: Sequence[Row]) -> list[str]:
+    lines = []
+    for row in rows:
+        if row.worst_layers:
+            drops = {
+                name: rows[0].per_class_ap50[name] - value
+                for name, value in row.per_class_ap50.items()
+            }
+            listed = ", ".join(f"{name} {-drop:+.4f}" for name, drop in drops.items())
+            lines.append(f"{row.form}: AP50 against Keras: {listed}")
+            noisy = ", ".join(f"{x.name} -{x.lost:.1f} dB" for x in row.worst_layers)
+            lines.append(f"{row.form}: layers that add most noise: {noisy}")
+    return lines
+
+
+def as_json(rows: Sequence[Row]) -> list[dict]:
+    """The rows as plain dicts; values that do not exist are None."""
+    return [_plain(dataclasses.asdict(row)) for row in rows]
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def as_page(rows: Sequence[Row], title: str) -> str:
+    """The report as one HTML page."""
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in HEADER)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells(row)) + "</tr>\n"
+        for row in rows
+    )
+    notes = "".join(f"<p>{html.escape(line)}</p>\n" for line in _int8_lines(rows))
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f"<title>{html.escape(title)}</title><style>body{{font-family:sans-serif;margin:2em}}"
+        "td,th{padding:.3em .7em;border-bottom:1px solid #ccc;text-align:left}"
+        "table{border-collapse:collapse}</style></head><body>"
+        f"<h1>{html.escape(title)}</h1><table><tr>{head}</tr>\n{body}</table>\n{notes}"
+        "<p>matched: share of Keras' detections with a score of at least 0.1 that the form finds "
+        "too (same class, IoU 0.5). px: difference of box edges in pixels of the image. score: "
+        "largest difference. ms: median of one image at a time.</p></body></html>\n"
+    )

@@ -1,0 +1,82 @@
+"""How differences between forms are measured."""
+
+import time
+
+import numpy as np
+import pytest
+
+from ssd_keras.deploy import parity
+from ssd_keras.detections import Detections
+from tests.deploy.conftest import assemble, pictures, raw
+
+BOXES = np.array([[0.1, 0.1, 0.5, 0.5], [0.6, 0.6, 0.9, 0.9]], np.float32)
+SIZE = (200, 100)
+
+
+def detections(boxes=BOXES, scores=(0.9, 0.8), labels=(0, 1)) -> Detections:
+    return Detections(boxes, scores, labels, ("a", "b"))
+
+
+EMPTY = detections(np.zeros((0, 4)), (), ())
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted_values"),
+    [
+        (detections(), (1.0, 0.0, 0.0, 0.0)),
+        # 0.01 of 200 pixels is 2 pixels.
+        (detections(BOXES + np.float32([0.01, 0, 0, 0])), (1.0, 0.0, 2.0, 0.0)),
+        (detections(scores=(0.85, 0.8)), (1.0, 0.0, 0.0, 0.05)),
+        (detections(labels=(0, 0)), (0.5, 0.5, 0.0, 0.0)),
+        (detections(BOXES[:1], (0.9,), (0,)), (0.5, 0.0, 0.0, 0.0)),
+        (EMPTY, (0.0, 0.0, 0.0, 0.0)),
+        # A wanted detection is found once, however often the other form finds it.
+        (detections(BOXES[[0, 0, 1]], (0.9, 0.85, 0.8), (0, 0, 1)), (1.0, 0.5, 0.0, 0.0)),
+    ],
+)
+def test_differences(found, wanted_values):
+    near = parity.compare([detections()], [found], [SIZE])
+    values = (near.matched, near.extra, near.box_max, near.score_max)
+    np.testing.assert_allclose(values, wanted_values, atol=1e-4)
+
+
+def test_weak_detections_are_not_wanted_but_may_be_found():
+    ours = [detections(scores=(0.9, 0.05)), detections(scores=(0.11, 0.11))]
+    theirs = [detections(BOXES[:1], (0.9,), (0,)), detections(scores=(0.09, 0.09))]
+    assert parity.compare(ours, theirs, [SIZE, SIZE]).matched == 1.0
+
+
+def test_nothing_wanted_and_nothing_found_is_equal():
+    assert parity.compare([EMPTY], [EMPTY], [SIZE]).matched == 1.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "custom", "not_on_gpu"),
+    [
+        ("builtin", (), {"NON_MAX_SUPPRESSION_V4"}),
+        ("op", ("custom:TFLite_Detection_PostProcess",), set()),
+        ("none", (), set()),
+    ],
+)
+def test_operators_outside_the_builtin_set_and_the_gpus(kind, custom, not_on_gpu):
+    needs = parity.operators(assemble(kind))
+    assert needs.custom == custom
+    assert not_on_gpu == set(needs.not_on_gpu) & {"NON_MAX_SUPPRESSION_V4", "CONV_2D", "SOFTMAX"}
+
+
+def test_the_raw_network_runs_on_the_gpu_as_a_whole():
+    assert parity.operators(raw("none")).not_on_gpu == ()
+
+
+def test_worst_layers_are_named_with_what_they_add():
+    images = [image[:96, :96] for image in pictures(2)]
+    worst = parity.worst_layers(raw("none"), raw("int8"), images, count=4)
+    assert len(worst) == 4
+    assert [layer.lost for layer in worst] == sorted((x.lost for x in worst), reverse=True)
+    assert all(layer.lost > 0 for layer in worst)
+
+
+def test_the_median_is_what_counts(monkeypatch):
+    clock = iter(np.cumsum([0, 1, 0, 1, 0, 9, 0, 2, 0, 2]).astype(float))
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    assert parity.milliseconds(lambda: None, repeats=4, warmup=1) == 2000.0
