@@ -1,5 +1,6 @@
 """Annotated images: sources, checks, augmentation and the input pipeline."""
 
+from ssd_keras.data.checks import UnusableError as UnusableError
 from ssd_keras.data.images import ImageError as ImageError
 from ssd_keras.data.images import read_image as read_image
 from ssd_keras.data.pipeline import evaluation_batches as evaluation_batches

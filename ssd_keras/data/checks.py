@@ -58,7 +58,9 @@ def assemble(
     Raises:
         UserError: no class, a class named twice, or no usable image.
     """
-    classes = check_classes(classes, spec)
+    rows = list(rows)
+    check_any(rows, spec, problems)
+    classes = check_classes(classes, spec, problems)
     examples, plain, seen = [], [], {}
     for row in rows:
         if row.path in seen:
@@ -81,19 +83,36 @@ def assemble(
         if example is not None:
             examples.append(example)
             plain.append(header.plain)
-    if not examples:
-        first = f" First problem: {problems[0]}." if problems else ""
-        raise UserError(f"'{spec}' has no usable image ({len(problems)} problems).{first}")
+    check_any(examples, spec, problems)
     source = Source(spec, classes, examples, problems)
     source.plain = np.array(plain, bool)
     return source
 
 
-def check_classes(classes: Sequence[str], spec: str = "") -> tuple[str, ...]:
+class UnusableError(UserError):
+    """A data set of which nothing can be used; `problems` says why."""
+
+    def __init__(self, message: str, problems: Sequence[Problem] = ()):
+        first = f" First of {len(problems)} problems: {problems[0]}." if problems else ""
+        super().__init__(message + first)
+        self.problems = list(problems)
+
+
+def check_any(examples: Sequence, spec: str, problems: Sequence[Problem]) -> None:
+    """Raises UnusableError if there is no example."""
+    if not examples:
+        raise UnusableError(f"'{spec}' has no usable image.", problems)
+
+
+def check_classes(
+    classes: Sequence[str], spec: str = "", problems: Sequence[Problem] = ()
+) -> tuple[str, ...]:
     """The class names as a tuple; UserError if there is none, or one is empty or occurs twice."""
     classes = tuple(str(name).strip() for name in classes)
     if not classes:
-        raise UserError(f"'{spec}' has no class: no object is annotated and none is given.")
+        raise UnusableError(
+            f"'{spec}' has no class: no object is annotated and no classes are given.", problems
+        )
     if "" in classes:
         raise UserError(f"Class {classes.index('')} of '{spec}' has an empty name.")
     twice = sorted({name for name in classes if classes.count(name) > 1})
@@ -146,7 +165,7 @@ def check_row(
         boxes.append(clipped / limit)
     if not row.names:
         place = row.declared_at or row.path
-        problem("no_objects", "the image has no objects", NOTED)
+        problems.append(Problem("no_objects", place, "the image has no objects", NOTED))
     return GroundTruth(
         row.image_id,
         header.height,

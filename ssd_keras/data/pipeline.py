@@ -209,16 +209,31 @@ def _image_reader(source: Source, cache_bytes: int):
     if lenient.caches or not hasattr(source, "plain") or not source.plain.any():
         return slow
     plain = tf.constant(source.plain)
-    paths = tf.constant([truth.path for truth in source.ground_truth()])
+    encoded = _encoded_reader(source)
 
     def fast(index):
         # The accurate method gives the pixels that Pillow gives.
-        image = tf.io.decode_jpeg(
-            tf.io.read_file(paths[index]), channels=3, dct_method="INTEGER_ACCURATE"
-        )
+        image = tf.io.decode_jpeg(encoded(index), channels=3, dct_method="INTEGER_ACCURATE")
         return image, tf.constant(True)
 
     return lambda index: tf.cond(plain[index], lambda: fast(index), lambda: slow(index))
+
+
+def _encoded_reader(source: Source):
+    """A TensorFlow function from an index to the bytes of the image file."""
+    import tensorflow as tf
+
+    if not hasattr(source, "encoded"):
+        paths = tf.constant([truth.path for truth in source.ground_truth()])
+        return lambda index: tf.io.read_file(paths[index])
+
+    def encoded(index):
+        data = tf.numpy_function(
+            lambda i: source.encoded(int(i)), [index], tf.string, stateful=False
+        )
+        return tf.ensure_shape(data, [])
+
+    return encoded
 
 
 class _Lenient:

@@ -11,6 +11,7 @@ import functools
 import zlib
 
 import numpy as np
+from PIL import Image
 
 from ssd_keras.data.source import GroundTruth, Source
 
@@ -136,8 +137,8 @@ def _visible_boxes(layout: _Layout, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _place(rng, label: int, size: int) -> tuple[_Shape, float]:
     """A shape at a random place, cut to the image, and its whole area in pixels."""
-    low, high = np.log(SMALLEST * size / 300), np.log(LARGEST * size / 300)
-    long_side = np.exp(rng.uniform(low, high))
+    low, high = np.sqrt(SMALLEST), np.sqrt(LARGEST)
+    long_side = size / 300 * rng.uniform(low, high) ** 2
     aspect = np.exp(rng.uniform(-0.6, 0.0)) if label != 1 else np.exp(rng.uniform(-0.9, 0.0))
     angle = rng.uniform(0, 2 * np.pi)
     # Columns of `axes` carry the unit square's axes to pixels (y, x): stretch, then rotation.
@@ -235,11 +236,15 @@ _OUTLINES = {
 }
 
 
-@functools.lru_cache(maxsize=64)
-def _upsampling(cells: int, size: int) -> np.ndarray:
-    """Matrix `[size, cells]` that interpolates `cells` values linearly."""
-    at = np.linspace(0, cells - 1, size)
-    return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(cells))).astype(np.float32)
+def _enlarge(grid: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Interpolates float32 `[c, h, w]` to `[height, width, c]`.
+
+    Pillow, unlike a matrix product, starts no threads, which matters inside a parallel pipeline.
+    """
+    planes = [
+        Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR) for plane in grid
+    ]
+    return np.stack([np.asarray(plane) for plane in planes], -1)
 
 
 @functools.lru_cache(maxsize=1)
@@ -249,25 +254,23 @@ def _grain() -> np.ndarray:
 
 def _noise(rng, height: int, width: int, channels: int, cells: int) -> np.ndarray:
     grid = rng.standard_normal((channels, cells, cells), np.float32)
-    rows, columns = _upsampling(cells, height), _upsampling(cells, width)
-    return np.moveaxis(rows @ grid @ columns.T, 0, -1)
+    return _enlarge(grid, height, width)
 
 
 def _background(rng, size: int) -> np.ndarray:
     # The scales are added on the finest grid, so that only one large array is interpolated.
     finest = 53
-    grid = np.zeros((3, finest, finest), np.float32)
+    grid = np.zeros((finest, finest, 3), np.float32)
     colourful = rng.uniform(0.1, 0.6)
     for cells in (3, 7, 17, finest):
         strength = 34 * rng.random() ** 1.5
-        up = _upsampling(cells, finest)
-        grid += strength * (up @ rng.standard_normal((1, cells, cells), np.float32) @ up.T)
+        grey = rng.standard_normal((1, cells, cells), np.float32)
+        grid += strength * _enlarge(grey, finest, finest)
         if cells < finest:
             colour = rng.standard_normal((3, cells, cells), np.float32)
-            grid += colourful * strength * (up @ colour @ up.T)
-    grid += rng.uniform(30, 225, (3, 1, 1)).astype(np.float32)
-    up = _upsampling(finest, size)
-    image = np.ascontiguousarray(np.moveaxis(up @ grid @ up.T, 0, -1))
+            grid += colourful * strength * _enlarge(colour, finest, finest)
+    grid += rng.uniform(30, 225, 3).astype(np.float32)
+    image = _enlarge(np.moveaxis(grid, -1, 0), size, size)
     for _ in range(rng.integers(0, 7)):
         _stroke(rng, image, width=float(np.exp(rng.uniform(0, 2.3))))
     for _ in range(rng.integers(0, 4)):

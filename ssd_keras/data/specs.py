@@ -2,41 +2,128 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Sequence
 
-from ssd_keras.data import shapes, voc
+from ssd_keras.data import coco, csv_file, images, shapes, tfds, tfrecord, voc, yolo
+from ssd_keras.data.combined import CombinedSource
 from ssd_keras.data.source import Source
 from ssd_keras.errors import UserError, did_you_mean
 
-FORMATS = ("voc", "shapes")
+LOADERS = {
+    "voc": voc.load,
+    "coco": coco.load,
+    "yolo": yolo.load,
+    "csv": csv_file.load,
+    "tfrecord": tfrecord.load,
+    "tfds": tfds.load,
+}
+FORMATS = (*LOADERS, "shapes")
 
 
 def load_source(spec: str, classes: Sequence[str] | None = None) -> Source:
     """Opens the data set that `spec` names.
 
     Args:
-        spec: `voc:DIR#SPLIT`, `shapes#SPLIT[,count=N][,size=PIXELS]` or a bare folder.
+        spec: `FORMAT:PLACE#SPLIT` with a format of `FORMATS`; `shapes#SPLIT[,count=N]
+        [,size=PIXELS]`; a bare folder or file, which is recognised by what it holds; or several
+            of these joined by `+`.
         classes: class names in the order of their labels; None takes them from the data.
 
     Raises:
         UserError: the spec is not understood or nothing usable is there.
     """
+    if not spec or not spec.strip():
+        raise UserError("The data SPEC is empty; write FORMAT:PLACE#SPLIT, e.g. voc:DIR#train.")
+    parts = _parts(spec)
+    if len(parts) == 1:
+        return _load(spec, classes)
+    sources = [_load(part, classes) for part in parts]
+    return CombinedSource(spec, sources, classes)
+
+
+def _parts(spec: str) -> list[str]:
+    """Splits at each `+` that a format name or an existing place follows."""
+    parts = [""]
+    for piece in spec.split("+"):
+        begins = piece.split(":")[0].split("#")[0] in FORMATS or os.path.exists(
+            piece.partition("#")[0]
+        )
+        if begins or not parts[-1]:
+            parts.append(piece)
+        else:
+            parts[-1] += "+" + piece
+    return [part for part in parts if part]
+
+
+def _load(spec: str, classes) -> Source:
     head, _, split = spec.partition("#")
     name, colon, place = head.partition(":")
     if head == "shapes":
         return _shapes(spec, split, classes)
+    if os.path.exists(head):
+        return LOADERS[recognise(head)](spec, head, split or None, classes)
     if not colon:
-        if os.path.isdir(head):
-            return voc.load(spec, head, split or None, classes)
+        if os.sep in head or "." in head:
+            parent = os.path.dirname(os.path.abspath(head))
+            near = os.listdir(parent) if os.path.isdir(parent) else []
+            hint = did_you_mean(os.path.basename(head.rstrip("/")), near)
+            raise UserError(f"There is no file or folder '{head}'.{hint}")
         raise UserError(
-            f"'{spec}' is neither FORMAT:PLACE nor a folder.{did_you_mean(name, FORMATS)}"
+            f"'{spec}' is neither FORMAT:PLACE#SPLIT nor a folder; formats: {', '.join(FORMATS)}."
+            + did_you_mean(name, FORMATS)
         )
-    if name == "voc":
-        return voc.load(spec, place, split or None, classes)
+    if name not in LOADERS:
+        raise UserError(
+            f"Unknown data format '{name}' in '{spec}'; known: {', '.join(FORMATS)}."
+            + did_you_mean(name, FORMATS)
+        )
+    if not place:
+        raise UserError(f"'{spec}' names no place after '{name}:'.")
+    return LOADERS[name](spec, place, split or None, classes)
+
+
+def recognise(place: str) -> str:
+    """The format of a file or folder, judged by what it holds.
+
+    Raises:
+        UserError: it holds nothing that looks like annotated images.
+    """
+    lower = place.lower()
+    if os.path.isfile(place):
+        if lower.endswith(".json"):
+            return "coco"
+        if lower.endswith((".yaml", ".yml")):
+            return "yolo"
+        if lower.endswith((".csv", ".tsv")):
+            return "csv"
+        if "tfrecord" in os.path.basename(lower):
+            return "tfrecord"
+        raise UserError(f"'{place}' is no .json, .yaml, .csv or .tfrecord file.")
+
+    def has(*patterns: str) -> bool:
+        base = glob.escape(place)
+        return any(glob.glob(os.path.join(base, pattern)) for pattern in patterns)
+
+    if has("features.json") and has("dataset_info.json"):
+        return "tfds"
+    if has("Annotations/*.xml", "VOC*/Annotations", "VOCdevkit/VOC*", "*.xml"):
+        return "voc"
+    if has("data.yaml", "data.yml", "dataset.yaml"):
+        return "yolo"
+    if has("instances.json", "annotations/instances_*.json", "*.json"):
+        return "coco"
+    if has("*tfrecord*"):
+        return "tfrecord"
+    if has("*.csv", "*.tsv"):
+        return "csv"
+    pictures = [f"*{extension}" for extension in images.EXTENSIONS]
+    if has("labels", "images", *pictures):
+        return "yolo"
     raise UserError(
-        f"Unknown data format '{name}' in '{spec}'; known: {', '.join(FORMATS)}."
-        + did_you_mean(name, FORMATS)
+        f"'{place}' holds no annotated images that are recognised: neither Annotations/*.xml, "
+        "instances.json, data.yaml, images/ with labels/, *.csv nor *.tfrecord."
     )
 
 

@@ -1,0 +1,52 @@
+"""Several sources as one."""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from ssd_keras.data.source import Source
+from ssd_keras.errors import UserError
+
+
+class CombinedSource(Source):
+    """The images of several sources, one source after the other.
+
+    Classes are those of the first source, then what the others add.
+    """
+
+    def __init__(self, spec: str, sources: Sequence[Source], classes: Sequence[str] | None = None):
+        if any(hasattr(source, "example") for source in sources):
+            raise UserError(f"Drawn shapes cannot be combined with other data (in '{spec}').")
+        names = tuple(classes or dict.fromkeys(n for s in sources for n in s.classes))
+        examples = []
+        for source in sources:
+            number = np.array([names.index(name) for name in source.classes], np.int32)
+            examples += [
+                dataclasses.replace(truth, labels=number[truth.labels])
+                for truth in source.ground_truth()
+            ]
+        super().__init__(spec, names, examples, [p for s in sources for p in s.problems])
+        self.plain = np.concatenate([source.plain for source in sources])
+        self._sources = list(sources)
+        self._starts = np.cumsum([0, *(len(source) for source in sources)]).tolist()
+
+    def image(self, index: int) -> np.ndarray:
+        part, inner = self._find(index)
+        return self._sources[part].image(inner)
+
+    def encoded(self, index: int) -> bytes:
+        """The bytes of the image file `index`."""
+        part, inner = self._find(index)
+        source = self._sources[part]
+        if hasattr(source, "encoded"):
+            return source.encoded(inner)
+        with open(source.ground_truth()[inner].path, "rb") as file:
+            return file.read()
+
+    def _find(self, index: int) -> tuple[int, int]:
+        part = bisect.bisect_right(self._starts, index) - 1
+        return part, index - self._starts[part]

@@ -1,0 +1,90 @@
+"""Sources whose encoded images lie one after the other in few large files."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from ssd_keras.data import checks, images
+from ssd_keras.data.source import LEFT_OUT, GroundTruth, Problem, Source
+
+
+@dataclasses.dataclass(frozen=True)
+class Location:
+    """Where the bytes of an encoded image lie: a file, or one that is already open."""
+
+    file: str | int
+    offset: int
+    length: int
+
+
+class PackedSource(Source):
+    """A source that reads its images by place from large files, in any order."""
+
+    def __init__(
+        self,
+        spec: str,
+        classes: Sequence[str],
+        examples: Iterable[GroundTruth],
+        problems: Iterable[Problem],
+        plain: Sequence[bool],
+        locations: Sequence[Location],
+        keep_open: object = None,
+    ):
+        super().__init__(spec, classes, examples, problems)
+        self.plain = np.array(plain, bool)
+        self._locations = list(locations)
+        self._descriptors: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._keep_open = keep_open
+
+    def encoded(self, index: int) -> bytes:
+        """The bytes of the image file `index`, as they were packed."""
+        at = self._locations[index]
+        return os.pread(self._descriptor(at.file), at.length, at.offset)
+
+    def image(self, index: int) -> np.ndarray:
+        return images.decode_image(self.encoded(index), self._examples[index].image_id)
+
+    def _descriptor(self, file: str | int) -> int:
+        if isinstance(file, int):
+            return file
+        with self._lock:
+            if file not in self._descriptors:
+                self._descriptors[file] = os.open(file, os.O_RDONLY)
+            return self._descriptors[file]
+
+    def __del__(self):
+        for descriptor in getattr(self, "_descriptors", {}).values():
+            os.close(descriptor)
+
+
+def assemble(
+    spec: str,
+    classes: Sequence[str],
+    packed: Iterable[tuple[checks.Row, images.Header, Location]],
+    problems: list[Problem],
+    keep_open: object = None,
+) -> PackedSource:
+    """Checks the rows, as `checks.assemble` does, and makes a source of what is good."""
+    packed = list(packed)
+    checks.check_any(packed, spec, problems)
+    classes = checks.check_classes(classes, spec, problems)
+    examples, plain, locations, seen = [], [], [], {}
+    for row, header, location in packed:
+        if row.image_id in seen:
+            message = f"the image '{row.image_id}' is already in {seen[row.image_id]}"
+            problems.append(Problem("duplicate_image", row.path, message, LEFT_OUT))
+            continue
+        seen[row.image_id] = row.path
+        example = checks.check_row(row, header, classes, problems)
+        if example is not None:
+            examples.append(dataclasses.replace(example, path=None))
+            plain.append(header.plain)
+            locations.append(location)
+    checks.check_any(examples, spec, problems)
+    return PackedSource(spec, classes, examples, problems, plain, locations, keep_open)

@@ -1,0 +1,110 @@
+"""TensorFlow Datasets: any detection set of its catalogue, or a builder's folder on disk."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+
+import numpy as np
+
+from ssd_keras.data import checks, images, packed
+from ssd_keras.data.source import LEFT_OUT, Problem, Source
+from ssd_keras.errors import UserError, did_you_mean
+
+
+def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None) -> Source:
+    """Reads a data set of TensorFlow Datasets.
+
+    The encoded images are copied to a temporary file (which needs their size on disk), because
+    training reads them in another order each epoch.
+
+    Args:
+        spec: how the user named the data, for messages.
+        place: name of a builder such as `voc/2007`, or a folder with its prepared files.
+        split: as TFDS understands it, `trainval` or `train[:10%]`; None takes `train`.
+        classes: class names; None takes those of the data set.
+
+    Raises:
+        UserError: TFDS is not installed, no such data set or split, or no boxes in it.
+    """
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise UserError(
+            f"'{spec}' needs TensorFlow Datasets: pip install 'ssd-keras[tfds]' ({error})."
+        ) from error
+    builder = _builder(tfds, spec, place)
+    split = split or "train"
+    _check_features(builder, spec)
+    try:
+        builder.download_and_prepare()
+        examples = builder.as_dataset(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+    except (ValueError, KeyError) as error:
+        known = list(builder.info.splits or ())
+        raise UserError(
+            f"There is no split '{split}' in '{place}'; it has {', '.join(known)}."
+            + did_you_mean(split, known)
+        ) from error
+    labels = builder.info.features["objects"]["label"]
+    names = list(getattr(labels, "names", None) or map(str, range(labels.num_classes)))
+    problems: list[Problem] = []
+    spool = tempfile.TemporaryFile(prefix="ssd_keras_")  # noqa: SIM115 - lives as long as the source
+    entries = list(_entries(tfds.as_numpy(examples), names, place, split, spool, problems))
+    spool.flush()
+    return packed.assemble(spec, classes or names, entries, problems, keep_open=spool)
+
+
+def _builder(tfds, spec, place):
+    try:
+        if os.path.isdir(place):
+            return tfds.builder_from_directory(place)
+        return tfds.builder(place)
+    except (tfds.core.DatasetNotFoundError, ValueError, FileNotFoundError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"TFDS has no data set '{place}' (from '{spec}'): {reason}") from error
+
+
+def _check_features(builder, spec) -> None:
+    features = builder.info.features or {}
+    objects = features["objects"] if "objects" in features else {}  # noqa: SIM401 - no dict
+    if "image" not in features or "bbox" not in objects or "label" not in objects:
+        raise UserError(
+            f"'{spec}' is no detection data set: it has no image with objects, bbox and label, "
+            f"but {', '.join(features)}."
+        )
+
+
+def _entries(examples, names, place, split, spool, problems):
+    at = 0
+    for index, example in enumerate(examples):
+        where = f"tfds:{place}#{split}, example {index}"
+        encoded = bytes(example["image"])
+        try:
+            header = images.parse_header(encoded, where)
+        except images.ImageError as error:
+            problems.append(Problem("broken_image", where, error.reason, LEFT_OUT))
+            continue
+        spool.write(encoded)
+        row = checks.Row(_image_id(example, index), where, declared_at=where, normalized=True)
+        objects = example["objects"]
+        count = len(objects["label"])
+        difficult = objects.get("is_difficult", np.zeros(count, bool))
+        crowd = objects.get("is_crowd", np.zeros(count, bool))
+        for i in range(count):
+            label = int(objects["label"][i])
+            name = names[label] if 0 <= label < len(names) else str(label)
+            box = tuple(map(float, objects["bbox"][i]))
+            row.add(
+                name, box, f"{where}, object {i}", difficult=difficult[i], crowd=crowd[i]
+            )  # fmt: skip
+        yield row, header, packed.Location(spool.fileno(), at, len(encoded))
+        at += len(encoded)
+
+
+def _image_id(example, index: int) -> str:
+    if "image/id" in example:
+        return str(int(example["image/id"]))
+    if "image/filename" in example:
+        return os.path.splitext(example["image/filename"].decode())[0]
+    return str(index)
