@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -74,7 +75,7 @@ def coverage(
 def size_table(result: Coverage) -> list[tuple[str, int, int]]:
     """Rows of size range in pixels, number of objects, number poorly covered."""
     rows = []
-    for low, high in zip(SIZE_EDGES, SIZE_EDGES[1:], strict=False):
+    for low, high in itertools.pairwise(SIZE_EDGES):
         inside = (result.side >= low) & (result.side < high)
         if inside.any():
             name = f"{low:g} to {high:g} px" if np.isfinite(high) else f"over {low:g} px"

@@ -67,6 +67,43 @@ def parse_header(data: bytes, name: str = "image") -> Header:
     return Header(height, width, plain=False, turned=turned)
 
 
+def describe(path: str | os.PathLike) -> str:
+    """What is unusual about an image's pixels and how it is read; "" for 8-bit upright RGB."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            mode, turn = image.mode, image.getexif().get(_ORIENTATION, 1)
+            frames = getattr(image, "n_frames", 1)
+            clear = "transparency" in image.info
+    except Exception:
+        return ""
+    parts = []
+    if mode in _FORMS:
+        parts.append(_FORMS[mode])
+    elif mode.startswith("I"):
+        parts.append("16-bit grey, its values are divided by 257")
+    if clear and mode not in _FORMS:
+        parts.append("has a transparent colour, which becomes white")
+    if turn != 1:
+        parts.append(f"EXIF orientation {turn}, it is turned upright")
+    if frames > 1:
+        parts.append(f"has {frames} frames, the first is read")
+    return "; ".join(parts)
+
+
+_FORMS = {
+    "1": "black and white, read as RGB",
+    "L": "greyscale, read as RGB",
+    "LA": "greyscale with transparency, laid on white",
+    "P": "palette, read as RGB",
+    "PA": "palette with transparency, laid on white",
+    "RGBA": "has transparency, laid on white",
+    "CMYK": "CMYK, read as RGB",
+    "YCbCr": "YCbCr, read as RGB",
+    "LAB": "Lab, read as RGB",
+    "HSV": "HSV, read as RGB",
+}
 _ORIENTATION = 0x0112
 
 

@@ -1,0 +1,156 @@
+"""Says whether a data set is fit to train on: what is in it, what is wrong, and where.
+
+python -m experiments.check_data --data=voc:DIR#train --model=SSD_MobileNet_300
+
+The files are only read. Exit code 1 if something must be refused.
+"""
+
+import sys
+from collections import Counter
+
+import numpy as np
+from absl import flags
+
+from experiments import _program
+
+_program.quiet_tensorflow()
+
+from ssd_keras import data, plots, zoo  # noqa: E402
+from ssd_keras.data import coverage, inspection, pictures  # noqa: E402
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("data", None, "Data to check, FORMAT:PLACE#SPLIT.", required=True)
+flags.DEFINE_string("model", "", "Model whose default boxes are held against the objects.")
+flags.DEFINE_float("smallest_box", 0.1, "Smallest default box of the model, share of the image.")
+flags.DEFINE_list("classes", None, "Class names in the order of their labels.")
+flags.DEFINE_string("out", "", "Folder for the pictures; empty for none.")
+flags.DEFINE_string("augmentation", "ssd", "Augmentation of the last mosaic.")
+flags.DEFINE_integer("show", 20, "Problems of each kind that are printed one by one; 0 for all.")
+flags.DEFINE_bool("decode", True, "Decode every image to find those that are damaged.")
+
+
+def main(argv):
+    """Prints the report; exits with 1 if something is refused."""
+    del argv
+    try:
+        source = data.load_source(FLAGS.data, FLAGS.classes)
+    except data.UnusableError as error:
+        print_problems(error.problems, FLAGS.show)
+        print(f"\nNot fit to train on: {error}")
+        sys.exit(1)
+    # An unknown model must not wait for the last image to be decoded.
+    detector = None
+    if FLAGS.model:
+        detector = zoo.create(FLAGS.model, source.classes, smallest_box=FLAGS.smallest_box)
+    size = tuple(detector.image_size) if detector else (300, 300)
+    problems = list(source.problems)
+    if FLAGS.decode:
+        problems += inspection.inspect_images(source)
+    print_summary(source, inspection.summarize(source, size), size)
+    print_problems(problems, FLAGS.show)
+    result = print_coverage(source, detector, size) if detector else None
+    if FLAGS.out:
+        save_pictures(source, detector, result, size)
+    count = inspection.refused(problems)
+    if count:
+        print(f"\n{count} problems must be mended before this data set can be trusted (see above).")
+        sys.exit(1)
+    unread = {p.place for p in problems if p.kind == "undecodable_image"}
+    usable = len(source) - len(unread)
+    model = FLAGS.model or "SSD_MobileNet_300"
+    print(f"\nFit to train on: {usable} images. Next:")
+    print(f"python -m experiments.train --model={model} --train_data='{FLAGS.data}' --run_dir=DIR")
+
+
+def print_summary(source, summary, size):
+    """Prints counts, classes and box sizes."""
+    print(
+        f"{source.spec}: {summary.images} images (median {summary.median_width}x"
+        f"{summary.median_height}), {summary.objects} objects, {len(source.classes)} classes"
+    )
+    print(
+        f"  {summary.empty_images} images without objects, {summary.difficult} difficult and "
+        f"{summary.crowd} crowd objects, at most {summary.most} objects in an image"
+    )
+    width = max(len(name) for name in source.classes)
+    print(f"\n  {'class':{width}}  objects   images")
+    for name, objects, images in summary.per_class:
+        print(f"  {name:{width}} {objects:8d} {images:8d}" + ("   none!" if not objects else ""))
+    if summary.objects:
+        marks = np.percentile(summary.sides, [5, 25, 50, 75, 95])
+        texts = [f"{p}% {v:.0f} px" for p, v in zip((5, 25, 50, 75, 95), marks, strict=True)]
+        print(f"\n  box side at {size[1]}x{size[0]}: {', '.join(texts)}")
+
+
+def print_problems(problems, show):
+    """Prints problems by kind, with their places and what is done about them."""
+    kinds = Counter((problem.kind, problem.action) for problem in problems)
+    if not kinds:
+        print("\nNo problem found.")
+    for (kind, action), count in sorted(kinds.items(), key=lambda item: item[0][1]):
+        print(f"\n{kind}: {count} {action}")
+        found = [p for p in problems if (p.kind, p.action) == (kind, action)]
+        for problem in found[: show or None]:
+            print(f"  {problem.place}: {problem.message}")
+        if show and count > show:
+            print(f"  ... and {count - show} more (--show=0 prints all)")
+
+
+def print_coverage(source, detector, size):
+    """Prints how the default boxes meet the objects; returns the coverage."""
+    levels = detector.box_network.level_anchors
+    anchors = detector.box_network.anchors
+    starts = np.cumsum([0, *(len(level) for level in levels[:-1])])
+    truth = source.ground_truth()
+    result = coverage.coverage(
+        np.concatenate([t.boxes[~t.crowd] for t in truth]),
+        np.concatenate([t.labels[~t.crowd] for t in truth]),
+        anchors,
+        starts,
+        size,
+    )
+    total, poor = len(result.iou), int(result.poor.sum())
+    print(
+        f"\nDefault boxes of {FLAGS.model} ({len(anchors)}): {poor} of {total} objects "
+        f"({poor / max(total, 1):.1%}) have no default box with IoU {coverage.THRESHOLD}"
+    )
+    for name, count, below in coverage.size_table(result):
+        print(f"  {name:14} {count:7d} objects, {below:6d} ({below / count:6.1%}) below")
+    print("  by class:")
+    for name, count, below in coverage.class_table(result, source.classes):
+        print(f"  {name:14} {count:7d} objects, {below:6d} ({below / count:6.1%}) below")
+    print("  by level:")
+    for index, level in enumerate(levels):
+        taken = result.level == index
+        sides = np.sqrt(np.prod((level[:, 2:] - level[:, :2]) * np.asarray(size), 1))
+        print(
+            f"  level {index + 1}: {len(level):6d} boxes of {sides.min():.0f} to "
+            f"{sides.max():.0f} px take {int(taken.sum())} objects"
+        )
+    for line in coverage.advice(result, anchors, size):
+        print(f"Advice: {line}")
+    return result
+
+
+def save_pictures(source, detector, result, size):
+    """Saves the pictures into --out."""
+    summary = inspection.summarize(source, size)
+    anchors = detector.box_network.anchors if detector else None
+    made = {
+        "classes": pictures.class_counts(summary),
+        "box_sizes": pictures.box_sizes(source, anchors, size),
+        "images": pictures.mosaic(source),
+        "augmented": pictures.augmented_mosaic(
+            source, augmentation=FLAGS.augmentation, image_size=size
+        ),
+    }
+    if result is not None:
+        share = result.side / np.sqrt(np.prod(size))
+        made["coverage"] = plots.coverage(share, result.iou, result.level)
+    for name, picture in made.items():
+        plots.save(picture, f"{FLAGS.out}/{name}.png")
+    print(f"\nPictures: {FLAGS.out}/" + "{" + ",".join(made) + "}.png")
+
+
+if __name__ == "__main__":
+    _program.run(main)
