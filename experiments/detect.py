@@ -9,6 +9,7 @@ cameras need the optional extra: pip install "ssd-keras[video]".
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import itertools
 import json
@@ -77,10 +78,10 @@ def find_images(place: str) -> list[Path]:
         files = sorted(p for p in path.iterdir() if p.is_file())
         images = [p for p in files if p.suffix.lower() in IMAGES]
         if not images:
-            others = f", only {len(files)} other files" if files else ""
+            others = f", only other files ({len(files)})" if files else ""
             raise UserError(f"There are no images in the folder '{place}'{others}.")
         if len(images) < len(files):
-            print(f"Left out: {len(files) - len(images)} files in '{place}' that are no images.")
+            print(f"Left out: {len(files) - len(images)} in '{place}' that are no image files.")
         return images
     found = sorted(Path(p) for p in glob.glob(place, recursive=True) if Path(p).is_file())
     if not found:
@@ -102,7 +103,10 @@ def detect_images(detector, paths: list[Path], out: Path) -> None:
                 good.append(path)
             except ImageError as error:
                 failed.append(" ".join(str(error).split()))
-                print(f"Left out: {failed[-1]}", flush=True)
+                if len(paths) > 1:
+                    print(f"Left out: {failed[-1]}", flush=True)
+        if images and not done:
+            timed_detect(detector, images)  # builds the program, which is not its speed
         found, took = timed_detect(detector, images)
         seconds += took
         for path, image, detections in zip(good, images, found, strict=True):
@@ -114,7 +118,8 @@ def detect_images(detector, paths: list[Path], out: Path) -> None:
         done += len(good)
         progress(done, len(paths), started)
     if not done:
-        raise UserError(f"None of the {len(paths)} images could be read: {failed[0]}")
+        what = f"None of the {len(paths)} images could be read, the first: " * (len(paths) > 1)
+        raise UserError(what + failed[0])
     finish(done, "images", seconds, started, out)
 
 
@@ -128,6 +133,8 @@ def detect_video(detector, frames: Frames, out: Path) -> None:
     with frames, frames.writer(f"{name}.mp4") as write:
         try:
             for part in batches(itertools.islice(frames, limit), size):
+                if not described:
+                    timed_detect(detector, part)  # builds the program, which is not its speed
                 found, took = timed_detect(detector, part)
                 seconds += took
                 for image, detections in zip(part, found, strict=True):
@@ -147,8 +154,9 @@ def timed_detect(detector, images: list[np.ndarray]) -> tuple[list, float]:
     if not images:
         return [], 0.0
     started = time.monotonic()
+    # Images of different sizes make no array, so they go in one by one.
     found = detector.detect(
-        images, score_threshold=FLAGS.score_threshold, batch_size=FLAGS.batch_size
+        iter(images), score_threshold=FLAGS.score_threshold, batch_size=FLAGS.batch_size
     )
     return found, time.monotonic() - started
 
@@ -274,6 +282,8 @@ class Frames:
                 'Video needs OpenCV: pip install "ssd-keras[video]" '
                 "(or pip install opencv-python-headless)."
             ) from None
+        with contextlib.suppress(AttributeError):
+            cv2.setLogLevel(0)
         self.cv2 = cv2
         self.capture = cv2.VideoCapture(source)
         self.waiting = self._read() if self.capture.isOpened() else None

@@ -194,7 +194,7 @@ def _error_section(evaluation: Evaluation) -> str:
     errors, at = evaluation.errors, evaluation.metrics["errors"]["counts_at_best_f1"]
     rows = [
         [
-            f"<b>{name}</b><br><small>{MEANING[name]}</small>",
+            f"<b>{name}</b>",
             f"{errors.counts[name]:,}",
             f"{at[name]:,}",
             _number(errors.cost[name]),
@@ -204,18 +204,19 @@ def _error_section(evaluation: Evaluation) -> str:
     ]
     whole = sum(errors.cost.values())
     rows.append(["<b>all of them</b>", "", "", f"<b>{_number(whole)}</b>", ""])
-    table = _table(
-        ["error", "in all detections", "from best-F1 score up", "cost in mAP", "alone"], rows
-    )
+    table = _table(["error", "all", "from best-F1 score up", "cost in mAP", "alone"], rows)
     text = (
         "Cost: what mAP gains when the kinds are put right one after the other, from top to "
         "bottom; together they are the way from the mAP above to 1. Alone: the gain if only this "
         "kind were put right; these don't add up. Errors with a low score are many and cost "
-        "little; the column &ldquo;from best-F1 score up&rdquo; counts those that remain at the "
-        "score thresholds given below (for &ldquo;missed&rdquo;: all objects not found there)."
+        "little: &ldquo;all&rdquo; counts them all, &ldquo;from best-F1 score up&rdquo; "
+        "counts those that remain at the score thresholds given below "
+        "(for &ldquo;missed&rdquo;: all objects not found there). "
+        + " ".join(f"<b>{n.capitalize()}</b>: {MEANING[n]}." for n in KINDS)
     )
     figure = _figure(plots.error_costs(errors.cost, errors.alone), "cost of each kind of error")
-    return _section("Errors", f'{_scroll(table)}<div class="figures">{figure}</div>', text)
+    both = f'<div class="figures">{_scroll(table)}<div>{figure}</div></div>'
+    return _section("Errors", both, text)
 
 
 def _class_section(evaluation: Evaluation, classes: Sequence[str]) -> str:
@@ -323,8 +324,8 @@ def _section(title: str, content: str, text: str = "") -> str:
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], sortable: bool = False) -> str:
     cells = "".join(f"<th>{name}</th>" for name in head)
     body = "".join("<tr>" + "".join(f"<td>{c}</td>" for c in row) + "</tr>" for row in rows)
-    kind = ' class="sortable"' if sortable else ""
-    return f"<table{kind}><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
+    kind = "sortable" if sortable else "words" if head[-1] == "meaning" else "plain"
+    return f'<table class="{kind}"><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def _scroll(content: str) -> str:
@@ -380,11 +381,11 @@ small { font-size: 0.82rem; }
 .tile b { font-size: 1.7rem; line-height: 1.3; font-variant-numeric: tabular-nums; }
 .scroll { overflow-x: auto; margin: 0.4rem 0 1rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 0.92rem; }
-th, td { padding: 0.35rem 0.8rem 0.35rem 0; text-align: right; vertical-align: top;
+th, td { padding: 0.35rem 0 0.35rem 1.1rem; text-align: right; vertical-align: top;
   border-bottom: 1px solid var(--line); overflow-wrap: normal; }
 th { font-weight: 600; vertical-align: bottom; line-height: 1.25; }
-th:first-child, td:first-child, th:last-child:nth-child(3), td:last-child:nth-child(3) {
-  text-align: left; min-width: 8rem; }
+th:first-child, td:first-child { text-align: left; padding-left: 0; }
+.words th:last-child, .words td:last-child { text-align: left; min-width: 16rem; }
 .sortable th { cursor: pointer; }
 .sortable th:hover { color: var(--blue); }
 .sortable td { white-space: nowrap; }
@@ -399,6 +400,11 @@ img { max-width: 100%; height: auto; display: block; }
 .pair div { display: flex; flex-wrap: wrap; gap: 0.5rem; }
 .pair img { flex: 0 1 auto; }
 @media (min-width: 720px) { .pair div { flex-wrap: nowrap; } .pair img { min-width: 0; } }
+@media (max-width: 560px) {
+  th, td { padding-left: 0.7rem; } table { font-size: 0.84rem; } .sortable .bar { width: 36px; }
+  .sortable th:first-child, .sortable td:first-child { position: sticky; left: 0;
+    background: #fff; white-space: normal; padding-right: 0.3rem; }
+}
 figcaption { font-size: 0.92rem; margin-top: 0.3rem; }
 code { font-size: 0.92em; white-space: nowrap; }
 """
