@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -13,10 +11,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ssd_keras.deploy.terminal import held_back
 from ssd_keras.errors import UserError, did_you_mean
 
 QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
-OUTPUT_TAIL = 2000
 
 
 def convert(
@@ -96,33 +94,15 @@ def _set_quantization(converter, quantization: str, calibration, input_name: str
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Holds back what TensorFlow prints while converting; on failure its end is raised.
-
-    The C++ part writes to the file descriptors, past `sys.stdout`, so these are redirected.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    saved = os.dup(1), os.dup(2)
+    """Holds back what TensorFlow prints while converting; a failure shows its end."""
     level = tf.get_logger().level
-    with tempfile.TemporaryFile() as sink:
-        os.dup2(sink.fileno(), 1)
-        os.dup2(sink.fileno(), 2)
-        tf.get_logger().setLevel("ERROR")
-        try:
-            with warnings.catch_warnings():
-                # The converter's own calibration uses the interpreter that it advises against.
-                warnings.simplefilter("ignore")
-                yield
-        except (UserError, OSError):
-            raise
-        except Exception as error:
-            sink.seek(0)
-            printed = sink.read().decode(errors="replace")[-OUTPUT_TAIL:]
-            raise RuntimeError(f"The conversion failed: {error}\n{printed}") from error
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            for descriptor, original in zip((1, 2), saved, strict=True):
-                os.dup2(original, descriptor)
-                os.close(original)
-            tf.get_logger().setLevel(level)
+    tf.get_logger().setLevel("ERROR")
+    try:
+        with held_back(), warnings.catch_warnings():
+            # The converter's own calibration uses the interpreter that it advises against.
+            warnings.simplefilter("ignore")
+            yield
+    except RuntimeError as error:
+        raise RuntimeError(f"The conversion failed: {error}") from error
+    finally:
+        tf.get_logger().setLevel(level)

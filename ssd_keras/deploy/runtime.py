@@ -9,6 +9,7 @@ import numpy as np
 
 from ssd_keras.deploy import flatbuffer, metadata
 from ssd_keras.deploy.images import resize
+from ssd_keras.deploy.terminal import held_back
 from ssd_keras.detections import Detections
 from ssd_keras.errors import UserError
 
@@ -35,10 +36,12 @@ class TFLiteDetector:
         if not self.classes:
             raise UserError("The .tflite file holds no class names: give them with `classes`.")
         try:
-            self._interpreter = Interpreter(model_content=self._content, num_threads=threads)
-            self._interpreter.allocate_tensors()
+            with held_back():
+                self._interpreter = Interpreter(model_content=self._content, num_threads=threads)
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise UserError(f"The .tflite file cannot be run: {error}.") from error
+            reason = " ".join(str(error).split())
+            raise UserError(f"The .tflite file cannot be run: {reason}") from error
         (self._input,) = self._interpreter.get_input_details()
         self._outputs = self._interpreter.get_output_details()
         if len(self._outputs) != 4:
