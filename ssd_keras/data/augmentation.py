@@ -120,7 +120,7 @@ def draw_none(seed, boxes, height, width) -> dict:
     }
 
 
-DRAWS = {"ssd": draw_ssd, "light": draw_light, "none": draw_none}
+NAMES = ("ssd", "light", "mosaic", "none")
 
 
 def _draw_photometric(u, brightness, spread, hue) -> dict:
@@ -155,6 +155,13 @@ def _ious(a, b):
     area_b = tf.reduce_prod(b[:, 2:] - b[:, :2], -1)[None, :]
     iou = common / tf.maximum(area_a + area_b - common, 1e-12)
     return tf.pad(iou, [[0, 0], [0, 1]], constant_values=-1.0)
+
+
+def draw_for(augmentation: str):
+    """The function that draws the parameters of an augmentation by name."""
+    return {"ssd": draw_ssd, "light": draw_light, "mosaic": draw_ssd, "none": draw_none}[
+        augmentation
+    ]
 
 
 def apply(image, boxes, labels, draw: dict, image_size) -> tuple:
@@ -281,6 +288,19 @@ def transform_boxes(boxes, labels, window):
     return tf.boolean_mask(tf.clip_by_value(boxes, 0.0, 1.0), inside), tf.boolean_mask(
         labels, inside
     )
+
+
+def mosaic(pictures):
+    """Four pictures `(image [h, w, 3], boxes, labels)` as the quarters of one."""
+    import tensorflow as tf
+
+    images, boxes, labels = zip(*pictures, strict=True)
+    rows = [tf.concat(images[:2], 1), tf.concat(images[2:], 1)]
+    placed = [
+        (box + tf.constant([row, column, row, column], tf.float32)) / 2
+        for box, (row, column) in zip(boxes, ((0, 0), (0, 1), (1, 0), (1, 1)), strict=True)
+    ]
+    return tf.concat(rows, 0), tf.concat(placed, 0), tf.concat(labels, 0)
 
 
 def mirror(image, boxes):

@@ -45,7 +45,8 @@ def training_batches(
         image_size: (height, width) of the result.
         batch_size: images in a batch, over all shards.
         seed: another seed gives another order and other random changes.
-        augmentation: "ssd", "light" or "none".
+        augmentation: "ssd", "light", "mosaic" (four images in one, each changed as by "ssd") or
+            "none".
         max_boxes: M; more objects in one image are cut off, which is said once.
         first_step: the step to begin with, counted from the start of training.
         steps: how many batches to give; None goes on for ever.
@@ -60,11 +61,13 @@ def training_batches(
     """
     import tensorflow as tf
 
-    if augmentation not in augment.DRAWS:
+    if augmentation not in augment.NAMES:
         raise UserError(
-            f"Unknown augmentation '{augmentation}'; known: {', '.join(augment.DRAWS)}."
-            + did_you_mean(augmentation, augment.DRAWS)
+            f"Unknown augmentation '{augmentation}'; known: {', '.join(augment.NAMES)}."
+            + did_you_mean(augmentation, augment.NAMES)
         )
+    if augmentation == "mosaic" and (image_size[0] % 2 or image_size[1] % 2):
+        raise UserError(f"A mosaic needs even sides, not {image_size[0]}x{image_size[1]}.")
     if not len(source):
         raise UserError(f"'{source.spec}' has no image to train on.")
     part, parts = shard
@@ -73,25 +76,33 @@ def training_batches(
     share = batch_size // parts
     per_epoch = steps_per_epoch(source, batch_size)
     read = _reader(source, cache_bytes, training=True)
-    draw_of = augment.DRAWS[augmentation]
+    draw_of = augment.draw_for(augmentation)
+    quarters = [(image_size[0] // 2, image_size[1] // 2)] * 4
     count = len(source)
     rounds = -(-batch_size // count)  # more than one only where a batch repeats images
     seed32 = np.int32(seed % (1 << 31))
 
-    def prepare(position):
-        step, slot = position // share, position % share + part * share
+    def picture(step, slot, size, extra=0):
         place = (step % per_epoch) * batch_size + slot
         epoch = step // per_epoch * rounds + place // count
-        index = tf.random.experimental.index_shuffle(
-            place % count, tf.stack([seed32, tf.cast(epoch, tf.int32)]), count - 1
-        )
+        # A mosaic's other quarters come from further permutations of the images.
+        order = tf.stack([seed32 + extra, tf.cast(epoch, tf.int32)])
+        index = tf.random.experimental.index_shuffle(place % count, order, count - 1)
         image, boxes, labels = read(index)
         key = tf.random.experimental.stateless_fold_in(
-            tf.constant([seed32, 20117]), step * batch_size + slot
+            tf.constant([seed32, 20117 + extra]), step * batch_size + slot
         )
-        size = tf.shape(image)
-        draw = draw_of(key, boxes, size[0], size[1])
-        image, boxes, labels = augment.apply(image, boxes, labels, draw, image_size)
+        shape = tf.shape(image)
+        draw = draw_of(key, boxes, shape[0], shape[1])
+        return augment.apply(image, boxes, labels, draw, size)
+
+    def prepare(position):
+        step, slot = position // share, position % share + part * share
+        if augmentation == "mosaic":
+            parts_of = [picture(step, slot, size, 7919 * i) for i, size in enumerate(quarters)]
+            image, boxes, labels = augment.mosaic(parts_of)
+        else:
+            image, boxes, labels = picture(step, slot, image_size)
         if dtype == "uint8":
             image = tf.cast(tf.round(image), tf.uint8)
         boxes, labels = _pad(boxes, labels, max_boxes)
