@@ -330,8 +330,9 @@ def confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     small = 9 if count <= 12 else 7
-    axes.set_xticks(range(count), [*classes, "(missed)"], rotation=90, fontsize=small)
-    axes.set_yticks(range(count), [*classes, "(background)"], fontsize=small)
+    names = [_short(name) for name in classes]
+    axes.set_xticks(range(count), [*names, "(missed)"], rotation=90, fontsize=small)
+    axes.set_yticks(range(count), [*names, "(background)"], fontsize=small)
     axes.set(xlabel="found as", ylabel="object")
     for row, column in np.argwhere(matrix > 0):
         if count <= 40 or matrix[row, column] > 1 or row == column:
@@ -573,4 +574,8 @@ def _rgb(i: int) -> tuple[float, ...]:
 
 
 def _once(name: str, many: bool) -> str | None:
-    return None if many else name
+    return None if many else _short(name)
+
+
+def _short(name: str, most: int = 22) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}\N{HORIZONTAL ELLIPSIS}"

@@ -278,7 +278,9 @@ def _confusion_section(evaluation: Evaluation, classes: Sequence[str]) -> str:
         "Detections from the best-F1 score threshold up, IoU 0.5. Row: what the object is; column: "
         "what it was found as; a row is darker where more of its objects went."
     )
-    return _section("Confusion", f'{top}<div class="scroll natural">{picture}</div>', text)
+    # Few classes shrink to the page; many would become too small to read and are scrolled.
+    kind = "scroll natural" if len(classes) > 12 else "scroll"
+    return _section("Confusion", f'{top}<div class="{kind}">{picture}</div>', text)
 
 
 def _worst_section(evaluation, ground_truth, detections, classes, image) -> str:
@@ -303,7 +305,7 @@ def _worst_section(evaluation, ground_truth, detections, classes, image) -> str:
             pictures = _jpeg(left, "ground truth") + _jpeg(right, "found")
         parts.append(f'<figure class="pair"><div>{pictures}</div><figcaption>{caption}'
                      "</figcaption></figure>")  # fmt: skip
-    text = "Most errors first, at the best-F1 thresholds. Left the ground truth, right what was "
+    text = "Most errors first, at the best-F1 thresholds. First the ground truth, then what was "
     text += "found. Objects in grey don't count."
     return _section("Worst images", "".join(parts), text)
 
