@@ -61,7 +61,7 @@ def parse_header(data: bytes, name: str = "image") -> Header:
             width, height = image.size
             turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
     except Exception as error:
-        raise ImageError(name, f"is no image that can be read ({error})") from error
+        raise ImageError(name, f"is no image that can be read ({_reason(error)})") from error
     if turned:
         height, width = width, height
     return Header(height, width, plain=False, turned=turned)
@@ -205,7 +205,15 @@ def decode_image(data: bytes, name: str = "image") -> np.ndarray:
             image = ImageOps.exif_transpose(image)
             return _to_rgb(image)
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error ...
-        raise ImageError(name, f"cannot be decoded ({error})") from error
+        raise ImageError(name, f"cannot be decoded ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    from PIL import UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):
+        return "it is no image of a known kind"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _to_rgb(image) -> np.ndarray:

@@ -19,8 +19,8 @@ CLASSES = ("circle", "rectangle", "triangle", "star", "ring", "cross")
 DEFAULT_COUNTS = {"train": 2000, "val": 300, "test": 300}
 MAX_OBJECTS = 8
 SMALLEST, LARGEST = 12.0, 240.0  # longer side in pixels of a 300-pixel image
-LEAST_VISIBLE = 0.5  # share of an object that later ones must leave uncovered
-LEAST_INSIDE = 0.7  # share of an object that must lie inside the image
+LEAST_VISIBLE = 0.7  # share of an object that later ones must leave uncovered
+LEAST_INSIDE = 0.8  # share of an object that must lie inside the image
 
 
 class ShapesSource(Source):
@@ -263,7 +263,7 @@ def _background(rng, size: int) -> np.ndarray:
     grid = np.zeros((finest, finest, 3), np.float32)
     colourful = rng.uniform(0.1, 0.6)
     for cells in (3, 7, 17, finest):
-        strength = 34 * rng.random() ** 1.5
+        strength = 28 * rng.random() ** 1.5
         grey = rng.standard_normal((1, cells, cells), np.float32)
         grid += strength * _enlarge(grey, finest, finest)
         if cells < finest:
@@ -271,9 +271,9 @@ def _background(rng, size: int) -> np.ndarray:
             grid += colourful * strength * _enlarge(colour, finest, finest)
     grid += rng.uniform(30, 225, 3).astype(np.float32)
     image = _enlarge(np.moveaxis(grid, -1, 0), size, size)
-    for _ in range(rng.integers(0, 7)):
-        _stroke(rng, image, width=float(np.exp(rng.uniform(0, 2.3))))
-    for _ in range(rng.integers(0, 4)):
+    for _ in range(rng.integers(0, 5)):
+        _stroke(rng, image, width=float(np.exp(rng.uniform(0, 1.6))))
+    for _ in range(rng.integers(0, 3)):
         _smudge(rng, image)
     return image
 
@@ -319,7 +319,7 @@ def _paint(rng, image, shape: _Shape) -> None:
     around = patch.mean((0, 1))
     side = max(height, width)
     # Small objects need more contrast to be told apart by eye; none is below what an eye needs.
-    least = 48 + 60 * max(0.0, 1 - side / 60)
+    least = 64 + 56 * max(0.0, 1 - side / 60)
     direction = rng.standard_normal(3)
     direction += np.sign(direction.sum()) * 0.8  # mostly lightness, some hue
     direction /= np.linalg.norm(direction)

@@ -1,0 +1,176 @@
+"""Batches: the same to the bit whatever the parallelism, cache, restart or sharding."""
+
+import numpy as np
+import pytest
+
+from ssd_keras import data
+from ssd_keras.data import tfrecord
+from ssd_keras.errors import UserError
+from tests.data import samples
+from tests.data.samples import voc_image, voc_object
+
+OPTIONS = {"image_size": (32, 40), "batch_size": 4, "seed": 5}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    root = tmp_path_factory.mktemp("voc")
+    for index in range(11):
+        objects = "".join(voc_object(box=(5 + i, 6, 30 + 2 * i, 40)) for i in range(index % 4))
+        # Some images that only the careful reader takes.
+        extra = {"progressive": True} if index % 3 == 0 else {}
+        voc_image(root, f"{index:02d}", objects, seed=index, **extra)
+    return data.load_source(f"voc:{root}", ["cat"])
+
+
+def batches(source, steps=6, **options):
+    found = data.training_batches(source, steps=steps, **(OPTIONS | options))
+    return [(i.numpy(), t["boxes"].numpy(), t["labels"].numpy()) for i, t in found]
+
+
+@pytest.fixture(scope="module")
+def reference(source):
+    return batches(source)
+
+
+def assert_same(first, second):
+    assert len(first) == len(second)
+    for a, b in zip(first, second, strict=True):
+        for x, y in zip(a, b, strict=True):
+            np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize("parallelism", [1, 3, None])
+def test_parallelism_changes_no_bit(source, reference, parallelism):
+    assert_same(batches(source, parallelism=parallelism), reference)
+
+
+def test_the_cache_changes_no_bit(source, reference):
+    assert_same(batches(source, cache_bytes=0), reference)
+
+
+@pytest.mark.parametrize("first", [1, 3])
+def test_resuming_gives_the_same_batches(source, reference, first):
+    """Two steps are an epoch here, so 1 and 3 lie in the middle of one."""
+    assert_same(batches(source, first_step=first, steps=6 - first), reference[first:])
+
+
+def test_records_give_the_same_batches_as_files(source, reference, tmp_path):
+    tfrecord.write(source, str(tmp_path / "x"))
+    packed = data.load_source(f"tfrecord:{tmp_path}")
+    assert_same(batches(packed), reference)
+
+
+def test_workers_share_each_batch(source, reference):
+    parts = [batches(source, shard=(i, 2)) for i in range(2)]
+    joined = [
+        tuple(np.concatenate(pair) for pair in zip(*both, strict=True))
+        for both in zip(*parts, strict=True)
+    ]
+    assert_same(joined, reference)
+
+
+def test_another_seed_gives_other_batches(source, reference):
+    other = batches(source, seed=6)
+    assert not np.array_equal(other[0][0], reference[0][0])
+
+
+def test_epochs_are_permutations_without_repetition(source):
+    plain = {"augmentation": "none", "batch_size": 2, "image_size": (48, 64)}
+    found = np.concatenate([i for i, _, _ in batches(source, steps=10, **plain)])
+    keys = [image.tobytes() for image in found]
+    first, second = keys[:10], keys[10:]
+    assert len(set(first)) == len(set(second)) == 10
+    assert first != second
+
+
+def test_a_small_source_fills_a_large_batch(source):
+    ((images, _, _),) = batches(source, steps=1, batch_size=22, augmentation="none")
+    keys = [image.tobytes() for image in images]
+    assert sorted(keys[:11]) == sorted(keys[11:])
+
+
+def test_shapes_types_and_padding(source, reference):
+    for images, boxes, labels in reference:
+        assert images.shape == (4, 32, 40, 3)
+        assert images.dtype == np.uint8
+        assert boxes.shape == (4, 100, 4)
+        assert boxes.dtype == np.float32
+        assert labels.shape == (4, 100)
+        assert labels.dtype == np.int32
+        assert (boxes[labels < 0] == -1).all()
+        assert (boxes[labels >= 0] >= 0).all()
+
+
+def test_float_images_have_the_same_values(source, reference):
+    floats = batches(source, dtype="float32")
+    np.testing.assert_array_equal(np.rint(floats[0][0]).astype(np.uint8), reference[0][0])
+
+
+def test_plain_batches_equal_the_ground_truth(source):
+    found = batches(source, steps=2, augmentation="none", image_size=(48, 64))
+    truth = {source.image(i).tobytes(): t for i, t in enumerate(source.ground_truth())}
+    for images, boxes, labels in found:
+        for image, box, label in zip(images, boxes, labels, strict=True):
+            expected = truth[image.tobytes()]
+            np.testing.assert_allclose(box[label >= 0], expected.boxes, atol=1e-6)
+
+
+def test_what_exceeds_the_maximum_is_counted_and_said(source, caplog):
+    with caplog.at_level("WARNING"):
+        found = batches(source, steps=2, max_boxes=2, augmentation="none")
+    assert found[0][1].shape == (4, 2, 4)
+    said = [r.getMessage() for r in caplog.records if "limit of 2" in r.getMessage()]
+    assert len(said) == 1
+    assert "2 objects in 2 images" in said[0]
+
+
+def test_training_leaves_crowds_out_and_keeps_difficult_objects(tmp_path):
+    crowd = {"id": 5, "image_id": 0, "category_id": 7, "bbox": [1, 1, 60, 40], "iscrowd": 1}
+    samples.coco(tmp_path / "coco", annotations=[crowd])
+    source = data.load_source(f"coco:{tmp_path}/coco")
+    assert sum(len(t) for t in source.ground_truth()) == 3
+    ((_, _, labels),) = batches(source, steps=1, batch_size=2, augmentation="none")
+    assert (labels >= 0).sum() == 2
+    voc_image(tmp_path / "voc", "a", voc_object(difficult=1))
+    hard = data.load_source(f"voc:{tmp_path}/voc")
+    assert hard.ground_truth()[0].difficult.tolist() == [True]
+    ((_, _, labels),) = batches(hard, steps=1, batch_size=1, augmentation="none")
+    assert (labels >= 0).sum() == 1
+
+
+@pytest.mark.parametrize("augmentation", ["light", "mosaic"])
+def test_other_chains_repeat_too(source, augmentation):
+    first = batches(source, steps=2, augmentation=augmentation)
+    assert_same(batches(source, steps=2, augmentation=augmentation, parallelism=1), first)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"augmentation": "sdd"}, "Did you mean 'ssd'"),
+        ({"shard": (0, 3)}, "shared evenly"),
+        ({"augmentation": "mosaic", "image_size": (31, 40)}, "even sides"),
+    ],
+)
+def test_wrong_options_are_explained(source, options, message):
+    with pytest.raises(UserError, match=message):
+        data.training_batches(source, **(OPTIONS | options))
+
+
+def test_evaluation_keeps_the_order_and_fills_the_last_batch(source):
+    found = list(data.evaluation_batches(source, image_size=(48, 64), batch_size=4))
+    index = np.concatenate([batch["index"].numpy() for batch in found])
+    assert index.tolist() == [*range(11), -1]
+    images = np.concatenate([batch["images"].numpy() for batch in found])
+    assert images.shape == (12, 48, 64, 3)
+    for i in range(11):
+        np.testing.assert_array_equal(images[i], source.image(i))
+    assert not images[11].any()
+
+
+def test_drawn_shapes_train_and_resume():
+    shapes = data.load_source("shapes#train,count=9,size=64")
+    first = batches(shapes, steps=4)
+    assert_same(batches(shapes, steps=2, first_step=2, parallelism=1, cache_bytes=0), first[2:])
+    assert sum((labels >= 0).sum() for _, _, labels in first) > 10

@@ -1,0 +1,126 @@
+"""The same images through every format give the same boxes and pixels."""
+
+import numpy as np
+import pytest
+
+from ssd_keras import data
+from ssd_keras.data import tfrecord
+from tests.data import samples
+
+
+@pytest.fixture(scope="module")
+def voc(shared):
+    return data.load_source(f"voc:{shared('data/voc2012_100')}#val")
+
+
+def test_voc_reads_the_devkit(voc):
+    assert len(voc) == 100
+    assert len(voc.classes) == 20
+    assert not voc.problems
+    truth = next(t for t in voc.ground_truth() if t.image_id == "2007_001027")
+    assert (truth.height, truth.width) == (375, 500)
+    # <xmin>203</xmin><ymin>174</ymin><xmax>254</xmax><ymax>273</ymax>, first pixel 1, inclusive.
+    np.testing.assert_allclose(
+        truth.boxes[0] * [375, 500, 375, 500], [173, 202, 273, 254], atol=1e-3
+    )
+    assert voc.classes[truth.labels[0]] == "chair"
+    assert truth.difficult.tolist() == [False, True, True, False, True, False, False]
+
+
+@pytest.mark.parametrize("form", ["coco", "yolo", "csv", "tfrecord"])
+def test_formats_agree_on_boxes_and_pixels(voc, form, tmp_path):
+    if form == "tfrecord":
+        tfrecord.write(voc, str(tmp_path / "voc"), shards=3)
+        spec = f"tfrecord:{tmp_path}"
+    else:
+        spec = {"coco": samples.as_coco, "yolo": samples.as_yolo, "csv": samples.as_csv}[form](
+            voc, tmp_path / form
+        )
+    other = data.load_source(spec, voc.classes)
+    assert other.classes == voc.classes
+    assert len(other) == len(voc)
+    order = {_pixels(other, i): i for i in range(len(other))}
+    for index, truth in enumerate(voc.ground_truth()):
+        twin = other.ground_truth()[order[_pixels(voc, index)]]
+        np.testing.assert_array_equal(twin.boxes, truth.boxes)
+        np.testing.assert_array_equal(twin.labels, truth.labels)
+        if form in ("csv", "tfrecord"):
+            np.testing.assert_array_equal(twin.difficult, truth.difficult)
+
+
+def _pixels(source, index):
+    return source.image(index)[::7, ::7].tobytes()
+
+
+def test_coco_subset_has_its_published_counts(shared):
+    source = data.load_source(f"coco:{shared('data/coco_subset/val')}")
+    truth = source.ground_truth()
+    assert len(truth) == 303
+    assert len(source.classes) == 80
+    assert sum(len(t) for t in truth) == 2842
+    assert sum(t.crowd.sum() for t in truth) == 8
+    first = next(t for t in truth if t.image_id == "547336")
+    wanted = np.array([428.4, 171.03, 461.35, 208.05]) / [480, 640, 480, 640]
+    assert np.abs(first.boxes - wanted).max(1).min() < 1e-6
+
+
+def test_bccd_splits_are_apart(shared):
+    place = shared("data/bccd")
+    train, val = (data.load_source(f"voc:{place}#{split}") for split in ("train", "val"))
+    assert (len(train), len(val)) == (205, 87)
+    assert train.classes == val.classes == ("Platelets", "RBC", "WBC")
+    assert not {t.image_id for t in train.ground_truth()} & {t.image_id for t in val.ground_truth()}
+
+
+def test_combined_sources_share_their_classes(shared, tmp_path):
+    samples.coco(tmp_path)
+    source = data.load_source(f"coco:{tmp_path}+voc:{shared('data/bccd')}#val")
+    assert source.classes == ("dog", "cat", "Platelets", "RBC", "WBC")
+    assert len(source) == 2 + 87
+    assert source.ground_truth()[0].labels.tolist() == [1]
+    assert min(t.labels.min() for t in source.ground_truth()[2:]) >= 2
+    np.testing.assert_array_equal(source.image(2), data.read_image(source.ground_truth()[2].path))
+
+
+def test_given_classes_set_the_order(tmp_path):
+    samples.coco(tmp_path)
+    source = data.load_source(f"coco:{tmp_path}", ["bird", "cat"])
+    assert source.classes == ("bird", "cat")
+    assert [t.labels.tolist() for t in source.ground_truth()] == [[1], [1]]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("names: [cat, 'dog']\nnc: 2", {"names": ["cat", "dog"], "nc": "2"}),
+        ("names:\n- cat # a pet\n- dog", {"names": ["cat", "dog"]}),
+        ("names:\n  0: cat\n  1: dog", {"names": {"0": "cat", "1": "dog"}}),
+        ("names: {0: cat, 1: dog}", {"names": {"0": "cat", "1": "dog"}}),
+        ('# head\npath: "a b"\ntrain: images/train', {"path": "a b", "train": "images/train"}),
+        ("names: [cat,\n  dog]", {"names": ["cat", "dog"]}),
+    ],
+)
+def test_yaml_as_data_files_use_it(text, expected):
+    from ssd_keras.data.yolo import parse_yaml
+
+    assert parse_yaml(text) == expected
+
+
+def test_csv_without_header_and_with_sizes(tmp_path):
+    samples.picture(tmp_path / "a.jpg")
+    (tmp_path / "boxes.csv").write_text("a.jpg;30;20;10;20;cat\n")
+    source = data.load_source(str(tmp_path))
+    np.testing.assert_allclose(
+        source.ground_truth()[0].boxes[0] * [48, 64, 48, 64], [20, 30, 40, 40], atol=1e-4
+    )
+
+
+def test_records_outlive_a_cut_off_file(tmp_path):
+    samples.coco(tmp_path / "coco")
+    source = data.load_source(f"coco:{tmp_path}/coco")
+    (path,) = tfrecord.write(source, str(tmp_path / "cut"))
+    with open(path, "r+b") as file:
+        file.truncate(file.seek(0, 2) - 100)
+    cut = data.load_source(f"tfrecord:{path}")
+    assert len(cut) == 1
+    assert [p.kind for p in cut.problems] == ["broken_record"]

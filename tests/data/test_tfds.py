@@ -1,0 +1,87 @@
+"""TensorFlow Datasets: mocked sets of the catalogue, and a builder's folder on disk."""
+
+import numpy as np
+import pytest
+
+from ssd_keras import data
+from ssd_keras.errors import UserError
+from tests.data import samples
+
+tfds = pytest.importorskip("tensorflow_datasets", reason="needs the extra 'tfds'")
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "classes"), [("voc/2007", "trainval", 20), ("coco/2017", "train", 80)]
+)
+def test_catalogue_sets_are_read(name, split, classes):
+    with tfds.testing.mock_data(num_examples=4):
+        source = data.load_source(f"tfds:{name}#{split}")
+    assert len(source.classes) == classes
+    assert len(source) == 4
+    for index, truth in enumerate(source.ground_truth()):
+        assert source.image(index).shape == (truth.height, truth.width, 3)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A prepared builder of three images with one object each."""
+    root = tmp_path_factory.mktemp("tfds")
+    pictures = [samples.picture(root / f"{i}.jpg", seed=i) for i in range(3)]
+    features = tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.Image(encoding_format="jpeg"),
+            "image/filename": tfds.features.Text(),
+            "objects": tfds.features.Sequence(
+                {
+                    "bbox": tfds.features.BBoxFeature(),
+                    "label": tfds.features.ClassLabel(names=["cat", "dog"]),
+                    "is_difficult": np.bool_,
+                }
+            ),
+        }
+    )
+    objects = {
+        "bbox": [tfds.features.BBox(0.1, 0.2, 0.5, 0.75)],
+        "label": ["dog"],
+        "is_difficult": [True],
+    }
+    rows = [
+        {"image": str(path), "image/filename": path.name, "objects": objects} for path in pictures
+    ]
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="tiny",
+        version="1.0.0",
+        features=features,
+        split_datasets={"train": list(enumerate(rows))},
+        data_dir=root / "data",
+        disable_shuffling=True,
+    )
+    return root / "data/tiny/1.0.0", pictures
+
+
+def test_a_builder_on_disk_is_read(folder):
+    place, pictures = folder
+    source = data.load_source(f"tfds:{place}#train")
+    assert source.classes == ("cat", "dog")
+    assert [t.image_id for t in source.ground_truth()] == ["0", "1", "2"]
+    for index, truth in enumerate(source.ground_truth()):
+        np.testing.assert_allclose(truth.boxes, [[0.1, 0.2, 0.5, 0.75]], atol=1e-7)
+        assert truth.labels.tolist() == [1]
+        assert truth.difficult.tolist() == [True]
+        np.testing.assert_array_equal(source.image(index), data.read_image(pictures[index]))
+
+
+def test_a_builder_on_disk_trains(folder):
+    source = data.load_source(f"{folder[0]}#train")
+    batches = data.training_batches(source, image_size=(32, 32), batch_size=2, steps=2)
+    assert [images.shape for images, _ in batches] == [(2, 32, 32, 3)] * 2
+
+
+def test_an_unknown_split_is_named(folder):
+    with pytest.raises(UserError, match="no split 'trian'"):
+        data.load_source(f"tfds:{folder[0]}#trian")
+
+
+def test_a_set_without_boxes_is_refused():
+    with tfds.testing.mock_data(num_examples=1), pytest.raises(UserError, match="no detection"):
+        data.load_source("tfds:mnist#train")
