@@ -26,8 +26,8 @@ class Recipe:
         clip_norm: gradients are scaled down to this global norm; 0 for never.
     """
 
-    epochs: int = 40
-    batch_size: int = 16
+    epochs: int = 30
+    batch_size: int = 8
     optimizer: str = "adamw"
     learning_rate: float = 1e-3
     warmup_epochs: float = 1.0

@@ -41,7 +41,7 @@ class RunSettings:
     backbone_weights: str = "none"
     width: float = 1.0
     smallest_box: float = 0.1
-    augmentation: str = "ssd"
+    augmentation: str = "light"
     max_boxes: int = 100
     eval_every: int = 5
     seed: int = 0
