@@ -27,6 +27,7 @@ setup(
     ],
     extras_require={
         "test": ["jax>=0.4.36", "pytest>=8", "ruff>=0.9"],
+        "video": ["opencv-python-headless>=4.9"],
         "tfds": ["tensorflow-datasets>=4.9.7"],
     },
 )

@@ -84,7 +84,8 @@ class Detector(keras.Model):
         Returns:
             `Detections` for a single image or path, else a list of them in order.
         """
-        single = isinstance(images, (str, Path)) or np.ndim(images) == 3
+        several = isinstance(images, (list, tuple)) or not hasattr(images, "ndim")
+        single = isinstance(images, (str, Path)) or (not several and images.ndim == 3)
         resized = (_resize(image, self.image_size) for image in ([images] if single else images))
         found = list(
             self.detect_batches(

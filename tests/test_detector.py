@@ -101,6 +101,14 @@ def test_arrays_batches_lists_and_paths_are_detected_alike(detector, tmp_path):
             np.testing.assert_allclose(found.scores, single.scores, atol=1e-5)
 
 
+def test_images_of_different_sizes_are_detected_together(detector):
+    random = np.random.default_rng(5)
+    images = [random.uniform(0, 255, (*size, 3)) for size in ((80, 120), (1, 1), (200, 50))]
+    together = detector.detect(images)
+    for image, found in zip(images, together, strict=True):
+        np.testing.assert_allclose(found.scores, detector.detect(image).scores, atol=1e-5)
+
+
 def test_thresholds_are_obeyed(detector):
     image = np.random.default_rng(2).uniform(0, 255, (SIZE, SIZE, 3))
     everything = detector.detect(image)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 from keras import layers
 
+from ssd_keras.backbones.initializers import NearIdentity
+
 # Channels after each depthwise-separable block, and the stride of its depthwise convolution
 # (MobileNets, arXiv 1704.04861, table 1).
 BLOCKS = (
@@ -30,7 +32,9 @@ def mobilenet(image_size: tuple[int, int], width: float = 1.0) -> keras.Model:
     Differs from `keras.applications.MobileNet` in the padding alone: strided convolutions pad
     "same", so that a 300 px image gives the 19x19 and 10x10 maps of the published detectors
     and not 18x18 and 9x9. At even sizes the two are equal. Layer names are Keras' own, so Keras'
-    ImageNet weights load by name. RGB 0..255 is normalised to -1..1 by the first layer.
+    ImageNet weights load by name. Random weights start near the identity (see
+    `backbones.initializers`), without which so deep a stack of depthwise convolutions learns little
+    in a short training. RGB 0..255 is normalised to -1..1 by the first layer.
 
     Args:
         image_size: (height, width) of the image in pixels.
@@ -55,7 +59,9 @@ def mobilenet(image_size: tuple[int, int], width: float = 1.0) -> keras.Model:
         x = layers.DepthwiseConv2D(3, strides=stride, padding="same", use_bias=False, name=name)(x)
         x = _normalise_and_clip(x, name)
         name = f"conv_pw_{block}"
-        x = layers.Conv2D(int(channels * width), 1, use_bias=False, name=name)(x)
+        x = layers.Conv2D(
+            int(channels * width), 1, use_bias=False, kernel_initializer=NearIdentity(), name=name
+        )(x)
         x = _normalise_and_clip(x, name)
         if block in (11, 13):
             outputs[f"{name}_relu"] = x
