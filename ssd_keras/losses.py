@@ -3,8 +3,7 @@
 from keras import ops
 
 from ssd_keras import boxes as box_ops
-from ssd_keras.boxes.compilation import compiled
-from ssd_keras.boxes.matching import check_rule, matched
+from ssd_keras.boxes import coding
 
 _INFINITY_BITS = 0x7F800000
 
@@ -26,35 +25,21 @@ def multibox_targets(
         dict of `codes` float32 [B, A, 4] (0 where not positive), `classes` int32 [B, A]
         (0 background, label + 1), `positive` bool [B, A].
     """
-    check_rule(rule)
     boxes = ops.cast(ops.convert_to_tensor(boxes), "float32")
     labels = ops.cast(ops.convert_to_tensor(labels), "int32")
-    anchors = ops.cast(ops.convert_to_tensor(anchors), "float32")
-    return compiled(
-        _targets,
-        [boxes, labels],
-        [anchors],
-        variances=tuple(float(v) for v in variances),
-        threshold=float(threshold),
-        rule=rule,
-    )
-
-
-def _targets(boxes, labels, anchors, *, variances, threshold, rule):
-    """The computation of `multibox_targets`."""
-    shape = (ops.shape(boxes)[0], anchors.shape[0])
-    if boxes.shape[1] == 0:
-        return {
-            "codes": ops.zeros((*shape, 4), "float32"),
-            "classes": ops.zeros(shape, "int32"),
-            "positive": ops.zeros(shape, "bool"),
-        }
     boxes = ops.where(labels[..., None] >= 0, boxes, -1.0)
-    matches = matched(boxes, anchors, threshold=threshold, rule=rule)
+    matches = box_ops.match(boxes, anchors, threshold, rule)
     positive = matches >= 0
-    index = ops.maximum(matches, 0)
-    codes = box_ops.encode(ops.take_along_axis(boxes, index[..., None], axis=1), anchors, variances)
-    classes = ops.take_along_axis(labels, index, axis=1) + 1
+    count = boxes.shape[1]
+    if count == 0:
+        codes = ops.zeros((*matches.shape, 4), "float32")
+        return {"codes": codes, "classes": ops.zeros_like(matches), "positive": positive}
+    rows = ops.arange(ops.shape(boxes)[0], dtype="int32")[:, None] * count
+    index = ops.maximum(matches, 0) + rows
+    # The logarithms are taken of M boxes, not of A.
+    centers = ops.take(ops.reshape(coding.log_centers(boxes), (-1, 4)), index, axis=0)
+    codes = coding.scale_codes(centers, coding.log_centers(anchors), variances)
+    classes = ops.take(ops.reshape(labels, (-1,)), index, axis=0) + 1
     return {
         "codes": ops.where(positive[..., None], codes, 0.0),
         "classes": ops.where(positive, classes, 0),

@@ -24,13 +24,20 @@ def encode(boxes, anchors, variances=VARIANCES):
     Returns:
         float32 `[..., A, 4]` as (dy, dx, dh, dw); finite also for boxes without area.
     """
+    return scale_codes(log_centers(boxes), log_centers(anchors), variances)
+
+
+def log_centers(boxes):
+    """`[cy, cx, log h, log w]` of corners `[..., 4]`; sides from `_MIN_SIDE` up."""
     box = geometry.corners_to_centers(boxes)
-    anchor = geometry.corners_to_centers(anchors)
+    return ops.concatenate([box[..., :2], ops.log(ops.maximum(box[..., 2:], _MIN_SIDE))], axis=-1)
+
+
+def scale_codes(box, anchor, variances):
+    """Codes from what `log_centers` gives for the boxes and for the default boxes."""
     variances = ops.convert_to_tensor(variances, "float32")
-    sides = ops.maximum(anchor[..., 2:], _MIN_SIDE)
-    offset = (box[..., :2] - anchor[..., :2]) / sides / variances[:2]
-    scale = ops.log(ops.maximum(box[..., 2:], _MIN_SIDE) / sides) / variances[2:]
-    return ops.concatenate([offset, scale], axis=-1)
+    units = ops.concatenate([ops.exp(anchor[..., 2:]), ops.ones_like(anchor[..., 2:])], axis=-1)
+    return (box - anchor) * (1.0 / (units * variances))
 
 
 def decode(codes, anchors, variances=VARIANCES):

@@ -45,8 +45,13 @@ def iou(a, b):
 
 def iou_aligned(a, b):
     """Intersection over union of `a[i]` with `b[i]`: boxes `[..., 4]` -> float32 `[...]`."""
-    a_ymin, a_xmin, a_ymax, a_xmax = _coordinates(a)
-    b_ymin, b_xmin, b_ymax, b_xmax = _coordinates(b)
+    return iou_of_coordinates(_coordinates(a), _coordinates(b))
+
+
+def iou_of_coordinates(a, b):
+    """`iou_aligned` of boxes given as four arrays each, (ymin, xmin, ymax, xmax)."""
+    a_ymin, a_xmin, a_ymax, a_xmax = a
+    b_ymin, b_xmin, b_ymax, b_xmax = b
     intersection = _product(
         ops.minimum(a_ymax, b_ymax) - ops.maximum(a_ymin, b_ymin),
         ops.minimum(a_xmax, b_xmax) - ops.maximum(a_xmin, b_xmin),

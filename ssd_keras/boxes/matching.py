@@ -13,7 +13,7 @@ _MIN_OVERLAP = 1e-6
 
 # Ground truths whose IoU with all default boxes is held at a time: few enough for a batch's share
 # to stay in the cache, enough to be worth a pass. Bounds the memory whatever M is.
-_BLOCK = 8
+_BLOCK = 4
 
 # Ground truths of the batch that look for another default box at a time.
 _CLAIMS = 32
@@ -45,7 +45,8 @@ def match(boxes, anchors, threshold=0.5, rule="bipartite"):
     anchors = ops.cast(ops.convert_to_tensor(anchors), "float32")
     if len(boxes.shape) == 2:
         return match(boxes[None], anchors, threshold, rule)[0]
-    return compiled(matched, [boxes], [anchors], threshold=float(threshold), rule=rule)
+    constants = [anchors, ops.transpose(anchors)]
+    return compiled(matched, [boxes], constants, threshold=float(threshold), rule=rule)
 
 
 def check_rule(rule):
@@ -56,13 +57,16 @@ def check_rule(rule):
         )
 
 
-def matched(boxes, anchors, *, threshold, rule):
-    """The computation of `match`, on float32 tensors `[B, M, 4]` and `[A, 4]`."""
+def matched(boxes, anchors, columns, *, threshold, rule):
+    """The computation of `match`, on float32 tensors `[B, M, 4]` and `[A, 4]`.
+
+    `columns` `[4, A]` is `anchors` transposed: each coordinate contiguous, as vector code needs.
+    """
     batch, count = ops.shape(boxes)[0], boxes.shape[1]
     if count == 0:
         return ops.full((batch, anchors.shape[0]), -1, dtype="int32")
     boxes = ops.where(ops.all(ops.isfinite(boxes), axis=-1, keepdims=True), boxes, -1.0)
-    best, best_box, top, top_anchor = _scan(boxes, anchors)
+    best, best_box, top, top_anchor = _scan(boxes, columns)
     choice = ops.where(top > _MIN_OVERLAP, top_anchor, -1)
     if rule == "bipartite":
         choice = _settle(choice, top, boxes, anchors)
@@ -73,7 +77,7 @@ def matched(boxes, anchors, *, threshold, rule):
     return ops.where(forced >= 0, forced, by_threshold)
 
 
-def _scan(boxes, anchors):
+def _scan(boxes, columns):
     """One pass over all IoUs, `_BLOCK` ground truths at a time.
 
     Returns:
@@ -82,11 +86,13 @@ def _scan(boxes, anchors):
         lowest default box that has it.
     """
     batch, count = ops.shape(boxes)[0], boxes.shape[1]
-    size = anchors.shape[0]
+    size = columns.shape[1]
     ids = ops.arange(size, dtype="int32")
 
     def scan_block(block, first, best, best_box):
-        overlaps = geometry.iou(block, anchors)
+        overlaps = geometry.iou_of_coordinates(
+            tuple(columns[k] for k in range(4)), tuple(block[:, :, k, None] for k in range(4))
+        )
         top = ops.max(overlaps, axis=2)
         top_anchor = ops.min(ops.where(overlaps == top[:, :, None], ids, size), axis=2)
         for i in range(block.shape[1]):
