@@ -148,12 +148,14 @@ def _ious(a, b):
     """IoU `[n, m + 1]` of boxes `[n, 4]` and `[m, 4]`; the last column is -1."""
     import tensorflow as tf
 
-    low = tf.maximum(a[:, None, :2], b[None, :, :2])
-    high = tf.minimum(a[:, None, 2:], b[None, :, 2:])
-    common = tf.reduce_prod(tf.maximum(high - low, 0.0), -1)
-    area_a = tf.reduce_prod(a[:, 2:] - a[:, :2], -1)[:, None]
-    area_b = tf.reduce_prod(b[:, 2:] - b[:, :2], -1)[None, :]
-    iou = common / tf.maximum(area_a + area_b - common, 1e-12)
+    # Coordinate by coordinate: arrays whose last axis is 2 are slow.
+    top, left, bottom, right = (column[:, None] for column in tf.unstack(a, axis=1))
+    ymin, xmin, ymax, xmax = (column[None, :] for column in tf.unstack(b, axis=1))
+    height = tf.maximum(tf.minimum(bottom, ymax) - tf.maximum(top, ymin), 0.0)
+    width = tf.maximum(tf.minimum(right, xmax) - tf.maximum(left, xmin), 0.0)
+    common = height * width
+    areas = (bottom - top) * (right - left) + (ymax - ymin) * (xmax - xmin)
+    iou = common / tf.maximum(areas - common, 1e-12)
     return tf.pad(iou, [[0, 0], [0, 1]], constant_values=-1.0)
 
 
@@ -164,7 +166,7 @@ def draw_for(augmentation: str):
     ]
 
 
-def apply(image, boxes, labels, draw: dict, image_size) -> tuple:
+def apply(image, boxes, labels, draw: dict, image_size, dtype: str = "float32") -> tuple:
     """Applies a draw.
 
     Args:
@@ -172,9 +174,10 @@ def apply(image, boxes, labels, draw: dict, image_size) -> tuple:
         boxes, labels: float32 `[n, 4]` and int32 `[n]`.
         draw: what one of the draw functions returned.
         image_size: (height, width) of the result.
+        dtype: "float32", or "uint8" for rounded values.
 
     Returns:
-        image float32 `[h, w, 3]` in 0..255, and the boxes whose centre is in the window, cut to
+        image `[h, w, 3]` in 0..255, and the boxes whose centre is in the window, cut to
         it, with their labels.
     """
     import tensorflow as tf
@@ -183,6 +186,8 @@ def apply(image, boxes, labels, draw: dict, image_size) -> tuple:
     picture = sample(image, place, draw["interpolation"])
     picture = distort(picture, draw)
     picture = tf.clip_by_value(picture, 0.0, 255.0)
+    if dtype == "uint8":
+        picture = tf.cast(tf.round(picture), tf.uint8)
     picture = lay_on_fill(picture, place, image_size)
     boxes, labels = transform_boxes(boxes, labels, place["window"])
     picture, boxes = tf.cond(draw["flip"], lambda: mirror(picture, boxes), lambda: (picture, boxes))
@@ -267,14 +272,19 @@ def lay_on_fill(picture, place, image_size):
     """Puts the resized part at its place on a canvas of the fill colour."""
     import tensorflow as tf
 
+    height, width = image_size
     begin, end = place["target"][:2], place["target"][2:]
-    border = tf.stack([begin, tf.constant(image_size) - end], 1)
+    rows = end[0] - begin[0]
+
+    def strip(rows, columns):
+        return tf.tile(tf.cast(tf.constant([[FILL]]), picture.dtype), [rows, columns, 1])
 
     def filled():
-        fill = tf.constant(FILL)
-        return tf.pad(picture - fill, tf.concat([border, [[0, 0]]], 0)) + fill
+        middle = tf.concat([strip(rows, begin[1]), picture, strip(rows, width - end[1])], 1)
+        return tf.concat([strip(begin[0], width), middle, strip(height - end[0], width)], 0)
 
-    return tf.cond(tf.reduce_any(border > 0), filled, lambda: picture)
+    covered = tf.reduce_all(end - begin == tf.constant(image_size))
+    return tf.cond(covered, lambda: picture, filled)
 
 
 def transform_boxes(boxes, labels, window):

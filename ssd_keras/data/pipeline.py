@@ -94,7 +94,7 @@ def training_batches(
         )
         shape = tf.shape(image)
         draw = draw_of(key, boxes, shape[0], shape[1])
-        return augment.apply(image, boxes, labels, draw, size)
+        return augment.apply(image, boxes, labels, draw, size, dtype)
 
     def prepare(position):
         step, slot = position // share, position % share + part * share
@@ -103,8 +103,6 @@ def training_batches(
             image, boxes, labels = augment.mosaic(parts_of)
         else:
             image, boxes, labels = picture(step, slot, image_size)
-        if dtype == "uint8":
-            image = tf.cast(tf.round(image), tf.uint8)
         boxes, labels = _pad(boxes, labels, max_boxes)
         return image, {"boxes": boxes, "labels": labels}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
@@ -27,8 +28,8 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
         place: a folder with Annotations/ and JPEGImages/, or one that holds both file kinds side
             by side, or a VOCdevkit folder with one VOC20xx in it.
         split: name of a file of ImageSets/Main, or None for every annotation.
-        classes: class names; None takes the 20 of VOC if nothing else occurs, else what occurs,
-            sorted.
+        classes: class names; None takes the 20 of VOC in a folder named VOC20xx, else what
+            occurs, sorted.
 
     Raises:
         UserError: no such folder or split, or not one usable image.
@@ -46,7 +47,8 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
             rows.append(row)
     if classes is None:
         found = sorted({name for row in rows for name in row.names})
-        classes = CLASSES if found and set(found) <= set(CLASSES) else found
+        official = re.fullmatch(r"VOC20\d\d", os.path.basename(os.path.abspath(root)))
+        classes = CLASSES if official and found and set(found) <= set(CLASSES) else found
     return checks.assemble(spec, classes, rows, problems)
 
 

@@ -1,0 +1,82 @@
+"""The report of check_data: what it prints, what it saves, how it ends."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.data import samples
+from tests.data.samples import voc_image, voc_object
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def check(*arguments):
+    command = [sys.executable, "-m", "experiments.check_data", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """Three images, one of them truncated, one with a wrong size; and what is said of them."""
+    root = tmp_path_factory.mktemp("check")
+    voc_image(root / "voc", "good", voc_object() + voc_object("dog", (1, 1, 4, 4)))
+    voc_image(root / "voc", "wrong", voc_object(), size=(10, 48))
+    voc_image(root / "voc", "cut", voc_object())
+    cut = root / "voc/JPEGImages/cut.jpg"
+    cut.write_bytes(cut.read_bytes()[:-200])
+    before = {p: p.read_bytes() for p in (root / "voc").rglob("*") if p.is_file()}
+    done = check(f"--data={root}/voc", "--model=SSD_MobileNet_300", f"--out={root}/out")
+    after = {p: p.read_bytes() for p in (root / "voc").rglob("*") if p.is_file()}
+    return done, root, before == after
+
+
+def test_refused_data_end_with_1(report):
+    done, _, _ = report
+    assert done.returncode == 1, done.stderr
+    assert "1 problems must be mended" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2 images (median 64x48), 3 objects, 2 classes",
+        "size_mismatch: 1 refused",
+        "wrong.xml: states the size 10x48, but the image is 64x48",
+        "undecodable_image: 1 left out",
+        "cut.jpg",
+        "Default boxes of SSD_MobileNet_300 (1917): ",
+        "dog                  1 objects,      1 (100.0%) below",
+    ],
+)
+def test_the_report_says(report, text):
+    assert text in report[0].stdout
+
+
+@pytest.mark.parametrize("name", ["classes", "box_sizes", "images", "augmented", "coverage"])
+def test_pictures_are_saved(report, name):
+    assert (report[1] / f"out/{name}.png").stat().st_size > 1000
+
+
+def test_the_users_files_are_untouched(report):
+    assert report[2]
+
+
+def test_unusable_data_end_with_1_and_their_problems(tmp_path):
+    voc_image(tmp_path, "a", voc_object())
+    (tmp_path / "JPEGImages/a.jpg").unlink()
+    done = check(f"--data={tmp_path}")
+    assert done.returncode == 1
+    assert "a.xml: its image 'a.jpg' does not exist" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_records_are_packed_and_checked(tmp_path):
+    samples.coco(tmp_path / "coco")
+    command = [sys.executable, "-m", "experiments.make_records"]
+    flags = [f"--data=coco:{tmp_path}/coco", f"--out={tmp_path}/packed/pets", "--shards=2"]
+    done = subprocess.run(command + flags, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "2 of 2 images, 2 classes" in done.stdout
+    assert len(list((tmp_path / "packed").glob("*.tfrecord"))) == 2
