@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 
 import keras
 
@@ -11,7 +10,6 @@ from ssd_keras import data, plots, zoo
 from ssd_keras.detector import Detector
 from ssd_keras.errors import UserError
 from ssd_keras.training.callbacks import Evaluation, Progress, Recorder
-from ssd_keras.training.pretraining import pretrain_on_crops
 from ssd_keras.training.recipe import Recipe
 from ssd_keras.training.run_folder import RunFolder, replace
 
@@ -27,8 +25,7 @@ class RunSettings:
         model: a model's name.
         train_data: data SPEC to train on.
         eval_data: data SPEC to judge on, or "" for none.
-        backbone_weights: "imagenet", a file, "none", or "crops": the backbone first learns to
-            classify crops of the training objects.
+        backbone_weights: "imagenet", "none" or a file.
         width: channel multiplier.
         smallest_box: side of the smallest default box, as a share of the image.
         augmentation: "ssd", "light" or "none".
@@ -78,10 +75,6 @@ def train(settings: RunSettings, run_dir: str) -> Detector:
     # Variables made while TensorFlow traces the step would make it trace the step twice.
     detector.optimizer.build(detector.trainable_variables)
     finished = _restore(detector, folder, steps_per_epoch) if resumed else 0
-    if settings.backbone_weights == "crops" and not finished:
-        parsed = zoo.parse(settings.model)
-        build_core = functools.partial(zoo.CORES[parsed.backbone].build, width=settings.width)
-        pretrain_on_crops(detector.backbone, build_core, train_source, seed=settings.seed)
     if finished >= recipe.epochs:
         print(f"The run in '{folder.path}' is finished: all {recipe.epochs} epochs are done.")
         return zoo.load(folder.path)
@@ -124,7 +117,7 @@ def build(settings: RunSettings, classes: tuple[str, ...]) -> Detector:
     return zoo.create(
         settings.model,
         classes,
-        backbone_weights=None if weights in ("none", "crops", "") else weights,
+        backbone_weights=None if weights in ("none", "") else weights,
         width=settings.width,
         smallest_box=settings.smallest_box,
     )
