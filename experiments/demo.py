@@ -16,22 +16,19 @@ from pathlib import Path
 from absl import flags
 
 from experiments import _program
-
-_program.quiet_tensorflow()
-
-from ssd_keras import data, deploy, evaluation, plots  # noqa: E402
-from ssd_keras.training import Recipe, RunFolder, RunSettings, detect_source, train  # noqa: E402
-from ssd_keras.training.run_folder import replace, write_text  # noqa: E402
+from ssd_keras import data, deploy, evaluation, plots
+from ssd_keras.training import Recipe, RunFolder, RunSettings, detect_source, train
+from ssd_keras.training.run_folder import replace, write_text
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("run_dir", "runs/demo", "Folder of the run; the same folder goes on with it.")
 flags.DEFINE_string("model", "SSD_MobileNet_300", "Model: <BoxNetwork>_<Backbone>_<size>.")
 flags.DEFINE_float("width", 0.25, "Channel multiplier, 0.25 to 1.")
-flags.DEFINE_string("train_data", "shapes#train", "Data to train on.")
-flags.DEFINE_string("eval_data", "shapes#val", "Data to watch the training on.")
+flags.DEFINE_string("train_data", "shapes#train,count=2500", "Data to train on.")
+flags.DEFINE_string("eval_data", "shapes#val,count=100", "Data to watch the training on.")
 flags.DEFINE_string("test_data", "shapes#test", "Unseen data for the table.")
-flags.DEFINE_integer("epochs", 10, "Passes over the training data.")
-flags.DEFINE_integer("batch_size", 16, "Images per step.")
+flags.DEFINE_integer("epochs", 8, "Passes over the training data.")
+flags.DEFINE_integer("batch_size", 8, "Images per step.")
 flags.DEFINE_float("learning_rate", 2e-3, "Highest learning rate.")
 flags.DEFINE_string("augmentation", "light", "'ssd', 'light' or 'none'.")
 flags.DEFINE_integer("seed", 0, "Seed of weights, data order and augmentation.")
@@ -64,9 +61,13 @@ def main(argv):
         eval_data=FLAGS.eval_data,
         width=FLAGS.width,
         augmentation=FLAGS.augmentation,
+        eval_every=2,
         seed=FLAGS.seed,
         recipe=Recipe(
-            epochs=FLAGS.epochs, batch_size=FLAGS.batch_size, learning_rate=FLAGS.learning_rate
+            epochs=FLAGS.epochs,
+            batch_size=FLAGS.batch_size,
+            learning_rate=FLAGS.learning_rate,
+            warmup_epochs=0.5,
         ),
     )
     detector = train(settings, FLAGS.run_dir)

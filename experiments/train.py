@@ -9,10 +9,7 @@ Stopped at any moment, the same command goes on after the last finished epoch.
 from absl import flags
 
 from experiments import _program
-
-_program.quiet_tensorflow()
-
-from ssd_keras.training import Recipe, RunSettings, train  # noqa: E402
+from ssd_keras.training import Recipe, RunSettings, train
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", "SSD_MobileNet_300", "Model: <BoxNetwork>_<Backbone>_<size>.")
