@@ -1,0 +1,204 @@
+"""Suppression against caffe-ssd's detections and the rule in plain NumPy."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ssd_keras import boxes as box_ops
+from ssd_keras.boxes import suppression
+from tests.boxes.reference import corners, numpy_iou, numpy_suppress, random_boxes, y_first
+
+
+@pytest.fixture(scope="module")
+def vectors(shared):
+    return np.load(shared("vectors/detect.npz"))
+
+
+@pytest.fixture(scope="module")
+def found(vectors):
+    result = box_ops.suppress(y_first(vectors["decoded_xyxy"])[None], vectors["probs"][None, :, 1:])
+    return {name: np.array(value)[0] for name, value in result.items()}
+
+
+def test_labels_equal_caffe(vectors, found):
+    np.testing.assert_array_equal(found["labels"] + 1, vectors["caffe_label"])
+
+
+def test_scores_equal_caffe(vectors, found):
+    np.testing.assert_array_equal(found["scores"], vectors["caffe_score"])
+
+
+def test_boxes_equal_caffe(vectors, found):
+    expected = np.clip(y_first(vectors["decoded_xyxy"])[vectors["caffe_prior"]], 0, 1)
+    np.testing.assert_array_equal(found["boxes"], expected)
+
+
+def test_count_equals_caffe(found):
+    assert found["count"] == 200
+
+
+def test_from_logits_and_codes_equal_caffe(vectors):
+    anchors = corners(y_first(vectors["priors_cxcywh"]))
+    boxes = box_ops.decode(y_first(vectors["loc"])[None], anchors)
+    scores = tf.nn.softmax(vectors["logits"][None])[..., 1:]
+    result = box_ops.suppress(boxes, scores)
+    np.testing.assert_array_equal(result["labels"][0] + 1, vectors["caffe_label"])
+    np.testing.assert_allclose(result["scores"][0], vectors["caffe_score"], atol=1e-6)
+    expected = np.clip(y_first(vectors["caffe_box_xyxy"]), 0, 1)
+    np.testing.assert_allclose(result["boxes"][0], expected, atol=1e-5)
+
+
+def test_one_class_equals_caffe(vectors):
+    boxes, scores = y_first(vectors["nms_boxes"]), vectors["nms_scores"]
+    keep = vectors["nms_keep_caffe_045_top400_s001"]
+    result = box_ops.suppress(boxes[None], scores[None, :, None], max_detections=400)
+    assert int(result["count"][0]) == len(keep)
+    np.testing.assert_array_equal(result["scores"][0, : len(keep)], scores[keep])
+
+
+def _scene(seed, count, classes, background, ties=False):
+    """Boxes `[3, count, 4]` and scores `[3, count, classes]`; larger `background`: fewer count."""
+    rng = np.random.default_rng(seed)
+    boxes = random_boxes(rng, 3, count, grid=12 if ties else None)
+    scores = 1 / (1 + np.exp(background - rng.normal(0, 2, (3, count, classes))))
+    if ties:
+        scores = np.round(scores * 20) / 20
+    return boxes, scores.astype(np.float32)
+
+
+def _check(result, boxes, scores, **options):
+    result = {name: np.array(value) for name, value in result.items()}
+    slots = options.get("max_detections", 200)
+    for i in range(len(boxes)):
+        kept = numpy_suppress(boxes[i], scores[i], **options)
+        labels = [label for label, _ in kept]
+        n = len(kept)
+        assert result["count"][i] == n
+        np.testing.assert_array_equal(result["labels"][i], labels + [-1] * (slots - n))
+        np.testing.assert_array_equal(
+            result["scores"][i, :n], [scores[i, k, label] for label, k in kept]
+        )
+        picked = np.clip(boxes[i][[k for _, k in kept]].reshape(-1, 4), 0, 1)
+        np.testing.assert_array_equal(result["boxes"][i, :n], picked)
+        assert not result["scores"][i, n:].any()
+        assert not result["boxes"][i, n:].any()
+
+
+# boxes, classes, background, ties, options: from few candidates to nearly all of them
+SCENES = {
+    "few": (300, 4, 9, False, {}),
+    "many": (300, 4, 3, False, {}),
+    "all": (300, 4, 0, False, {}),
+    "ties": (200, 3, 1, True, {}),
+    "one class": (600, 1, 0, False, {}),
+    "cut before suppression": (300, 4, 0, False, {"max_per_class": 50}),
+    "little room": (300, 4, 0, False, {"max_detections": 7}),
+    "more room than boxes": (10, 2, 0, False, {"max_detections": 50}),
+    "strict": (200, 3, 1, False, {"iou_threshold": 0.1, "score_threshold": 0.3}),
+    "lenient": (200, 3, 1, False, {"iou_threshold": 0.9}),
+    "crowded": (900, 2, -3, False, {"iou_threshold": 0.05}),
+}
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_equals_the_rule_in_numpy(name):
+    *scene, options = SCENES[name]
+    boxes, scores = _scene(0, *scene)
+    _check(box_ops.suppress(boxes, scores, **options), boxes, scores, **options)
+
+
+@pytest.mark.parametrize("name", ["few", "ties", "crowded", "cut before suppression"])
+def test_the_short_prefix_and_the_whole_list_agree(name, monkeypatch):
+    *scene, options = SCENES[name]
+    boxes, scores = _scene(1, *scene)
+    monkeypatch.setattr(suppression, "_PREFIX", 3)
+    _check(box_ops.suppress(boxes, scores, **options), boxes, scores, **options)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_compiled(jit):
+    boxes, scores = _scene(2, 150, 3, 2)
+    run = tf.function(lambda b, s: box_ops.suppress(b, s), jit_compile=jit)
+    _check(run(boxes, scores), boxes, scores)
+
+
+def test_unknown_batch_size():
+    boxes, scores = _scene(3, 100, 3, 2)
+
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, 100, n], tf.float32) for n in (4, 3)], autograph=False
+    )
+    def run(boxes, scores):
+        return box_ops.suppress(boxes, scores)
+
+    _check(run(boxes, scores), boxes, scores)
+
+
+def test_iou_at_the_threshold_is_kept():
+    # IoU of exactly 0.5: only a larger one suppresses.
+    boxes = np.float32([[[0, 0, 1, 1], [0, 0, 1, 0.5]]])
+    scores = np.float32([[[0.9], [0.8]]])
+    assert int(box_ops.suppress(boxes, scores, iou_threshold=0.5)["count"][0]) == 2
+    assert int(box_ops.suppress(boxes, scores, iou_threshold=0.499)["count"][0]) == 1
+
+
+def test_a_score_at_the_threshold_is_dropped():
+    scores = np.float32([[[0.5], [0.25]]])
+    boxes = np.float32([[[0, 0, 0.1, 0.1], [0.5, 0.5, 1, 1]]])
+    assert int(box_ops.suppress(boxes, scores, score_threshold=0.25)["count"][0]) == 1
+
+
+def test_boxes_are_clipped_after_suppression():
+    # Clipped they would overlap fully; as they are, they don't.
+    boxes = np.float32([[[0, 0, 1, 1], [0, 0, 3, 1]]])
+    result = box_ops.suppress(boxes, np.float32([[[0.9], [0.8]]]))
+    np.testing.assert_array_equal(result["boxes"][0, :2], [[0, 0, 1, 1], [0, 0, 1, 1]])
+
+
+def test_class_agnostic_keeps_one_class_per_place():
+    boxes = np.float32([[[0, 0, 1, 1], [0, 0, 1, 0.9], [0, 0, 0.1, 0.1]]])
+    scores = np.float32([[[0.9, 0.8], [0.1, 0.85], [0.2, 0.3]]])
+    result = box_ops.suppress(boxes, scores, class_agnostic=True)
+    assert int(result["count"][0]) == 2
+    np.testing.assert_array_equal(result["labels"][0, :2], [0, 1])
+    np.testing.assert_array_equal(result["scores"][0, :2], np.float32([0.9, 0.3]))
+
+
+def test_soft_suppression_in_numpy():
+    boxes, scores = _scene(4, 60, 2, 1)
+    result = box_ops.suppress(boxes, scores, soft_sigma=0.5, max_detections=120)
+    for i in range(3):
+        expected = []
+        for label in range(2):
+            left = scores[i, :, label].astype(np.float64)
+            while left.max() > 0.01:
+                best = left.argmax()
+                expected.append(left[best])
+                left *= np.exp(-(numpy_iou(boxes[i, [best]], boxes[i])[0].astype(float) ** 2) / 0.5)
+                left[best] = 0
+        expected = np.sort(expected)[::-1]
+        assert int(result["count"][i]) == len(expected)
+        np.testing.assert_allclose(result["scores"][i, : len(expected)], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_boxes_and_scores_that_are_no_numbers_are_dropped(bad):
+    boxes, scores = _scene(5, 40, 2, 1)
+    broken_boxes, broken_scores = boxes.copy(), scores.copy()
+    broken_boxes[:, ::3, 1] = bad
+    broken_scores[:, 1::3] = float("nan")
+    scores[:, ::3], scores[:, 1::3] = 0, 0
+    _check(box_ops.suppress(broken_boxes, broken_scores), boxes, scores)
+
+
+def test_nothing_found():
+    boxes, scores = _scene(6, 20, 2, 1)
+    _check(box_ops.suppress(boxes, scores * 0), boxes, scores * 0)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_is_computed_in_float32(dtype):
+    boxes, scores = (tf.cast(x, dtype) for x in _scene(7, 50, 2, 1))
+    result = box_ops.suppress(boxes, scores)
+    assert result["scores"].dtype == tf.float32
+    _check(result, *(tf.cast(x, "float32").numpy() for x in (boxes, scores)))
