@@ -118,7 +118,9 @@ def numbers(metrics: dict) -> str:
         group, name = key.split(".")
         lines.append(f"{key:<18}{number(metrics[group][name])}  {meaning}")
     errors = metrics["errors"]
-    lines.append("\nErrors: how many, and their cost in mAP if put right in turn (1 - voc.ap50 in all)")
+    lines.append(
+        "\nErrors: how many, and their cost in mAP if put right in turn (1 - voc.ap50 in all)"
+    )
     for name, cost in errors["cost"].items():
         lines.append(f"{name:<18}{number(cost)}  {errors['counts'][name]} in all")
     return "\n".join(lines)
