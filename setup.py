@@ -26,8 +26,14 @@ setup(
         "tensorflow>=2.20",
     ],
     extras_require={
-        "test": ["jax>=0.4.36", "pytest>=8", "ruff>=0.9"],
+        "test": [
+            "importlib_resources>=6",
+            "jax>=0.4.36",
+            "pytest>=8",
+            "ruff>=0.9",
+            "tensorflow-datasets>=4.9.7",
+        ],
         "video": ["opencv-python-headless>=4.9"],
-        "tfds": ["tensorflow-datasets>=4.9.7"],
+        "tfds": ["importlib_resources>=6", "tensorflow-datasets>=4.9.7"],
     },
 )
