@@ -9,7 +9,6 @@ not milliseconds, on any other machine.
 
 import argparse
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -150,9 +149,16 @@ def _peak_bytes():
     anchors = box_ops.default_boxes(ssd512())
     boxes = random_boxes(np.random.default_rng(0), BATCH, 100)
     np.array(box_ops.match(boxes[:1, :1], anchors[:8]))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _high_water()
     np.array(box_ops.match(boxes, anchors))
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    return _high_water() - before
+
+
+def _high_water():
+    """Peak resident bytes of this process (Linux)."""
+    with open("/proc/self/status", encoding="ascii") as status:
+        line = next(line for line in status if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
 
 
 def _numpy_targets(boxes, anchors):
