@@ -27,7 +27,7 @@ flags.DEFINE_float("width", 0.25, "Channel multiplier, 0.25 to 1.")
 flags.DEFINE_string("train_data", "shapes#train,count=2500", "Data to train on.")
 flags.DEFINE_string("eval_data", "shapes#val,count=100", "Data to watch the training on.")
 flags.DEFINE_string("test_data", "shapes#test", "Unseen data for the table.")
-flags.DEFINE_integer("epochs", 7, "Passes over the training data.")
+flags.DEFINE_integer("epochs", 8, "Passes over the training data.")
 flags.DEFINE_integer("batch_size", 8, "Images per step.")
 flags.DEFINE_float("learning_rate", 2e-3, "Highest learning rate.")
 flags.DEFINE_string("augmentation", "light", "'ssd', 'light' or 'none'.")
@@ -61,7 +61,7 @@ def main(argv):
         eval_data=FLAGS.eval_data,
         width=FLAGS.width,
         augmentation=FLAGS.augmentation,
-        eval_every=2,
+        eval_every=4,
         seed=FLAGS.seed,
         recipe=Recipe(
             epochs=FLAGS.epochs,
