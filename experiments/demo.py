@@ -34,7 +34,7 @@ flags.DEFINE_string("augmentation", "light", "'ssd', 'light' or 'none'.")
 flags.DEFINE_integer("seed", 0, "Seed of weights, data order and augmentation.")
 flags.DEFINE_integer("calibration_images", 200, "Training images that calibrate int8.")
 
-PICTURED_IMAGES = 12
+PICTURED_IMAGES = 8
 PICTURED_SCORE = 0.4
 TIMED_IMAGES = 50
 
@@ -160,9 +160,12 @@ def table(rows: list[Row]) -> str:
 def draw(images, source, found, path: Path):
     """Saves the first images, ground truth beside prediction."""
     shown = slice(0, PICTURED_IMAGES)
-    confident = [detections.above(PICTURED_SCORE) for detections in found[shown]]
     picture = plots.side_by_side(
-        images[shown], source.ground_truth()[shown], confident, source.classes
+        images[shown],
+        source.ground_truth()[shown],
+        found[shown],
+        source.classes,
+        score_threshold=PICTURED_SCORE,
     )
     replace(path, lambda temporary: plots.save(picture, temporary))
 

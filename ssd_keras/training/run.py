@@ -13,7 +13,7 @@ from ssd_keras.training.callbacks import Evaluation, Progress, Recorder
 from ssd_keras.training.recipe import Recipe
 from ssd_keras.training.run_folder import RunFolder, replace
 
-PICTURED_IMAGES = 12
+PICTURED_IMAGES = 8
 PICTURED_SCORE = 0.4
 
 
@@ -127,8 +127,13 @@ def picture_predictions(detector: Detector, source, folder: RunFolder):
     """Saves the first images of a source, ground truth beside prediction."""
     count = min(PICTURED_IMAGES, len(source))
     images = [source.image(i) for i in range(count)]
-    found = [detections.above(PICTURED_SCORE) for detections in detector.detect(images)]
-    picture = plots.side_by_side(images, source.ground_truth()[:count], found, source.classes)
+    picture = plots.side_by_side(
+        images,
+        source.ground_truth()[:count],
+        detector.detect(images),
+        source.classes,
+        score_threshold=PICTURED_SCORE,
+    )
     replace(folder.pictures / "predictions.png", lambda path: plots.save(picture, path))
 
 
