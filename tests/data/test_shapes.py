@@ -43,7 +43,7 @@ def test_sizes_reach_from_12_pixels_to_most_of_the_image(truth):
 
 
 def test_classes_are_even_and_images_hold_one_to_eight(truth):
-    counts = np.bincount(np.concatenate([t.labels for t in truth]), minlength=6)
+    counts = np.bincount(np.concatenate([t.labels for t in truth]), minlength=len(shapes.CLASSES))
     assert counts.min() > 0.6 * counts.mean()
     objects = [len(t) for t in truth]
     assert min(objects) >= 1
@@ -90,7 +90,7 @@ def test_an_object_differs_from_its_surroundings_on_its_own_pixels():
 
 
 def test_colour_tells_nothing_about_the_class():
-    means = {label: [] for label in range(6)}
+    means = {label: [] for label in range(len(shapes.CLASSES))}
     for seed in range(120):
         image, boxes, labels = shapes.draw((11, seed))
         for box, label in zip(np.round(boxes * 300).astype(int), labels, strict=True):

@@ -13,20 +13,15 @@ from ssd_keras.deploy.images import resize
 from ssd_keras.deploy.postprocess import anchor_centers
 from ssd_keras.deploy.runtime import as_detections, as_input
 from ssd_keras.errors import UserError
+from tests.comparing import assert_same_detections
 from tests.deploy.conftest import CLASSES, pictures
 
 PIXELS = np.array([120, 160, 120, 160])
 UNSEEN = pictures(4, seed=9)
 
 
-def assert_same(found, wanted, pixels=0.5):
-    """Every detection of one is a detection of the other, whatever the order of equal scores."""
-    assert len(found) == len(wanted)
-    for label in range(len(CLASSES)):
-        theirs, ours = found.labels == label, wanted.labels == label
-        np.testing.assert_allclose(found.scores[theirs], wanted.scores[ours], atol=1e-4)
-        gaps = np.abs(found.boxes[theirs] - wanted.boxes[ours]) * PIXELS
-        assert gaps.max(initial=0) < pixels
+def assert_same(found, wanted):
+    assert_same_detections(found, wanted, box_atol=0.5 / PIXELS.max(), score_atol=1e-4)
 
 
 @pytest.fixture(scope="module")
