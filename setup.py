@@ -30,6 +30,7 @@ setup(
             "importlib_resources>=6",
             "jax>=0.4.36",
             "pytest>=8",
+            "pytest-xdist>=3.5",
             "ruff>=0.9",
             "tensorflow-datasets>=4.9.7",
         ],
