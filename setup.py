@@ -1,4 +1,4 @@
-"""Installs ssd-keras: `pip install -e .`, or with tools for the tests, `pip install -e ".[test]"`."""
+"""Installs ssd-keras with pip; with ".[test]" also what the tests need."""
 
 from pathlib import Path
 
