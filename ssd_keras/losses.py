@@ -74,6 +74,12 @@ def multibox_loss(targets, codes, logits, *, negative_ratio=3, box_weight=1.0, n
     negative = hard_negatives(-log_p[..., 0], positive, negative_ratio)
     counted = ops.logical_or(positive, negative)
     class_sum = ops.sum(ops.where(counted, cross_entropy, 0.0))
+    return _with_boxes(class_sum, targets, codes, box_weight, normalizer)
+
+
+def _with_boxes(class_sum, targets, codes, box_weight, normalizer):
+    """The class loss and smooth L1 on the codes of the positives, both normalised."""
+    positive = targets["positive"]
     distance = smooth_l1(targets["codes"] - codes)
     box_sum = ops.sum(ops.where(positive[..., None], distance, 0.0))
     positives = ops.sum(ops.cast(positive, "float32"))
@@ -148,22 +154,10 @@ def focal_loss(targets, codes, logits, *, gamma=2.0, alpha=0.25, box_weight=1.0,
     """
     logits = ops.cast(ops.convert_to_tensor(logits), "float32")
     codes = ops.cast(ops.convert_to_tensor(codes), "float32")
-    positive = targets["positive"]
     wanted = ops.one_hot(targets["classes"] - 1, logits.shape[-1], dtype="float32")
     # log p of the wanted answer, yes or no
     signed = logits * (2.0 * wanted - 1.0)
     log_p = ops.log_sigmoid(signed)
     weight = alpha * wanted + (1.0 - alpha) * (1.0 - wanted)
     class_sum = -ops.sum(weight * ops.exp(gamma * ops.log_sigmoid(-signed)) * log_p)
-    box_sum = ops.sum(ops.where(positive[..., None], smooth_l1(targets["codes"] - codes), 0.0))
-    positives = ops.sum(ops.cast(positive, "float32"))
-    if normalizer is None:
-        normalizer = ops.maximum(positives, 1.0)
-    class_loss = class_sum / normalizer
-    box_loss = box_weight * box_sum / normalizer
-    return {
-        "loss": class_loss + box_loss,
-        "class_loss": class_loss,
-        "box_loss": box_loss,
-        "positives": positives,
-    }
+    return _with_boxes(class_sum, targets, codes, box_weight, normalizer)
