@@ -1,0 +1,99 @@
+"""Protobuf's text format (.prototxt, .pbtxt) read without knowing the messages."""
+
+from __future__ import annotations
+
+import re
+
+MAX_DEPTH = 50
+
+_TOKEN = re.compile(
+    r"""(?P<space>\s+|\#[^\n]*)
+    |(?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
+    |(?P<word>[A-Za-z0-9_.+\-/]+)
+    |(?P<mark>[{}<>\[\]:;,])""",
+    re.VERBOSE,
+)
+_ESCAPE = re.compile(r"\\(.)")
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
+
+
+def parse_text(text: str) -> dict[str, list]:
+    """Reads a message: field name -> list of its values, in order.
+
+    A value is a nested message (dict), a string, a number, a bool, or the name of an enum value as
+    a string.
+
+    Raises:
+        ValueError: this is not text format; says in which line.
+    """
+    root: dict[str, list] = {}
+    stack = [(root, "")]
+    tokens = _tokens(text)
+    position = 0
+    while position < len(tokens):
+        kind, token, line = tokens[position]
+        position += 1
+        message, closing = stack[-1]
+        if token in (";", ",") and kind == "mark":
+            continue
+        if kind == "mark" and token == closing:
+            stack.pop()
+            continue
+        if kind != "word":
+            raise ValueError(f"line {line}: '{token}' where the name of a field should be")
+        values = message.setdefault(token, [])
+        position += position < len(tokens) and tokens[position][1] == ":"
+        if position == len(tokens):
+            raise ValueError(f"line {line}: '{token}' has no value")
+        kind, value, line = tokens[position]
+        position += 1
+        if kind == "mark" and value in "{<":
+            if len(stack) == MAX_DEPTH:
+                raise ValueError(f"line {line}: messages are nested more than {MAX_DEPTH} deep")
+            values.append({})
+            stack.append((values[-1], "}" if value == "{" else ">"))
+        elif kind == "mark" and value == "[":
+            while position < len(tokens) and tokens[position][1] != "]":
+                kind, value, line = tokens[position]
+                position += 1
+                if kind != "mark":
+                    values.append(_value(kind, value))
+                elif value != ",":
+                    raise ValueError(f"line {line}: '{value}' inside a list")
+            position += 1
+        elif kind == "mark":
+            raise ValueError(f"line {line}: '{value}' where a value should be")
+        else:
+            values.append(_value(kind, value))
+            while kind == "string" and position < len(tokens) and tokens[position][0] == "string":
+                values[-1] += _value(*tokens[position][:2])
+                position += 1
+    if len(stack) > 1:
+        raise ValueError(f"the text ends inside {len(stack) - 1} open messages")
+    return root
+
+
+def _tokens(text: str) -> list[tuple[str, str, int]]:
+    tokens, position, line = [], 0, 1
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        if match is None:
+            raise ValueError(f"line {line}: unexpected character {text[position]!r}")
+        if match.lastgroup != "space":
+            tokens.append((match.lastgroup, match.group(), line))
+        line += match.group().count("\n")
+        position = match.end()
+    return tokens
+
+
+def _value(kind: str, token: str):
+    if kind == "string":
+        return _ESCAPE.sub(lambda match: _ESCAPES.get(match[1], match[1]), token[1:-1])
+    if token in ("true", "false"):
+        return token == "true"
+    for number in (int, float):
+        try:
+            return number(token)
+        except ValueError:
+            continue
+    return token
