@@ -43,7 +43,10 @@ def test_mobilenet_300_has_the_published_default_boxes():
         ("SSD_MobilNet_300", "Did you mean 'SSD_MobileNet_300'"),
         ("ssd_mobilenet_300", "Did you mean 'SSD_MobileNet_300'"),
         ("SSD_MobileNet", "Did you mean 'SSD_MobileNet_300'"),
-        ("resnet", "Known models: SSD_MobileNet_300"),
+        ("SSD_MobilNet_512", "Did you mean 'SSD_MobileNet_512'"),
+        ("DSD_ResNet101_321", "'DSD' is no box network. Did you mean 'DSSD_ResNet101_321'"),
+        ("SSD_AlexNet_300", "'AlexNet' is no core network.* VGG16, MobileNet"),
+        ("resnet", "Known models: SSD_VGG16_300"),
         ("SSD_MobileNet_20", "images of 96 to 1024 px"),
     ],
 )

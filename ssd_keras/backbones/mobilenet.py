@@ -6,6 +6,7 @@ import keras
 from keras import layers
 
 from ssd_keras.backbones.initializers import NearIdentity
+from ssd_keras.backbones.normalization import rescale_to_one
 
 # Channels after each depthwise-separable block, and the stride of its depthwise convolution
 # (MobileNets, arXiv 1704.04861, table 1).
@@ -48,7 +49,7 @@ def mobilenet(image_size: tuple[int, int], width: float = 1.0) -> keras.Model:
     """
     # === Layers ===
     images = keras.Input((*image_size, 3), name="image")
-    x = layers.Rescaling(1 / 127.5, offset=-1.0, name="normalization")(images)
+    x = rescale_to_one(images)
     x = layers.Conv2D(int(32 * width), 3, strides=2, padding="same", use_bias=False, name="conv1")(
         x
     )

@@ -1,3 +1,8 @@
 """Box Networks: each turns the feature maps of a Core Network into boxes."""
 
+from ssd_keras.box_networks.anchor_rules import PercentAnchors as PercentAnchors
+from ssd_keras.box_networks.anchor_rules import ScaleAnchors as ScaleAnchors
+from ssd_keras.box_networks.blocks import Extra as Extra
+from ssd_keras.box_networks.dssd import DSSD as DSSD
 from ssd_keras.box_networks.ssd import SSD as SSD
+from ssd_keras.box_networks.yolo import YOLO as YOLO

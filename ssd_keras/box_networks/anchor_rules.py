@@ -1,4 +1,4 @@
-"""How a Box Network lays default boxes on its feature maps, whatever their number and size."""
+"""Rules that lay default boxes on the maps of a detector, whatever their sizes turn out to be."""
 
 from __future__ import annotations
 
@@ -35,3 +35,68 @@ class ScaleAnchors:
             first=((self.smallest, 1.0), (self.min_scale, 2.0), (self.min_scale, 0.5)),
             ratios=self.ratios,
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class PercentAnchors:
+    """Default boxes by per cents of the image, as in caffe-ssd.
+
+    The levels after the first divide `min_percent..max_percent` in steps of whole per cents; the
+    first level has `first_percent`. Each level has a square of its size, one of the geometric mean
+    with the next size, and two boxes for each of its ratios.
+
+    Attributes:
+        first_percent: size on the finest level.
+        min_percent: size on the second level.
+        max_percent: size on the last level, about.
+        outer_ratios: of the first and the last two levels; each brings its inverse.
+        inner_ratios: of the levels between.
+        steps: distance of two cells of each level in pixels; None divides the image evenly.
+        starts: centre of each level's first cell in pixels; None: half a step.
+        truncate: cut sizes to whole pixels, as caffe-ssd does.
+
+    Source: caffe-ssd, examples/ssd/ssd_pascal.py; caffe-dssd for the ratios of ResNet-101.
+    """
+
+    first_percent: float = 10.0
+    min_percent: int = 20
+    max_percent: int = 90
+    outer_ratios: tuple[float, ...] = (2.0,)
+    inner_ratios: tuple[float, ...] = (2.0, 3.0)
+    steps: tuple[float, ...] | None = None
+    starts: tuple[float, ...] | None = None
+    truncate: bool = False
+
+    def levels(
+        self, map_sizes: Sequence[tuple[int, int]], image_size: tuple[int, int]
+    ) -> tuple[boxes.Level, ...]:
+        """The levels for maps of these sizes, finest first."""
+        count = len(map_sizes)
+        min_sizes, max_sizes = boxes.ssd_scale_sizes(
+            min(image_size), count, self.min_percent, self.max_percent, self.first_percent
+        )
+        outer = {0, count - 2, count - 1}
+        return boxes.ssd_levels(
+            map_sizes,
+            image_size,
+            min_sizes,
+            max_sizes,
+            [self.outer_ratios if k in outer else self.inner_ratios for k in range(count)],
+            steps=self.steps,
+            starts=self.starts,
+            truncate=self.truncate,
+        )
+
+
+RULES = {rule.__name__: rule for rule in (ScaleAnchors, PercentAnchors)}
+
+
+def rule_config(rule) -> dict:
+    """A rule as plain values, with its name."""
+    return {"rule": type(rule).__name__, **dataclasses.asdict(rule)}
+
+
+def rule_from_config(config: dict):
+    """The reverse of `rule_config`."""
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items() if k != "rule"}
+    return RULES[config["rule"]](**values)

@@ -10,9 +10,11 @@ import numpy as np
 from keras import layers, ops
 
 from ssd_keras import boxes, losses
-from ssd_keras.box_networks.anchor_rules import ScaleAnchors
+from ssd_keras.box_networks import blocks
+from ssd_keras.box_networks.anchor_rules import rule_config, rule_from_config
+from ssd_keras.box_networks.blocks import Extra
 
-HEAD_INITIALIZER_STDDEV = 0.03
+SCORES = ("softmax", "sigmoid")
 
 
 @keras.saving.register_keras_serializable("ssd_keras")
@@ -24,16 +26,23 @@ class SSD:
 
     Args:
         num_classes: number of object classes, background not counted.
-        anchors: rule that lays default boxes on the maps.
-        extras: (1x1 channels, 3x3 channels) of each extra level; the 3x3 convolution halves the
-            map.
-        head_kernel: kernel size of the convolutions that predict boxes and classes.
+        anchors: rule that lays default boxes on the maps, of `box_networks.anchor_rules`.
+        extras: the levels after the backbone's, `Extra` each or a tuple of its values.
+        extra_block: what extra levels are made of, one of `blocks.EXTRA_BLOCKS`.
+        activation: "relu" or "relu6", of all layers of the box network.
+        prediction_module: "a" to "d", see `blocks.prediction_module`.
+        module_channels: channels of the modules' bottlenecks and of their outputs.
+        head_kernels: kernel size of the convolutions that predict boxes and classes, one for all
+            levels or one for each.
+        separable_heads: depthwise-separable heads, as in SSDLite.
+        scores: "softmax" over the classes and background, or "sigmoid" for each class alone.
         variances: what codes are divided by, for centre y, centre x, height and width.
         match_threshold: IoU from which a default box learns an object.
         negative_ratio: hard negatives per positive default box.
 
-    After the call, `level_anchors` holds the default boxes of each level and `anchors` all of
-    them, float32 `[A, 4]`, `[ymin, xmin, ymax, xmax]`, not clipped to the image.
+    After the call, `level_maps` holds rows and columns of each level, `level_anchors` its default
+    boxes and `anchors` all of them, float32 `[A, 4]`, `[ymin, xmin, ymax, xmax]`, not clipped to
+    the image; `class_layers` names the layers whose weights belong to one list of classes.
 
     Source: SSD paper, arXiv 1512.02325, section 2; heads and extras of the MobileNet models as in
     the TF Object Detection API, ssd_mobilenet_v1_feature_extractor.py.
@@ -43,23 +52,44 @@ class SSD:
         self,
         num_classes: int,
         *,
-        anchors: ScaleAnchors | dict,
-        extras: Sequence[tuple[int, int]] = ((256, 512), (128, 256), (128, 256), (64, 128)),
-        head_kernel: int = 1,
+        anchors,
+        extras: Sequence = ((256, 512), (128, 256), (128, 256), (64, 128)),
+        extra_block: str = "conv_bn",
+        activation: str = "relu6",
+        prediction_module: str = "a",
+        module_channels: tuple[int, int] = (256, 1024),
+        head_kernels: int | Sequence[int] = 1,
+        separable_heads: bool = False,
+        scores: str = "softmax",
         variances: Sequence[float] = (0.1, 0.1, 0.2, 0.2),
         match_threshold: float = 0.5,
         negative_ratio: int = 3,
     ):
         if num_classes < 1:
             raise ValueError(f"A detector needs at least one class, got num_classes={num_classes}.")
+        for name, value, known in (
+            ("extra_block", extra_block, blocks.EXTRA_BLOCKS),
+            ("prediction_module", prediction_module, blocks.PREDICTION_MODULES),
+            ("scores", scores, SCORES),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, got '{value}'.")
         self.num_classes = num_classes
-        self.anchor_rule = ScaleAnchors(**anchors) if isinstance(anchors, dict) else anchors
-        self.extras = tuple(tuple(pair) for pair in extras)
-        self.head_kernel = head_kernel
+        self.anchor_rule = rule_from_config(anchors) if isinstance(anchors, dict) else anchors
+        self.extras = tuple(e if isinstance(e, Extra) else Extra(*e) for e in extras)
+        self.extra_block = extra_block
+        self.activation = activation
+        self.prediction_module = prediction_module
+        self.module_channels = tuple(module_channels)
+        self.head_kernels = head_kernels if np.isscalar(head_kernels) else tuple(head_kernels)
+        self.separable_heads = separable_heads
+        self.scores = scores
         self.variances = tuple(variances)
         self.match_threshold = match_threshold
         self.negative_ratio = negative_ratio
         self.level_anchors: tuple[np.ndarray, ...] = ()
+        self.level_maps: tuple[tuple[int, int], ...] = ()
+        self.class_layers: tuple[str, ...] = ()
 
     @property
     def anchors(self) -> np.ndarray:
@@ -77,32 +107,53 @@ class SSD:
             dict of "boxes", codes `[B, A, 4]` (dy, dx, dh, dw), and "classes", logits
             `[B, A, num_classes + 1]` with background first; both float32.
         """
-        pyramid = list(features.values())
-        for index, (reduced, channels) in enumerate(self.extras, start=1):
-            x = _conv_bn_relu6(pyramid[-1], reduced, 1, 1, f"extra{index}_reduce")
-            pyramid.append(_conv_bn_relu6(x, channels, 3, 2, f"extra{index}_conv"))
-        map_sizes = [tuple(level.shape[1:3]) for level in pyramid]
-        levels = self.anchor_rule.levels(map_sizes, image_size)
+        return self._predictions(self.pyramid(features), image_size, prefix="level")
+
+    def pyramid(self, features: dict) -> list:
+        """The backbone's maps and the extra levels, finest first."""
+        maps = list(features.values())
+        for index, extra in enumerate(self.extras, start=1):
+            maps.append(
+                blocks.extra_level(
+                    maps[-1], extra, self.extra_block, self.activation, f"extra{index}"
+                )
+            )
+        return maps
+
+    def _predictions(self, maps: list, image_size: tuple[int, int], prefix: str) -> dict:
+        self.level_maps = tuple(tuple(x.shape[1:3]) for x in maps)
+        levels = self.anchor_rule.levels(self.level_maps, image_size)
         self.level_anchors = tuple(boxes.default_boxes([level]) for level in levels)
+        kernels = self.head_kernels
+        kernels = (kernels,) * len(maps) if np.isscalar(kernels) else kernels
+        if len(kernels) != len(maps):
+            raise ValueError(f"head_kernels has {len(kernels)} entries for {len(maps)} levels.")
+        self.class_layers = tuple(f"{prefix}{index}_classes" for index in range(len(maps)))
         codes, logits = [], []
-        for index, (x, level) in enumerate(zip(pyramid, levels, strict=True)):
-            per_cell = len(level.sizes)
-            codes.append(self._head(x, per_cell, 4, f"level{index}_boxes"))
-            logits.append(self._head(x, per_cell, self.num_classes + 1, f"level{index}_classes"))
+        for index, (x, level, kernel) in enumerate(zip(maps, levels, kernels, strict=True)):
+            name = f"{prefix}{index}"
+            x = blocks.prediction_module(
+                x, self.prediction_module, self.module_channels, self.activation, f"{name}_module"
+            )
+            for found, values, kind in (
+                (codes, 4, "boxes"),
+                (logits, self.num_classes + 1, "classes"),
+            ):
+                found.append(
+                    blocks.head(
+                        x,
+                        len(level.sizes),
+                        values,
+                        kernel,
+                        self.separable_heads,
+                        self.activation,
+                        f"{name}_{kind}",
+                    )
+                )
         return {
             "boxes": layers.Concatenate(axis=1, dtype="float32", name="boxes")(codes),
             "classes": layers.Concatenate(axis=1, dtype="float32", name="classes")(logits),
         }
-
-    def _head(self, x, per_cell: int, channels: int, name: str):
-        x = layers.Conv2D(
-            per_cell * channels,
-            self.head_kernel,
-            padding="same",
-            kernel_initializer=keras.initializers.TruncatedNormal(stddev=HEAD_INITIALIZER_STDDEV),
-            name=name,
-        )(x)
-        return layers.Reshape((-1, channels), name=f"{name}_flat")(x)
 
     def encode(self, ground_truth_boxes, labels) -> dict:
         """Ground truth -> targets, inside the compiled step.
@@ -129,27 +180,36 @@ class SSD:
             predictions["boxes"],
             predictions["classes"],
             negative_ratio=self.negative_ratio,
+            scores=self.scores,
         )
 
     def decode(self, predictions: dict) -> tuple:
         """Predictions -> boxes `[B, A, 4]`, not clipped, and scores `[B, A, C]`, both float32.
 
-        Scores are softmax probabilities with the background left out.
+        Scores are probabilities with the background left out.
         """
         codes = ops.cast(predictions["boxes"], "float32")
         logits = ops.cast(predictions["classes"], "float32")
-        return (
-            boxes.decode(codes, self.anchors, variances=self.variances),
-            ops.softmax(logits, axis=-1)[..., 1:],
-        )
+        if self.scores == "sigmoid":
+            scores = ops.sigmoid(logits[..., 1:])
+        else:
+            scores = ops.softmax(logits, axis=-1)[..., 1:]
+        return boxes.decode(codes, self.anchors, variances=self.variances), scores
 
     def get_config(self) -> dict:
         """Everything needed to build this box network again; plain numbers, lists and dicts."""
+        kernels = self.head_kernels
         return {
             "num_classes": self.num_classes,
-            "anchors": dataclasses.asdict(self.anchor_rule),
-            "extras": [list(pair) for pair in self.extras],
-            "head_kernel": self.head_kernel,
+            "anchors": rule_config(self.anchor_rule),
+            "extras": [list(dataclasses.astuple(extra)) for extra in self.extras],
+            "extra_block": self.extra_block,
+            "activation": self.activation,
+            "prediction_module": self.prediction_module,
+            "module_channels": list(self.module_channels),
+            "head_kernels": kernels if np.isscalar(kernels) else list(kernels),
+            "separable_heads": self.separable_heads,
+            "scores": self.scores,
             "variances": list(self.variances),
             "match_threshold": self.match_threshold,
             "negative_ratio": self.negative_ratio,
@@ -159,11 +219,3 @@ class SSD:
     def from_config(cls, config: dict) -> SSD:
         """The reverse of `get_config`."""
         return cls(**config)
-
-
-def _conv_bn_relu6(x, channels: int, kernel: int, strides: int, name: str):
-    x = layers.Conv2D(channels, kernel, strides=strides, padding="same", use_bias=False, name=name)(
-        x
-    )
-    x = layers.BatchNormalization(name=f"{name}_bn")(x)
-    return layers.ReLU(6.0, name=f"{name}_relu")(x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 import keras
@@ -12,7 +13,12 @@ from ssd_keras.weights.keras_files import LoadReport, load_by_name, read_keras_f
 
 
 def load_backbone_weights(
-    backbone: keras.Model, weights: str | Path, application=None
+    backbone: keras.Model,
+    weights: str | Path,
+    application=None,
+    *,
+    adapt=lambda arrays: arrays,
+    optional: Collection[str] = (),
 ) -> LoadReport:
     """Fills a backbone with trained weights, by layer name.
 
@@ -22,6 +28,8 @@ def load_backbone_weights(
             cache; or the path of a `.weights.h5`, `.h5` or `.keras` file.
         application: for "imagenet", a function without arguments that builds the
             `keras.applications` model of this backbone with its ImageNet weights.
+        adapt: turns Keras' weights, layer -> arrays, into those of the backbone.
+        optional: layers that may be missing from the weights and keep what they have.
 
     Raises:
         UserError: the file cannot be had or read, or does not fill every layer of the backbone.
@@ -31,8 +39,8 @@ def load_backbone_weights(
     else:
         arrays = read_keras_file(weights)
     before = {layer.name: layer.get_weights() for layer in backbone.layers}
-    report = load_by_name(backbone, arrays)
-    if report.missing or report.mismatched:
+    report = load_by_name(backbone, adapt(arrays))
+    if set(report.missing) - set(optional) or report.mismatched:
         for layer in backbone.layers:
             layer.set_weights(before[layer.name])
         raise UserError(_explain(backbone, weights, report))

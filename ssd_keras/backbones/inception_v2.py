@@ -1,0 +1,110 @@
+"""Inception v2 as the TF Object Detection API uses it; `keras.applications` has none."""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from ssd_keras.backbones.normalization import rescale_to_one
+
+MIN_CHANNELS = 16
+
+# Channels of the branches of each module: of a single convolution, of a reduction and what follows
+# it, or of a pool and its projection. Modules of two branches halve the map (slim, inception_v2).
+MODULES = {
+    "Mixed_3b": (64, (64, 64), (64, 96), ("AvgPool", 32)),
+    "Mixed_3c": (64, (64, 96), (64, 96), ("AvgPool", 64)),
+    "Mixed_4a": ((128, 160), (64, 96)),
+    "Mixed_4b": (224, (64, 96), (96, 128), ("AvgPool", 128)),
+    "Mixed_4c": (192, (96, 128), (96, 128), ("AvgPool", 128)),
+    "Mixed_4d": (160, (128, 160), (128, 160), ("AvgPool", 96)),
+    "Mixed_4e": (96, (128, 192), (160, 192), ("AvgPool", 96)),
+    "Mixed_5a": ((128, 192), (192, 256)),
+    "Mixed_5b": (352, (192, 320), (160, 224), ("AvgPool", 128)),
+    "Mixed_5c": (352, (192, 320), (192, 224), ("MaxPool", 128)),
+}
+
+
+def inception_v2(
+    image_size: tuple[int, int], width: float = 1.0, activation: str = "relu6"
+) -> keras.Model:
+    """Inception v2 as a Core Network.
+
+    Layers are named after the scopes of the published checkpoints, with "_" for "/"; each batch
+    norm has the name of its convolution and "_bn".
+
+    Args:
+        image_size: (height, width) of the image in pixels.
+        width: multiplier of all channel counts; none falls below 16.
+        activation: "relu6", as in the published detectors, or "relu", as in ImageNet's weights.
+
+    Returns:
+        A model from images `[B, H, W, 3]`, RGB 0..255, to the maps "Mixed_4c" (stride 16) and
+        "Mixed_5c" (stride 32).
+
+    Source: arXiv 1502.03167; TF Object Detection API, ssd_inception_v2_feature_extractor.py.
+    """
+
+    def depth(channels):
+        return max(int(channels * width), MIN_CHANNELS)
+
+    def normalised(x, name):
+        x = layers.BatchNormalization(name=f"{name}_bn")(x)
+        return layers.ReLU(6.0 if activation == "relu6" else None, name=f"{name}_relu")(x)
+
+    def conv(x, channels, kernel, name, strides=1):
+        x = layers.Conv2D(
+            depth(channels), kernel, strides=strides, padding="same", use_bias=False, name=name
+        )(x)
+        return normalised(x, name)
+
+    def max_pool(x, name, strides=2):
+        return layers.MaxPooling2D(3, strides, padding="same", name=name)(x)
+
+    def halving(x, name):
+        (reduce0, out0), (reduce1, out1) = MODULES[name]
+        short = conv(x, reduce0, 1, f"{name}_Branch_0_Conv2d_0a_1x1")
+        short = conv(short, out0, 3, f"{name}_Branch_0_Conv2d_1a_3x3", strides=2)
+        long = conv(x, reduce1, 1, f"{name}_Branch_1_Conv2d_0a_1x1")
+        long = conv(long, out1, 3, f"{name}_Branch_1_Conv2d_0b_3x3")
+        long = conv(long, out1, 3, f"{name}_Branch_1_Conv2d_1a_3x3", strides=2)
+        pooled = max_pool(x, f"{name}_Branch_2_MaxPool_1a_3x3")
+        return layers.Concatenate(name=name)([short, long, pooled])
+
+    def module(x, name):
+        single, (reduce1, out1), (reduce2, out2), (pool, out3) = MODULES[name]
+        single = conv(x, single, 1, f"{name}_Branch_0_Conv2d_0a_1x1")
+        short = conv(x, reduce1, 1, f"{name}_Branch_1_Conv2d_0a_1x1")
+        short = conv(short, out1, 3, f"{name}_Branch_1_Conv2d_0b_3x3")
+        long = conv(x, reduce2, 1, f"{name}_Branch_2_Conv2d_0a_1x1")
+        long = conv(long, out2, 3, f"{name}_Branch_2_Conv2d_0b_3x3")
+        long = conv(long, out2, 3, f"{name}_Branch_2_Conv2d_0c_3x3")
+        pool_layer = layers.AveragePooling2D if pool == "AvgPool" else layers.MaxPooling2D
+        pooled = pool_layer(3, 1, padding="same", name=f"{name}_Branch_3_{pool}_0a_3x3")(x)
+        pooled = conv(pooled, out3, 1, f"{name}_Branch_3_Conv2d_0b_1x1")
+        return layers.Concatenate(name=name)([single, short, long, pooled])
+
+    # === Layers ===
+    images = keras.Input((*image_size, 3), name="image")
+    x = rescale_to_one(images)
+    x = layers.SeparableConv2D(
+        depth(64),
+        7,
+        strides=2,
+        padding="same",
+        depth_multiplier=min(depth(64) // 3, 8),
+        use_bias=False,
+        name="Conv2d_1a_7x7",
+    )(x)
+    x = normalised(x, "Conv2d_1a_7x7")
+    x = max_pool(x, "MaxPool_2a_3x3")
+    x = conv(x, 64, 1, "Conv2d_2b_1x1")
+    x = conv(x, 192, 3, "Conv2d_2c_3x3")
+    x = max_pool(x, "MaxPool_3a_3x3")
+    outputs = {}
+    for name, branches in MODULES.items():
+        x = halving(x, name) if len(branches) == 2 else module(x, name)
+        if name in ("Mixed_4c", "Mixed_5c"):
+            outputs[name] = x
+    # === Functional model ===
+    return keras.Model(images, outputs, name="inception_v2")

@@ -1,0 +1,220 @@
+"""The parts that box networks share: extra levels, prediction modules, heads, fusion."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import keras
+from keras import layers
+
+HEAD_INITIALIZER_STDDEV = 0.03
+
+EXTRA_BLOCKS = ("conv", "conv_bn", "separable", "residual")
+PREDICTION_MODULES = ("a", "b", "c", "d")
+FUSIONS = ("product", "sum")
+UPSAMPLINGS = ("deconvolution", "bilinear")
+
+
+@dataclasses.dataclass(frozen=True)
+class Extra:
+    """An extra level, made from the level before it.
+
+    Attributes:
+        reduced: channels of the bottleneck before the convolution that shrinks the map.
+        channels: channels of the level.
+        kernel: kernel size of that convolution.
+        stride: stride of that convolution.
+        padding: "same", "valid", or a number of pixels on every side.
+    """
+
+    reduced: int
+    channels: int
+    kernel: int = 3
+    stride: int = 2
+    padding: int | str = "same"
+
+    def size(self, before: int) -> int:
+        """Side of the level's map, from the side of the map before it."""
+        if self.padding == "same":
+            return -(-before // self.stride)
+        padded = before + 2 * (0 if self.padding == "valid" else self.padding)
+        return (padded - self.kernel) // self.stride + 1
+
+
+def conv_bn(x, channels: int, kernel: int, name: str, *, activation: str | None, **options):
+    """Convolution without bias ("same" by default), batch norm, activation."""
+    options = {"padding": "same", "use_bias": False, **options}
+    x = layers.Conv2D(channels, kernel, name=name, **options)(x)
+    x = layers.BatchNormalization(name=f"{name}_bn")(x)
+    return activated(x, activation, f"{name}_relu")
+
+
+def activated(x, activation: str | None, name: str):
+    """ "relu", "relu6" or nothing."""
+    if activation is None:
+        return x
+    return layers.ReLU(6.0 if activation == "relu6" else None, name=name)(x)
+
+
+def extra_level(x, extra: Extra, block: str, activation: str, name: str):
+    """An extra level of one of the kinds `EXTRA_BLOCKS`.
+
+    "conv" (with biases, VGG) and "conv_bn" are a 1x1 and a strided convolution; in "separable"
+    (SSDLite) the second is depthwise-separable; "residual" is a bottleneck with a projection
+    (ResNet, caffe-dssd).
+    """
+    if block == "residual":
+        return _residual_extra(x, extra, activation, name)
+    reduce, shrink = f"{name}_reduce", f"{name}_conv"
+    window = {"strides": extra.stride, "padding": extra.padding}
+    if block == "conv":
+        x = layers.Conv2D(extra.reduced, 1, activation=activation, name=reduce)(x)
+        x, window["padding"] = _padded(x, extra.padding, name)
+        return layers.Conv2D(
+            extra.channels, extra.kernel, activation=activation, name=shrink, **window
+        )(x)
+    x = conv_bn(x, extra.reduced, 1, reduce, activation=activation)
+    x, window["padding"] = _padded(x, extra.padding, name)
+    if block == "separable":
+        x = depthwise_bn(x, extra.kernel, f"{name}_depthwise", activation=activation, **window)
+        return conv_bn(x, extra.channels, 1, shrink, activation=activation)
+    return conv_bn(x, extra.channels, extra.kernel, shrink, activation=activation, **window)
+
+
+def _padded(x, padding, name: str):
+    if isinstance(padding, str):
+        return x, padding
+    return layers.ZeroPadding2D(padding, name=f"{name}_pad")(x), "valid"
+
+
+def depthwise_bn(x, kernel: int, name: str, *, activation: str, **options):
+    """Depthwise convolution without bias ("same" by default), batch norm, activation."""
+    options = {"padding": "same", "use_bias": False, **options}
+    x = layers.DepthwiseConv2D(kernel, name=name, **options)(x)
+    x = layers.BatchNormalization(name=f"{name}_bn")(x)
+    return activated(x, activation, f"{name}_relu")
+
+
+def _residual_extra(x, extra: Extra, activation: str, name: str):
+    x, padding = _padded(x, extra.padding, name)
+    window = {"strides": extra.stride, "padding": padding}
+    shortcut = conv_bn(
+        x, extra.channels, extra.kernel, f"{name}_shortcut", activation=None, **window
+    )
+    x = conv_bn(x, extra.reduced, extra.kernel, f"{name}_1", activation=activation, **window)
+    x = conv_bn(x, extra.reduced, 3, f"{name}_2", activation=activation)
+    x = conv_bn(x, extra.channels, 1, f"{name}_3", activation=None)
+    x = layers.Add(name=f"{name}_add")([shortcut, x])
+    return activated(x, activation, f"{name}_relu")
+
+
+def prediction_module(x, kind: str, channels: tuple[int, int], activation: str, name: str):
+    """What stands between a map and its heads.
+
+    Args:
+        x: the map `[B, H, W, C]`.
+        kind: "a" nothing; "b" a residual block with the map itself as shortcut; "c" one with a
+            1x1 convolution on the shortcut; "d" two of the kind "c".
+        channels: of the bottleneck and of the block's output ("b" keeps the map's).
+        activation: "relu" or "relu6".
+        name: prefix of the layers.
+
+    Source: DSSD paper, arXiv 1701.06659, figure 2; caffe-dssd, CreateMultiBoxHead.
+    """
+    if kind == "a":
+        return x
+    if kind == "d":
+        x = prediction_module(x, "c", channels, activation, f"{name}_first")
+        return prediction_module(x, "c", channels, activation, f"{name}_second")
+    bottleneck, wide = channels
+    if kind == "b":
+        wide, shortcut = x.shape[-1], x
+    else:
+        shortcut = conv_bn(x, wide, 1, f"{name}_shortcut", activation=None)
+    x = conv_bn(x, bottleneck, 1, f"{name}_1", activation=activation)
+    x = conv_bn(x, bottleneck, 3, f"{name}_2", activation=activation)
+    x = conv_bn(x, wide, 1, f"{name}_3", activation=None)
+    x = layers.Add(name=f"{name}_add")([shortcut, x])
+    return activated(x, activation, f"{name}_relu")
+
+
+def head(x, per_cell: int, values: int, kernel: int, separable: bool, activation: str, name: str):
+    """Predicts `values` numbers for each of `per_cell` boxes of each cell.
+
+    Returns:
+        `[B, H * W * per_cell, values]`.
+    """
+    if separable:
+        x = depthwise_bn(x, kernel, f"{name}_depthwise", activation=activation)
+        kernel = 1
+    x = layers.Conv2D(
+        per_cell * values,
+        kernel,
+        padding="same",
+        kernel_initializer=keras.initializers.TruncatedNormal(stddev=HEAD_INITIALIZER_STDDEV),
+        name=name,
+    )(x)
+    return layers.Reshape((-1, values), name=f"{name}_flat")(x)
+
+
+def fuse(coarse, fine, channels: int, fusion: str, upsampling: str, activation: str, name: str):
+    """DSSD's deconvolution module: a coarse map, enlarged, meets a finer one.
+
+    Args:
+        coarse: `[B, h, w, C]`, the fused map of the level above.
+        fine: `[B, H, W, c]`, the map of this level.
+        channels: of the result.
+        fusion: "product" or "sum", element by element.
+        upsampling: "deconvolution", learned, or "bilinear", cheaper.
+        activation: "relu" or "relu6".
+        name: prefix of the layers.
+
+    Returns:
+        `[B, H, W, channels]`.
+
+    Raises:
+        ValueError: no deconvolution leads from the one size to the other.
+
+    Source: DSSD paper, arXiv 1701.06659, figure 3; caffe-dssd, ssd_pascal_resnet_deconv_321.py.
+    """
+    size = tuple(fine.shape[1:3])
+    if upsampling == "bilinear":
+        up = layers.Resizing(*size, interpolation="bilinear", name=f"{name}_resize")(coarse)
+    else:
+        windows = [deconvolution_window(a, b) for a, b in zip(coarse.shape[1:3], size, strict=True)]
+        kernel, strides, padding = zip(*windows, strict=True)
+        if len(set(padding)) > 1:
+            raise ValueError(
+                f"no deconvolution makes {size} cells of {tuple(coarse.shape[1:3])}; choose a "
+                "square image, or upsampling='bilinear'"
+            )
+        same = {"padding": "same", "output_padding": 0} if padding[0] == "same" else {}
+        up = layers.Conv2DTranspose(
+            channels, kernel, strides=strides, name=f"{name}_deconvolution", **same
+        )(coarse)
+    up = conv_bn(up, channels, 3, f"{name}_up", activation=None)
+    skip = conv_bn(fine, channels, 3, f"{name}_skip1", activation=activation)
+    skip = conv_bn(skip, channels, 3, f"{name}_skip2", activation=None)
+    join = layers.Multiply if fusion == "product" else layers.Add
+    return activated(join(name=f"{name}_{fusion}")([up, skip]), activation, f"{name}_relu")
+
+
+def deconvolution_window(before: int, after: int) -> tuple[int, int, str]:
+    """(kernel, stride, padding) of the deconvolution from one side length to another.
+
+    1 -> n and 3 -> 5 have stride 1; 2n to 2n + 2 have stride 2 and kernel 2 to 4; 2n - 1 has
+    stride 2 and kernel 3 with "same" padding.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if before == 1 or (before <= 3 and after == 2 * before - 1):
+        return after - before + 1, 1, "valid"
+    if 0 <= after - 2 * before <= 2:
+        return 2 + after - 2 * before, 2, "valid"
+    if after == 2 * before - 1:
+        return 3, 2, "same"
+    raise ValueError(
+        f"no deconvolution makes {after} cells of {before}; choose an image size whose maps halve "
+        "from level to level, or upsampling='bilinear'"
+    )

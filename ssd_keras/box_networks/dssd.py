@@ -1,0 +1,74 @@
+"""DSSD: SSD with learned deconvolutions that carry the meaning of deep maps into fine ones."""
+
+from __future__ import annotations
+
+import keras
+
+from ssd_keras.box_networks import blocks
+from ssd_keras.box_networks.ssd import SSD
+
+
+@keras.saving.register_keras_serializable("ssd_keras")
+class DSSD(SSD):
+    """The Box Network of DSSD.
+
+    The pyramid is SSD's, with the same layer names, so that a trained SSD of the same backbone
+    loads by name. A decoder goes back from the coarsest map: each step enlarges what it has and
+    joins it with the pyramid's map of that size. The coarsest map is predicted from as it is.
+
+    Args:
+        decoder_channels: channels of all fused maps.
+        fusion: "product" or "sum", element by element.
+        upsampling: "deconvolution", learned, or "bilinear", the cheaper way.
+        **ssd: the arguments of `SSD`.
+
+    Source: DSSD paper, arXiv 1701.06659; caffe-dssd.
+    """
+
+    def __init__(
+        self,
+        *args,
+        decoder_channels: int = 512,
+        fusion: str = "product",
+        upsampling: str = "deconvolution",
+        **ssd,
+    ):
+        super().__init__(*args, **ssd)
+        for name, value, known in (
+            ("fusion", fusion, blocks.FUSIONS),
+            ("upsampling", upsampling, blocks.UPSAMPLINGS),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, got '{value}'.")
+        self.decoder_channels = decoder_channels
+        self.fusion = fusion
+        self.upsampling = upsampling
+
+    def __call__(self, features: dict, image_size: tuple[int, int]) -> dict:
+        """Adds the extra levels, the decoder and the heads; see `SSD.__call__`."""
+        return self._predictions(self.fused(self.pyramid(features)), image_size, prefix="fused")
+
+    def fused(self, pyramid: list) -> list:
+        """The decoder's maps, finest first; the last is the pyramid's own."""
+        maps = [pyramid[-1]]
+        for index in reversed(range(len(pyramid) - 1)):
+            fused = blocks.fuse(
+                maps[0],
+                pyramid[index],
+                self.decoder_channels,
+                self.fusion,
+                self.upsampling,
+                self.activation,
+                f"fusion{index}",
+            )
+            maps.insert(0, fused)
+        return maps
+
+    def get_config(self) -> dict:
+        """Everything needed to build this box network again."""
+        return {
+            **super().get_config(),
+            "decoder_channels": self.decoder_channels,
+            "fusion": self.fusion,
+            "upsampling": self.upsampling,
+        }
