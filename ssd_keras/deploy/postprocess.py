@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from ssd_keras.deploy.converter import convert
+from ssd_keras.deploy.decoding import Decoding
 from ssd_keras.errors import UserError, did_you_mean
 
 POSTPROCESSES = ("builtin", "op", "none")
@@ -54,35 +55,26 @@ class Suppression:
                 raise UserError(f"{name} must be in 0..1, got {getattr(self, name)}.")
 
 
-def postprocess(
-    kind: str,
-    anchors: np.ndarray,
-    num_classes: int,
-    *,
-    variances: Sequence[float] = (0.1, 0.1, 0.2, 0.2),
-    suppression: Suppression | None = None,
-) -> bytes:
+def postprocess(kind: str, decoding: Decoding, suppression: Suppression | None = None) -> bytes:
     """Builds the post-processing model.
 
-    Its inputs are "boxes", codes `[1, A, 4]` (dy, dx, dh, dw), and "classes", logits `[1, A, C+1]`
-    with background first. Softmax belongs to it: in int8, probabilities would come in steps of
-    1/256.
+    Its inputs are the raw outputs that `decoding` takes. Softmax belongs to it: in int8,
+    probabilities would come in steps of 1/256.
 
     Args:
         kind: "builtin": per-class suppression made of builtin operators, boxes clipped to the
             image; "op": the custom operator TFLite_Detection_PostProcess (one class per default
             box, suppression across classes, on all devices since 2018); "none": codes and
             probabilities without the background, for programs that do the rest themselves.
-        anchors: default boxes, corners, float32 `[A, 4]`.
-        num_classes: C, object classes without background.
-        variances: factors of the codes.
+        decoding: how raw outputs become boxes and scores.
         suppression: thresholds and counts; not used by "none".
 
     Returns:
         A .tflite file. Outputs of "builtin" and "op", D = max_detections, all float32:
         "detection_boxes" `[1, D, 4]` corners, "detection_classes" `[1, D]` from 0,
         "detection_scores" `[1, D]`, "num_detections" `[1]`. Slots beyond the count are 0.
-        Outputs of "none": "boxes" `[1, A, 4]`, "scores" `[1, A, C]`.
+        Outputs of "none": "boxes" `[1, A, 4]` (dy, dx, dh, dw relative to `decoding.centers`),
+        "scores" `[1, A, C]`.
     """
     if kind not in POSTPROCESSES:
         raise UserError(
@@ -90,29 +82,15 @@ def postprocess(
             f"Known: {', '.join(POSTPROCESSES)}."
         )
     suppression = suppression or Suppression()
-    anchors = np.asarray(anchors, np.float32)
-    variances = tuple(float(v) for v in variances)
-    finish = {
-        "builtin": lambda b, s: _builtin(b, s, anchors, variances, suppression),
-        "op": lambda b, s: _op(b, s, anchors, num_classes, variances, suppression),
-        "none": lambda b, s: {"boxes": tf.identity(b), "scores": s[:, :, 1:]},
-    }[kind]
-    specs = (
-        tf.TensorSpec([1, len(anchors), 4], tf.float32, "boxes"),
-        tf.TensorSpec([1, len(anchors), num_classes + 1], tf.float32, "classes"),
-    )
+    names = [spec.name for spec in decoding.specs]
 
-    def function(boxes, classes):
-        return finish(boxes, tf.nn.softmax(classes))
+    def function(*tensors):
+        raw = dict(zip(names, tensors, strict=True))
+        if kind == "none":
+            return {"boxes": decoding.codes(raw), "scores": decoding.scores(raw)}
+        return (_builtin if kind == "builtin" else _op)(decoding, raw, suppression)
 
-    return convert(function, specs, allow_custom_ops=kind == "op")
-
-
-def anchor_centers(anchors: np.ndarray) -> np.ndarray:
-    """Corners `[A, 4]` -> centre y, centre x, height, width, float32."""
-    corners = np.asarray(anchors, np.float64)
-    size = corners[:, 2:] - corners[:, :2]
-    return np.concatenate([corners[:, :2] + size / 2, size], axis=1).astype(np.float32)
+    return convert(function, decoding.specs, allow_custom_ops=kind == "op")
 
 
 def class_offsets(num_classes: int) -> np.ndarray:
@@ -127,10 +105,10 @@ def class_offsets(num_classes: int) -> np.ndarray:
     return (np.stack([rows - middle, columns - middle], axis=1) * step).astype(np.float32)
 
 
-def _builtin(codes, scores, anchors, variances, suppression: Suppression) -> dict:
-    scores = tf.reshape(scores, [len(anchors), -1])[:, 1:]
+def _builtin(decoding: Decoding, raw: dict, suppression: Suppression) -> dict:
+    scores = tf.reshape(decoding.scores(raw), [-1, decoding.num_classes])
     best, places, labels = _candidates(scores, suppression.max_per_class)
-    candidates = tf.gather(_decode(codes[0], anchors, variances), places)
+    candidates = tf.gather(decoding.boxes(raw), places)
     offsets = np.tile(class_offsets(scores.shape[1]), (1, 2))
     chosen, count = tf.raw_ops.NonMaxSuppressionV4(
         boxes=tf.clip_by_value(candidates, *_NMS_RANGE) + tf.gather(offsets, labels),
@@ -166,21 +144,11 @@ def _candidates(scores, max_per_class: int) -> tuple:
     return best, places // num_classes, places % num_classes
 
 
-def _decode(codes, anchors, variances):
-    """Codes `[A, 4]` -> corners `[A, 4]`, as `boxes.decode`."""
-    centers = anchor_centers(anchors)
-    middle, size = centers[:, :2], centers[:, 2:]
-    # In this order the file needs two constants per default box and not three.
-    middle = codes[:, :2] * np.float32(variances[:2]) * size + middle
-    half = tf.exp(codes[:, 2:] * np.float32(variances[2:])) * np.float32(0.5) * size
-    return tf.concat([middle - half, middle + half], axis=1)
-
-
-def _op(codes, scores, anchors, num_classes, variances, suppression: Suppression) -> dict:
+def _op(decoding: Decoding, raw: dict, suppression: Suppression) -> dict:
     slots = suppression.max_detections
     # The converter replaces the call of a function with this tag by the custom operator; what the
     # function computes only tells shapes.
-    tag = op_tag(num_classes, variances, suppression)
+    tag = op_tag(decoding.num_classes, decoding.variances, suppression)
 
     @tf.function(experimental_implements=tag, autograph=False)
     def detection_postprocess(codes, scores, anchors):
@@ -193,7 +161,7 @@ def _op(codes, scores, anchors, num_classes, variances, suppression: Suppression
         )
 
     boxes, classes, best, count = detection_postprocess(
-        codes, scores, tf.constant(anchor_centers(anchors))
+        decoding.codes(raw), decoding.scores(raw), tf.constant(decoding.centers)
     )
     return _without_leftovers(tf.clip_by_value(boxes, 0.0, 1.0), classes, best, count)
 

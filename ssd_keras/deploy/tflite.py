@@ -12,13 +12,9 @@ import tensorflow as tf
 from ssd_keras.deploy import flatbuffer, metadata
 from ssd_keras.deploy import postprocess as postprocessing
 from ssd_keras.deploy.converter import convert
+from ssd_keras.deploy.decoding import decoding_of
 from ssd_keras.deploy.images import resize
-from ssd_keras.deploy.postprocess import (
-    DETECTION_OUTPUTS,
-    RAW_OUTPUTS,
-    Suppression,
-    anchor_centers,
-)
+from ssd_keras.deploy.postprocess import DETECTION_OUTPUTS, RAW_OUTPUTS, Suppression
 from ssd_keras.deploy.precision import float32_model
 from ssd_keras.errors import UserError
 
@@ -96,12 +92,13 @@ def assemble(raw: bytes, ending: bytes, detector: keras.Model, card: metadata.Mo
     model = flatbuffer.append(raw, ending)
     model = flatbuffer.order_outputs(model, RAW_OUTPUTS if is_raw else DETECTION_OUTPUTS)
     model = flatbuffer.shorten_names(model)
+    decoding = decoding_of(detector)
     return metadata.with_metadata(
         model,
         card,
         float_input=card.settings["quantization"] != "int8",
-        anchors=anchor_centers(detector.box_network.anchors) if is_raw else None,
-        variances=detector.box_network.variances if is_raw else (),
+        anchors=decoding.centers if is_raw else None,
+        variances=decoding.variances if is_raw else (),
     )
 
 
@@ -111,7 +108,7 @@ def raw_network(
     quantization: str = "none",
     calibration_images: Iterable[np.ndarray] | None = None,
 ) -> bytes:
-    """The network alone as a .tflite file: image -> box codes and class logits, both float32."""
+    """The network alone as a .tflite file: image -> its raw outputs by name, all float32."""
     height, width = detector.image_size
     calibration = None
     if quantization == "int8" and calibration_images is not None:
@@ -126,21 +123,15 @@ def raw_network(
 
 
 def _predict(model: keras.Model) -> Callable:
-    def predict(image):
-        predictions = model(image, training=False)
-        return {"boxes": predictions["boxes"], "classes": predictions["classes"]}
-
-    return predict
+    return lambda image: dict(model(image, training=False))
 
 
 def tail(detector: keras.Model, options: dict) -> bytes:
     """The post-processing model of a detector; `options` as in `to_tflite`."""
     return postprocessing.postprocess(
         options["postprocess"],
-        detector.box_network.anchors,
-        len(detector.classes),
-        variances=detector.box_network.variances,
-        suppression=Suppression(
+        decoding_of(detector),
+        Suppression(
             options["max_detections"], options["score_threshold"], options["iou_threshold"]
         ),
     )
@@ -211,6 +202,10 @@ def model_card(
         image_size=(height, width),
         description=description or described,
         score_threshold=options["score_threshold"],
-        settings={**options, "variances": [float(v) for v in detector.box_network.variances]},
+        settings={
+            **options,
+            "image_size": [height, width],
+            "variances": [float(v) for v in decoding_of(detector).variances],
+        },
         **texts,
     )

@@ -11,6 +11,7 @@ from flatbuffers import flexbuffers
 from ssd_keras import boxes
 from ssd_keras.deploy import flatbuffer, postprocess
 from ssd_keras.deploy.converter import convert
+from ssd_keras.deploy.decoding import DefaultBoxes, anchor_centers
 from ssd_keras.deploy.postprocess import Suppression
 from ssd_keras.errors import UserError
 
@@ -79,7 +80,9 @@ def _builtin(num_anchors, num_classes, suppression: Suppression) -> tuple[bytes,
     """The model and what it should find."""
     places = anchors(num_anchors)
     return (
-        postprocess.postprocess("builtin", places, num_classes, suppression=suppression),
+        postprocess.postprocess(
+            "builtin", DefaultBoxes(places, num_classes), suppression=suppression
+        ),
         expected(predictions(num_anchors, num_classes), places, suppression),
     )
 
@@ -87,7 +90,7 @@ def _builtin(num_anchors, num_classes, suppression: Suppression) -> tuple[bytes,
 def test_with_many_classes_the_best_candidates_of_all_are_taken(monkeypatch):
     monkeypatch.setattr(postprocess, "MAX_CANDIDATES", 50)
     raw = predictions(200, 12)
-    model = postprocess.postprocess("builtin", anchors(200), 12)
+    model = postprocess.postprocess("builtin", DefaultBoxes(anchors(200), 12))
     scores = np.sort(np.asarray(tf.nn.softmax(raw["classes"])[..., 1:]).ravel())
     found = runner(model)(raw)["detection_scores"][0]
     found = found[found > 0]
@@ -105,7 +108,7 @@ def test_builtin_uses_no_custom_operator():
 def test_slots_beyond_the_count_are_zero_after_a_fuller_image(kind):
     places = anchors(100)
     suppression = Suppression(max_detections=20, score_threshold=0.5)
-    model = postprocess.postprocess(kind, places, 3, suppression=suppression)
+    model = postprocess.postprocess(kind, DefaultBoxes(places, 3), suppression=suppression)
     full, empty = predictions(100, 3), predictions(100, 3)
     empty["classes"][..., 0] += 50
     serve = runner(model)
@@ -118,7 +121,9 @@ def test_slots_beyond_the_count_are_zero_after_a_fuller_image(kind):
 
 @pytest.mark.parametrize("kind", ["builtin", "op"])
 def test_boxes_are_clipped_to_the_image(kind):
-    found = runner(postprocess.postprocess(kind, anchors(300), 2))(predictions(300, 2))
+    found = runner(postprocess.postprocess(kind, DefaultBoxes(anchors(300), 2)))(
+        predictions(300, 2)
+    )
     assert found["detection_boxes"].min() == 0
     assert found["detection_boxes"].max() == 1
 
@@ -126,7 +131,9 @@ def test_boxes_are_clipped_to_the_image(kind):
 def test_op_decodes_like_the_library():
     places, raw = anchors(300), predictions(300, 3)
     suppression = Suppression(max_detections=1)
-    found = runner(postprocess.postprocess("op", places, 3, suppression=suppression))(raw)
+    found = runner(postprocess.postprocess("op", DefaultBoxes(places, 3), suppression=suppression))(
+        raw
+    )
     wanted = expected(raw, places, suppression)
     np.testing.assert_allclose(found["detection_boxes"][0], wanted["boxes"], atol=2e-6)
     assert found["detection_classes"][0] == wanted["labels"]
@@ -135,7 +142,9 @@ def test_op_decodes_like_the_library():
 @pytest.mark.parametrize("threshold", [1e-8, 1.5e-5, 0.3])
 def test_thresholds_reach_the_operator_unrounded(threshold):
     suppression = Suppression(score_threshold=threshold, iou_threshold=0.6)
-    options = _options(postprocess.postprocess("op", anchors(50), 2, suppression=suppression))
+    options = _options(
+        postprocess.postprocess("op", DefaultBoxes(anchors(50), 2), suppression=suppression)
+    )
     assert np.float32(options["nms_score_threshold"]) == np.float32(threshold)
     assert np.float32(options["nms_iou_threshold"]) == np.float32(0.6)
     assert np.float32(options["y_scale"]) == 10
@@ -153,13 +162,13 @@ def _options(model: bytes) -> dict:
 
 
 def test_the_operators_per_class_mode_is_not_used():
-    options = _options(postprocess.postprocess("op", anchors(50), 2))
+    options = _options(postprocess.postprocess("op", DefaultBoxes(anchors(50), 2)))
     assert not options["use_regular_nms"]
 
 
 def test_the_operators_per_class_mode_loses_a_class_with_two_threads():
     """Why it is not used: a known fault of the runtime. If this fails, it has been mended."""
-    raw, places = predictions(300, 4), postprocess.anchor_centers(anchors(300))
+    raw, places = predictions(300, 4), anchor_centers(anchors(300))
     tag = postprocess.op_tag(4, VARIANCES, Suppression(max_detections=100))
     tag = tag.replace("b: false", "b: true")
 
@@ -183,7 +192,7 @@ def test_the_operators_per_class_mode_loses_a_class_with_two_threads():
 
 def test_none_gives_codes_and_probabilities_without_background():
     raw = predictions(40, 3)
-    found = runner(postprocess.postprocess("none", anchors(40), 3))(raw)
+    found = runner(postprocess.postprocess("none", DefaultBoxes(anchors(40), 3)))(raw)
     np.testing.assert_array_equal(found["boxes"], raw["boxes"])
     wanted = np.exp(raw["classes"]) / np.exp(raw["classes"]).sum(-1, keepdims=True)
     np.testing.assert_allclose(found["scores"], wanted[..., 1:], atol=1e-6)
@@ -212,4 +221,4 @@ def test_wrong_settings(fault, message):
 
 def test_unknown_kind_suggests_the_right_one():
     with pytest.raises(UserError, match=r"'buildin'.*Did you mean 'builtin'"):
-        postprocess.postprocess("buildin", anchors(10), 2)
+        postprocess.postprocess("buildin", DefaultBoxes(anchors(10), 2))

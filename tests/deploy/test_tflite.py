@@ -9,8 +9,8 @@ from ai_edge_litert.options import Options
 
 from ssd_keras import deploy
 from ssd_keras.deploy import flatbuffer, metadata
+from ssd_keras.deploy.decoding import anchor_centers
 from ssd_keras.deploy.images import resize
-from ssd_keras.deploy.postprocess import anchor_centers
 from ssd_keras.deploy.runtime import as_detections, as_input
 from ssd_keras.errors import UserError
 from tests.comparing import assert_same_detections
