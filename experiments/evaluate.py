@@ -29,7 +29,12 @@ flags.DEFINE_string(
 )
 flags.DEFINE_integer("batch_size", 16, "Images per step.", lower_bound=1)
 flags.DEFINE_float(
-    "score_threshold", 0.01, "Lower scores are dropped; AP needs the low ones too.", 0, 1
+    "score_threshold",
+    None,
+    "Lower scores are dropped. AP needs the low ones too; default: 0.01 for a detector, all of a "
+    "results file.",
+    0,
+    1,
 )
 flags.DEFINE_integer("worst", 12, "How many of the worst images the report shows.", lower_bound=0)
 
@@ -61,9 +66,15 @@ def main(argv):
         title=title,
         subtitle=f"on {FLAGS.data}",
         image=source.image,
-        category_ids=getattr(source, "category_ids", None),
+        category_ids=source.category_ids,
     )
     print("\nWritten: " + ", ".join(str(path) for path in paths.values()))
+    numbered = range(len(classes)) if source.category_ids is None else source.category_ids.values()
+    if without := [name for label, name in enumerate(classes) if label not in set(numbered)]:
+        print(
+            f"Not in {paths['detections.json'].name}: {', '.join(without)}, "
+            f"for which {FLAGS.data} has no category_id."
+        )
 
 
 def detected() -> tuple:
@@ -78,7 +89,8 @@ def detected() -> tuple:
     count = len(source)
     print(f"Detecting in {count} images of {FLAGS.data}.", flush=True)
     started = time.monotonic()
-    found = detect_source(detector, source, FLAGS.batch_size, score_threshold=FLAGS.score_threshold)
+    threshold = 0.01 if FLAGS.score_threshold is None else FLAGS.score_threshold
+    found = detect_source(detector, source, FLAGS.batch_size, score_threshold=threshold)
     seconds = time.monotonic() - started
     each = 1e3 * seconds / max(count, 1)
     print(f"Detected in {seconds:.1f} s ({each:.1f} ms an image, reading and start included).")
@@ -94,10 +106,12 @@ def read() -> tuple:
         FLAGS.detections,
         source.ground_truth(),
         source.classes,
-        getattr(source, "category_ids", None),
+        source.category_ids,
     )
     print(f"Read {sum(map(len, found))} detections for {len(found)} images.", flush=True)
-    return source, [detections.above(FLAGS.score_threshold) for detections in found]
+    if FLAGS.score_threshold is not None:
+        found = [detections.above(FLAGS.score_threshold) for detections in found]
+    return source, found
 
 
 def out_folder() -> Path:

@@ -38,14 +38,20 @@ class Row:
     places: list[str] = dataclasses.field(default_factory=list)
     difficult: list[bool] = dataclasses.field(default_factory=list)
     crowd: list[bool] = dataclasses.field(default_factory=list)
+    areas: list[float] = dataclasses.field(default_factory=list)
 
-    def add(self, name, box, place, *, difficult=False, crowd=False) -> None:
-        """Adds an object of class `name` with `box` `(ymin, xmin, ymax, xmax)`."""
+    def add(self, name, box, place, *, difficult=False, crowd=False, area=None) -> None:
+        """Adds an object of class `name` with `box` `(ymin, xmin, ymax, xmax)`.
+
+        `area` is in square pixels of the image as declared; None, a negative one or nan: unknown.
+        """
         self.names.append(name)
         self.boxes.append(tuple(box))
         self.places.append(place)
         self.difficult.append(bool(difficult))
         self.crowd.append(bool(crowd))
+        known = area is not None and np.isfinite(area) and area >= 0
+        self.areas.append(float(area) if known else np.nan)
 
 
 def assemble(
@@ -174,6 +180,7 @@ def check_row(
         labels,
         [row.difficult[i] for i in kept],
         [row.crowd[i] for i in kept],
+        [row.areas[i] * scale[0] * scale[1] for i in kept],
         row.path,
     )
 

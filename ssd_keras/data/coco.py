@@ -35,7 +35,7 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
     names = {}
     for index, category in enumerate(content["categories"]):
         try:
-            key, name = category["id"], str(category["name"]).strip()
+            key, name = _key(category["id"]), str(category["name"]).strip()
         except (KeyError, TypeError):
             problem("broken_class", f"categories[{index}]", f"needs id and name, is {category}")
             continue
@@ -46,7 +46,8 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
             continue
         names[key] = name
     if classes is None:
-        classes = list(dict.fromkeys(names[key] for key in sorted(names)))
+        in_order = sorted(names, key=lambda key: (isinstance(key, str), key))
+        classes = list(dict.fromkeys(names[key] for key in in_order))
     rows = _rows(content, folder, problem, path)
     seen = set()
     for index, annotation in enumerate(content["annotations"]):
@@ -54,17 +55,17 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
         if not isinstance(annotation, dict):
             problem("broken_box", at, "is no object with image_id, category_id and bbox")
             continue
-        key = annotation.get("id")
+        key = _key(annotation.get("id"))
         if key is not None and key in seen:
             problem("duplicate_id", at, f"the id {key} was already used")
             continue
         seen.add(key)
-        row = rows.get(annotation.get("image_id"))
+        image = _key(annotation.get("image_id"))
+        row = rows.get(image)
         if row is None:
-            image = annotation.get("image_id")
             problem("unknown_image", at, f"its image_id {image} is not among the images")
             continue
-        category = annotation.get("category_id")
+        category = _key(annotation.get("category_id"))
         if category not in names:
             problem("unknown_class", at, f"its category_id {category} is not among the categories")
             continue
@@ -75,9 +76,15 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
             problem("broken_box", at, f"its bbox is {box}, not four numbers")
             continue
         crowd = bool(annotation.get("iscrowd", 0))
-        row.add(names[category], (y, x, y + height, x + width), f"{path}, {at}", crowd=crowd)
+        area = _number(annotation.get("area"))
+        corners = (y, x, y + height, x + width)
+        row.add(names[category], corners, f"{path}, {at}", crowd=crowd, area=area)
     present = [row for row in rows.values() if row.path]
-    return checks.assemble(spec, classes, present, problems)
+    source = checks.assemble(spec, classes, present, problems)
+    if all(isinstance(key, int) for key in names):
+        label = {name: i for i, name in enumerate(source.classes)}
+        source.category_ids = {key: label[name] for key, name in names.items() if name in label}
+    return source
 
 
 def _rows(content, folder, problem, path) -> dict:
@@ -86,7 +93,7 @@ def _rows(content, folder, problem, path) -> dict:
     for index, image in enumerate(content["images"]):
         at = f"images[{index}]"
         try:
-            key, name = image["id"], str(image["file_name"])
+            key, name = _key(image["id"]), str(image["file_name"])
         except (KeyError, TypeError):
             problem("broken_image_entry", at, "needs id and file_name", REFUSED)
             continue
@@ -101,6 +108,11 @@ def _rows(content, folder, problem, path) -> dict:
         size = tuple(_number(image.get(side)) for side in ("height", "width"))
         rows[key] = checks.Row(str(key), picture, declared_size=size, declared_at=f"{path}, {at}")
     return rows
+
+
+def _key(value):
+    """An id as it is, or as text where it is nothing that can be looked up."""
+    return value if value is None or isinstance(value, int | str) else str(value)
 
 
 def _number(value) -> float | None:

@@ -30,6 +30,7 @@ class CombinedSource(Source):
                 for truth in source.ground_truth()
             ]
         super().__init__(spec, names, examples, [p for s in sources for p in s.problems])
+        self.category_ids = _shared_ids(sources, names)
         self.plain = np.concatenate([source.plain for source in sources])
         self._sources = list(sources)
         self._starts = np.cumsum([0, *(len(source) for source in sources)]).tolist()
@@ -50,3 +51,14 @@ class CombinedSource(Source):
     def _find(self, index: int) -> tuple[int, int]:
         part = bisect.bisect_right(self._starts, index) - 1
         return part, index - self._starts[part]
+
+
+def _shared_ids(sources: Sequence[Source], names: Sequence[str]) -> dict[int, int] | None:
+    """The numbers of the classes if every source has some and no two of them disagree."""
+    merged = {}
+    for source in sources:
+        for number, label in (source.category_ids or {}).items():
+            ours = names.index(source.classes[label])
+            if merged.setdefault(number, ours) != ours:
+                return None
+    return merged if all(source.category_ids for source in sources) else None

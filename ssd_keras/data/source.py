@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -21,6 +21,8 @@ class GroundTruth:
         labels: int32 `[n]`, indices into the classes of the source.
         difficult: bool `[n]`; VOC leaves these out of evaluation.
         crowd: bool `[n]`; COCO: a region with many objects, not one object.
+        area: float64 `[n]`, annotated area (COCO: of the segmentation) in square pixels, by which
+            COCO tells small, medium and large; nan where only the box is known.
         path: the image file, or None where the image is drawn or lies in a record.
     """
 
@@ -31,15 +33,21 @@ class GroundTruth:
     labels: np.ndarray
     difficult: np.ndarray | None = None
     crowd: np.ndarray | None = None
+    area: np.ndarray | None = None
     path: str | None = None
 
     def __post_init__(self):
         boxes = np.asarray(self.boxes, np.float32).reshape(-1, 4)
         object.__setattr__(self, "boxes", boxes)
-        for name, dtype in (("labels", np.int32), ("difficult", bool), ("crowd", bool)):
+        for name, dtype, unknown in (
+            ("labels", np.int32, 0),
+            ("difficult", bool, False),
+            ("crowd", bool, False),
+            ("area", np.float64, np.nan),
+        ):
             value = getattr(self, name)
-            value = np.zeros(len(boxes), dtype) if value is None else np.asarray(value, dtype)
-            value = value.reshape(-1)
+            value = [unknown] * len(boxes) if value is None else value
+            value = np.asarray(value, dtype).reshape(-1)
             if len(value) != len(boxes):
                 raise ValueError(f"{self.image_id}: {len(boxes)} boxes but {len(value)} {name}.")
             object.__setattr__(self, name, value)
@@ -80,7 +88,11 @@ class Source:
         spec: how the user named it.
         classes: class names; labels are indices into them.
         problems: what was found wrong while reading the annotations.
+        category_ids: number to label, where the data set numbers its classes in a way of its own
+            (COCO: 1..90 with gaps); None where they are 1, 2, 3 .. in the order of `classes`.
     """
+
+    category_ids: Mapping[int, int] | None = None
 
     def __init__(
         self,

@@ -106,13 +106,19 @@ def _entries(examples, names, place, split, spool, problems):
             problems.append(Problem("broken_record", where, message, LEFT_OUT))
         difficult = objects.get("is_difficult", np.zeros(count))
         crowd = objects.get("is_crowd", np.zeros(count))
+        area = objects.get("area", np.full(count, np.nan))
         for i in range(count):
             label = int(objects["label"][i])
             name = names[label] if 0 <= label < len(names) else str(label)
             box = tuple(map(float, objects["bbox"][i]))
             row.add(
-                name, box, f"{where}, object {i}", difficult=difficult[i], crowd=crowd[i]
-            )  # fmt: skip
+                name,
+                box,
+                f"{where}, object {i}",
+                difficult=difficult[i],
+                crowd=crowd[i],
+                area=area[i],
+            )
         yield row, header, packed.Location(spool.fileno(), at, len(encoded))
         at += len(encoded)
 

@@ -123,14 +123,18 @@ def _entry(feature, place, problems):
     corners = [values(f"{_OBJECT}bbox/{key}") for key in ("ymin", "xmin", "ymax", "xmax")]
     names = [text.decode() for text in values(f"{_OBJECT}class/text")]
     names = names or [f"#{number}" for number in values(f"{_OBJECT}class/label")]
-    if len({len(names), *(len(c) for c in corners)}) != 1:
-        counts = [len(c) for c in corners]
-        message = f"has {counts} box corners for {len(names)} classes"
+    difficult, crowd, area = (
+        values(f"{_OBJECT}{key}") or [unknown] * len(names)
+        for key, unknown in (("difficult", 0), ("is_crowd", 0), ("area", None))
+    )
+    counts = [len(c) for c in (*corners, difficult, crowd, area)]
+    if set(counts) != {len(names)}:
+        message = (
+            f"has {counts[:4]} box corners, {counts[4]} difficult, {counts[5]} is_crowd and "
+            f"{counts[6]} area for {len(names)} classes"
+        )
         problems.append(Problem("broken_record", place, message, REFUSED))
         return None
-    nothing = [0] * len(names)
-    difficult = values(f"{_OBJECT}difficult") or nothing
-    crowd = values(f"{_OBJECT}is_crowd") or nothing
     for i, box in enumerate(zip(*corners, strict=True)):
         row.add(
             names[i],
@@ -138,6 +142,7 @@ def _entry(feature, place, problems):
             f"{place}, object {i}",
             difficult=bool(difficult[i]),
             crowd=bool(crowd[i]),
+            area=area[i],
         )
     return row, header, encoded
 
@@ -228,6 +233,8 @@ def _example(truth: GroundTruth, encoded: bytes, classes) -> bytes:
         f"{_OBJECT}difficult": integers(truth.difficult),
         f"{_OBJECT}is_crowd": integers(truth.crowd),
     }
+    if np.isfinite(truth.area).any():
+        feature[f"{_OBJECT}area"] = floats(truth.area)
     for axis, key in enumerate(("ymin", "xmin", "ymax", "xmax")):
         feature[f"{_OBJECT}bbox/{key}"] = floats(truth.boxes[:, axis])
     return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ def write_evaluation(
     title: str,
     subtitle: str = "",
     image: Callable[[int], np.ndarray] | None = None,
-    category_ids: Sequence[int] | None = None,
+    category_ids: Mapping[int, int] | None = None,
 ) -> dict[str, Path]:
     """Writes report, metrics and detections into the folder `out`, which is made if needed.
 

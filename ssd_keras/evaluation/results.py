@@ -16,29 +16,37 @@ from ssd_keras.errors import UserError
 def to_results(
     ground_truth: Sequence,
     detections: Sequence[Detections],
-    category_ids: Sequence[int] | None = None,
+    category_ids: Mapping[int, int] | None = None,
 ) -> list[dict]:
     """Detections as a list of `image_id`, `category_id`, `bbox` (x, y, width, height), `score`.
 
     Args:
         ground_truth: records with `image_id`, `height`, `width`.
         detections: of the same images, in the same order.
-        category_ids: the data set's number of each class; 1, 2, 3 .. if None.
+        category_ids: the data set's numbers of the classes, number to label, the first of a label
+            counts; 1, 2, 3 .. if None. Detections of a class without a number are left out.
 
-    `image_id` is a number where all ids of the data set are, else the id as it is.
+    `image_id` is a number where all ids of the data set are different numbers, else the id as it
+    is.
     """
     ids = [truth.image_id for truth in ground_truth]
-    if all(str(image_id).isdecimal() for image_id in ids):
+    if all(str(image_id).isdecimal() for image_id in ids) and len(set(map(int, ids))) == len(ids):
         ids = [int(image_id) for image_id in ids]
+    numbers = {}
+    for number, label in (category_ids or {}).items():
+        numbers.setdefault(label, number)
     results = []
     for truth, image_id, found in zip(ground_truth, ids, detections, strict=True):
         boxes = np.asarray(found.boxes, np.float64) * np.tile((truth.height, truth.width), 2)
         for box, score, label in zip(boxes, found.scores, found.labels, strict=True):
+            number = int(label) + 1 if category_ids is None else numbers.get(int(label))
+            if number is None:
+                continue
             y0, x0, y1, x1 = (float(v) for v in box)
             results.append(
                 {
                     "image_id": image_id,
-                    "category_id": int(label) + 1 if category_ids is None else category_ids[label],
+                    "category_id": number,
                     "bbox": [round(v, 3) for v in (x0, y0, x1 - x0, y1 - y0)],
                     # Six digits would turn near scores into ties; repr of the float32 does not.
                     "score": float(str(score)),
@@ -57,7 +65,7 @@ def read_results(
     path: str | Path,
     ground_truth: Sequence,
     classes: Sequence[str],
-    category_ids: Sequence[int] | None = None,
+    category_ids: Mapping[int, int] | None = None,
 ) -> list[Detections]:
     """Reads a COCO results file.
 
@@ -66,19 +74,20 @@ def read_results(
             pixels) and `score`.
         ground_truth: records with `image_id`, `height`, `width`.
         classes: class names.
-        category_ids: the data set's number of each class; 1, 2, 3 .. if None.
+        category_ids: the data set's numbers of the classes, number to label; 1, 2, 3 .. if None.
 
     Returns:
         `Detections` for each record, empty where the file has none.
 
     Raises:
         UserError: the file is missing or not of this format, or names an image or a category that
-            the data does not have.
+            the data does not have, or that two images of the data have.
     """
     entries = _load(path)
-    category_ids = range(1, len(classes) + 1) if category_ids is None else category_ids
-    labels = {int(number): label for label, number in enumerate(category_ids)}
-    images = {_key(truth.image_id): i for i, truth in enumerate(ground_truth)}
+    labels = category_ids
+    if category_ids is None:
+        labels = {label + 1: label for label in range(len(classes))}
+    images = _images(ground_truth)
     rows: list[list[tuple]] = [[] for _ in ground_truth]
     for place, entry in enumerate(entries, start=1):
         image_id, category, (x, y, w, h), score = _fields(path, place, entry)
@@ -92,6 +101,7 @@ def read_results(
             raise UserError(
                 f"'{path}', result {place}: there is no category_id {category} in the data, which "
                 f"has {_some(f'{n} ({classes[i]})' for n, i in labels.items())}."
+                + (" These data have no numbers of their own." if category_ids is None else "")
             )
         index = images[_key(image_id)]
         height, width = ground_truth[index].height, ground_truth[index].width
@@ -101,6 +111,17 @@ def read_results(
         Detections([r[0] for r in row], [r[1] for r in row], [r[2] for r in row], tuple(classes))
         for row in rows
     ]
+
+
+def _images(ground_truth: Sequence) -> dict[str, int]:
+    images = {}
+    for i, truth in enumerate(ground_truth):
+        if images.setdefault(_key(truth.image_id), i) != i:
+            raise UserError(
+                f"Two images of the data are called '{truth.image_id}', so that results cannot "
+                "tell which of them they mean: evaluate the parts of combined data one by one."
+            )
+    return images
 
 
 def _load(path: str | Path) -> list:

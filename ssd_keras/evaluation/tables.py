@@ -101,7 +101,7 @@ def tabulate(ground_truth: Sequence, detections: Sequence, classes: Sequence[str
     Args:
         ground_truth: one record per image with `image_id`, `height`, `width`, `boxes` `[n, 4]`
             normalised, `labels` `[n]`, `difficult` `[n]` and `crowd` `[n]`, and optionally `area`
-            `[n]` in square pixels.
+            `[n]` in square pixels, nan where it is that of the box.
         detections: `Detections` of the same images in the same order.
         classes: class names, index = label.
 
@@ -127,9 +127,9 @@ def tabulate(ground_truth: Sequence, detections: Sequence, classes: Sequence[str
     truth_boxes = _pixels([t.boxes for t in ground_truth], sizes)
     areas = []
     for truth, boxes in zip(ground_truth, truth_boxes, strict=True):
-        given = getattr(truth, "area", None)
-        sides = boxes[:, 2:] - boxes[:, :2]
-        areas.append(sides.prod(1) if given is None else np.asarray(given, np.float64))
+        area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+        given = np.asarray(getattr(truth, "area", area), np.float64)
+        areas.append(np.where(np.isnan(given), area, given))
     counts = [len(boxes) for boxes in truth_boxes]
     found_boxes = _pixels([d.boxes for d in detections], sizes)
     table = Table(

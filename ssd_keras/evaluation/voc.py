@@ -99,7 +99,7 @@ def curve(hits: np.ndarray, objects: int) -> tuple[np.ndarray, np.ndarray]:
 def average_precision(recall: np.ndarray, precision: np.ndarray, method: str) -> float:
     """One number for one curve of a class that has objects; 0 without detections."""
     if method == "11_point":
-        # 0.1 * 3 is a little more than 0.3, here as in the devkit and its ports: a recall of
+        # 0.1 * 3 is a little more than 0.3, here as in the ports of the devkit: a recall of
         # exactly 3/10 does not reach the fourth point. Kept, because published numbers have it.
         best = [precision[recall >= point].max(initial=0.0) for point in np.arange(0, 1.1, 0.1)]
         return float(np.mean(best))

@@ -269,7 +269,9 @@ def test_split_files_may_name_what_is_missing(tmp_path):
 COCO_BOX = {"id": 9, "image_id": 0, "category_id": 7, "bbox": [4, 5, 20, 31], "iscrowd": 0}
 COCO_DEFECTS = {
     "unknown image": ({"image_id": 99}, "unknown_image"),
+    "image that is a list": ({"image_id": [0]}, "unknown_image"),
     "unknown category": ({"category_id": 99}, "unknown_class"),
+    "category that is a list": ({"category_id": [7]}, "unknown_class"),
     "no bbox": ({"bbox": None}, "broken_box"),
     "three numbers": ({"bbox": [1, 2, 3]}, "broken_box"),
     "negative width": ({"bbox": [30, 5, -20, 30]}, "swapped_corners"),

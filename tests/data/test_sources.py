@@ -82,11 +82,86 @@ def test_combined_sources_share_their_classes(shared, tmp_path):
     np.testing.assert_array_equal(source.image(2), data.read_image(source.ground_truth()[2].path))
 
 
+def test_a_combination_of_formats_trains(tmp_path):
+    samples.coco(tmp_path / "coco")
+    samples.voc_image(tmp_path / "voc", "a", samples.voc_object("cow"))
+    tfrecord.write(data.load_source(f"voc:{tmp_path}/voc"), str(tmp_path / "packed/x"))
+    spec = f"coco:{tmp_path}/coco+{tmp_path}/voc+tfrecord:{tmp_path}/packed/x-*"
+    source = data.load_source(spec)
+    assert source.classes == ("dog", "cat", "cow")
+    options = {"image_size": (32, 32), "batch_size": 4, "augmentation": "none"}
+    for cache_bytes in (0, 1 << 20):
+        ((images, truth),) = data.training_batches(
+            source, steps=1, cache_bytes=cache_bytes, **options
+        )
+        labels = truth["labels"].numpy()
+        assert sorted(labels[labels >= 0].tolist()) == [1, 1, 2, 2]
+        cows = images.numpy()[(labels == 2).any(1)]
+        np.testing.assert_array_equal(cows[0], cows[1])
+
+
 def test_given_classes_set_the_order(tmp_path):
     samples.coco(tmp_path)
     source = data.load_source(f"coco:{tmp_path}", ["bird", "cat"])
     assert source.classes == ("bird", "cat")
     assert [t.labels.tolist() for t in source.ground_truth()] == [[1], [1]]
+
+
+def test_coco_keeps_its_numbers_of_the_classes(tmp_path):
+    again = [{"id": 7, "name": "cat"}, {"id": 3, "name": "dog"}, {"id": 90, "name": "cat"}]
+    samples.coco(tmp_path, categories=again)
+    source = data.load_source(f"coco:{tmp_path}")
+    assert source.classes == ("dog", "cat")
+    assert source.category_ids == {7: 1, 3: 0, 90: 1}
+    other = data.load_source(f"coco:{tmp_path}", ["cat", "bird"])
+    assert other.category_ids == {7: 0, 90: 0}
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        ([{"id": 7, "name": "cat"}, {"id": 8, "name": "cow"}], {7: 1, 3: 0, 8: 2}),
+        ([{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}], None),
+    ],
+)
+def test_combined_sources_keep_numbers_that_agree(tmp_path, other, expected):
+    samples.coco(tmp_path / "a")
+    samples.coco(tmp_path / "b", categories=other)
+    source = data.load_source(f"coco:{tmp_path}/a+coco:{tmp_path}/b")
+    assert source.category_ids == expected
+
+
+@pytest.fixture
+def with_areas(tmp_path):
+    """Objects of 20 x 30 pixels: one with an area, two without a sensible one."""
+    extra = [
+        {"id": 5 + i, "image_id": 1, "category_id": 3, "bbox": [9 + i, 5, 20, 30], **area}
+        for i, area in enumerate([{"area": 123.5}, {"area": -1}, {"area": "?"}])
+    ]
+    samples.coco(tmp_path, annotations=extra)
+    return data.load_source(f"coco:{tmp_path}")
+
+
+AREAS = [[np.nan], [np.nan, 123.5, np.nan, np.nan]]
+
+
+def test_coco_reads_areas(with_areas):
+    for truth, expected in zip(with_areas.ground_truth(), AREAS, strict=True):
+        np.testing.assert_array_equal(truth.area, expected)
+
+
+def test_records_keep_areas(with_areas, tmp_path):
+    tfrecord.write(with_areas, str(tmp_path / "x"))
+    packed = data.load_source(f"tfrecord:{tmp_path}/x-*")
+    for truth, expected in zip(packed.ground_truth(), AREAS, strict=True):
+        np.testing.assert_array_equal(truth.area, expected)
+
+
+def test_areas_are_scaled_with_their_boxes(tmp_path):
+    half = [{"id": i, "file_name": f"{i}.jpg", "width": 32, "height": 24} for i in range(2)]
+    small = {"id": 5, "image_id": 0, "category_id": 7, "bbox": [1, 1, 9, 9], "area": 50}
+    samples.coco(tmp_path, images=half, annotations=[small])
+    assert data.load_source(f"coco:{tmp_path}").ground_truth()[0].area[-1] == 200
 
 
 @pytest.mark.parametrize(

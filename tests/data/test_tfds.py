@@ -22,6 +22,32 @@ def test_catalogue_sets_are_read(name, split, classes):
         assert source.image(index).shape == (truth.height, truth.width, 3)
 
 
+def test_voc_2007_and_2012_are_one_set():
+    with tfds.testing.mock_data(num_examples=4):
+        spec = "tfds:voc/2007#trainval+tfds:voc/2012#trainval"
+        source = data.load_source(spec)
+        alone = [data.load_source(part) for part in spec.split("+")]
+    assert len(source) == 8
+    assert source.classes == alone[0].classes == alone[1].classes
+    assert source.classes[:2] == ("aeroplane", "bicycle")
+    truths = source.ground_truth()
+    for offset, part in zip((0, 4), alone, strict=True):
+        for index, expected in enumerate(part.ground_truth()):
+            np.testing.assert_array_equal(truths[offset + index].boxes, expected.boxes)
+            np.testing.assert_array_equal(truths[offset + index].labels, expected.labels)
+            np.testing.assert_array_equal(source.image(offset + index), part.image(index))
+    ((images, _),) = data.training_batches(source, image_size=(32, 32), batch_size=8, steps=1)
+    assert images.shape == (8, 32, 32, 3)
+
+
+def test_areas_of_coco_are_read():
+    with tfds.testing.mock_data(num_examples=4):
+        source = data.load_source("tfds:coco/2017#train")
+    areas = np.concatenate([truth.area for truth in source.ground_truth()])
+    assert len(areas)
+    assert np.isfinite(areas).all()
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A prepared builder of three images with one object each."""

@@ -1,15 +1,21 @@
 """COCO average precision against the published output of the reference evaluator."""
 
+import contextlib
+import io
 import json
 import re
-import types
 
 import numpy as np
+import pycocotools.coco
+import pycocotools.cocoeval
 import pytest
+from PIL import Image
 
+from ssd_keras import data
 from ssd_keras.detections import Detections
-from ssd_keras.evaluation import coco_ap
+from ssd_keras.evaluation import coco_ap, read_results
 from ssd_keras.evaluation.coco import NUMBERS, image_numbers
+from ssd_keras.evaluation.tables import tabulate
 from tests.evaluation.cases import CLASSES, found, perfect, truth
 
 BOX = (10, 10, 50, 50)
@@ -30,47 +36,79 @@ def test_reference_vectors_per_class(reference):
     np.testing.assert_allclose(list(ours["per_class"].values()), expected, atol=1e-6)
 
 
-def test_published_result_of_100_images(shared):
+def test_published_result_of_100_images(shared, tmp_path):
     folder = shared("data/evaluator/coco_fakebbox100")
-    data = json.loads((folder / "ground_truth.json").read_text())
-    results = json.loads((folder / "detections.json").read_text())
     text = (folder / "expected_coco_eval.txt").read_text().split("type=bbox")[1].split("type=")[0]
     expected = [float(n) for n in re.findall(r"= (\d\.\d+)", text)]
-    categories = [c["id"] for c in data["categories"]]
-    classes = tuple(c["name"] for c in data["categories"])
-    truths, founds = [], []
-    for image in data["images"]:
-        image_id = image["id"]
-        scale = (image["height"], image["width"]) * 2
-        mine = [a for a in data["annotations"] if a["image_id"] == image_id]
-        truths.append(
-            types.SimpleNamespace(
-                image_id=str(image_id),
-                height=image["height"],
-                width=image["width"],
-                boxes=corners(mine) / scale,
-                labels=np.array([categories.index(a["category_id"]) for a in mine], int),
-                difficult=np.zeros(len(mine), bool),
-                crowd=np.array([a["iscrowd"] for a in mine], bool),
-                area=np.array([a["area"] for a in mine]),
-            )
-        )
-        mine = [r for r in results if r["image_id"] == image_id]
-        founds.append(
-            Detections(
-                corners(mine) / scale,
-                [r["score"] for r in mine],
-                [categories.index(r["category_id"]) for r in mine],
-                classes,
-            )
-        )
-    ours = coco_ap(truths, founds, classes)
+    for image in json.loads((folder / "ground_truth.json").read_text())["images"]:
+        size = (image["width"], image["height"])
+        Image.new("1", size).save(tmp_path / image["file_name"], "PNG")
+    source = data.load_source(f"coco:{folder / 'ground_truth.json'},images={tmp_path}")
+    ours = program_numbers(source, folder / "detections.json")
     assert [round(ours[name], 3) for name in NUMBERS] == expected
 
 
-def corners(rows):
-    boxes = np.array([r["bbox"] for r in rows], float).reshape(-1, 4)
-    return np.concatenate([boxes[:, 1::-1], boxes[:, 1::-1] + boxes[:, :1:-1]], 1)
+def test_a_coco_folder_and_results_give_what_pycocotools_gives(shared, tmp_path):
+    """Original category numbers, annotated areas, crowds, detections of every kind of error."""
+    folder = shared("data/coco_subset/val")
+    results = rough_results(json.loads((folder / "instances.json").read_text()))
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    ours = program_numbers(data.load_source(f"coco:{folder}"), tmp_path / "results.json")
+    expected = reference_numbers(folder / "instances.json", tmp_path / "results.json")
+    assert expected["AP"] > 0.2
+    np.testing.assert_allclose(
+        [ours[name] for name in NUMBERS], [expected[name] for name in NUMBERS], atol=1e-6
+    )
+
+
+def test_areas_of_annotations_decide_what_is_small(shared):
+    """The test above would be empty if areas and boxes said the same."""
+    source = data.load_source(f"coco:{shared('data/coco_subset/val')}")
+    table = tabulate(source.ground_truth(), [found(classes=source.classes)] * 303, source.classes)
+    of_boxes = (table.object_box[:, 2:] - table.object_box[:, :2]).prod(1)
+    assert ((table.object_area < 32**2) != (of_boxes < 32**2)).sum() > 50
+
+
+def program_numbers(source, path):
+    """What `experiments.evaluate --detections` does."""
+    truths = source.ground_truth()
+    founds = read_results(path, truths, source.classes, source.category_ids)
+    return coco_ap(truths, founds, source.classes)
+
+
+def reference_numbers(instances, results):
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = pycocotools.coco.COCO(instances)
+        evaluation = pycocotools.cocoeval.COCOeval(truth, truth.loadRes(str(results)), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return dict(zip(NUMBERS, evaluation.stats.tolist(), strict=True))
+
+
+def rough_results(content):
+    """Objects a little moved, some of them under another class's number, some left out."""
+    rng = np.random.default_rng(0)
+    numbers = [category["id"] for category in content["categories"]]
+    results = []
+    for annotation in content["annotations"]:
+        x, y, w, h = annotation["bbox"]
+        if rng.random() < 0.2:
+            continue
+        right = rng.random() < 0.8
+        results.append(
+            {
+                "image_id": annotation["image_id"],
+                "category_id": annotation["category_id"] if right else int(rng.choice(numbers)),
+                # Two digits, as COCO's own files have; a thousandth of a pixel is what counts.
+                "bbox": (np.array([x, y, w, h]) + rng.normal(0, 0.08, 4) * [w, h, w, h])
+                .clip(0.5)
+                .round(2)
+                .tolist(),
+                "score": rng.random(),
+            }
+        )
+    return results
 
 
 @pytest.mark.parametrize("name", WHOLE)

@@ -14,9 +14,26 @@ FOUNDS = [found((1, 0.75, 10, 20, 50, 60)), found()]
 
 
 def test_pixels_x_first_and_numbers_of_the_data_set():
-    assert to_results(TRUTHS, FOUNDS, [3, 17, 90]) == [
+    assert to_results(TRUTHS, FOUNDS, {3: 0, 17: 1, 90: 2}) == [
         {"image_id": 17, "category_id": 17, "bbox": [10, 20, 20, 80], "score": 0.75}
     ]
+
+
+@pytest.mark.parametrize(("numbers", "written"), [({3: 1, 17: 1}, [3]), ({3: 0, 17: 2}, [])])
+def test_a_class_of_two_numbers_takes_the_first_and_one_without_is_left_out(numbers, written):
+    assert [row["category_id"] for row in to_results(TRUTHS, FOUNDS, numbers)] == written
+
+
+def test_a_second_number_of_a_class_is_read(tmp_path):
+    write_results(tmp_path / "r.json", [GOOD | {"category_id": 17}])
+    assert read_results(tmp_path / "r.json", TRUTHS, CLASSES, {3: 1, 17: 1})[1].names == ["dog"]
+
+
+@pytest.mark.parametrize("ids", [("7", "007"), ("a", "a")])
+def test_images_of_one_name_are_refused(tmp_path, ids):
+    write_results(tmp_path / "r.json", [])
+    with pytest.raises(UserError, match="Two images of the data are called"):
+        read_results(tmp_path / "r.json", [truth(image_id=name) for name in ids], CLASSES)
 
 
 def test_names_stay_names_and_classes_count_from_one():
@@ -24,7 +41,7 @@ def test_names_stay_names_and_classes_count_from_one():
     assert (row["image_id"], row["category_id"]) == ("2007_000027", 2)
 
 
-@pytest.mark.parametrize("category_ids", [None, [3, 17, 90]])
+@pytest.mark.parametrize("category_ids", [None, {3: 0, 17: 1, 90: 2}])
 def test_what_is_written_is_read(tmp_path, category_ids):
     path = tmp_path / "results.json"
     write_results(path, to_results(TRUTHS, FOUNDS, category_ids))
@@ -54,7 +71,7 @@ GOOD = {"image_id": 4, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}
         ("{", "not JSON"),
         ("{}", "must be a list"),
         (json.dumps([GOOD, GOOD | {"image_id": 5}]), "result 2: there is no image '5'"),
-        (json.dumps([GOOD | {"category_id": 9}]), r"category_id 9.*1 \(cat\)"),
+        (json.dumps([GOOD | {"category_id": 9}]), r"category_id 9.*1 \(cat\).*no numbers of"),
         (json.dumps([{"image_id": 4}]), "has no 'bbox'"),
         (json.dumps([GOOD | {"bbox": [1, 2, 3]}]), "4 finite numbers"),
         (json.dumps([GOOD | {"score": None}]), "not a COCO result"),

@@ -1,5 +1,7 @@
 """What ground truth and detections must be to be measured together."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -27,13 +29,10 @@ def test_pixels_come_back_whole():
 
 
 def test_area_of_the_annotation_is_used_where_there_is_one():
-    class WithArea:
-        def __init__(self, record, area):
-            self.__dict__.update(vars(record), area=area)
-
-    record = truth((0, 0, 0, 10, 20))
-    assert tabulate([record], [found()], CLASSES).object_area.tolist() == [200]
-    assert tabulate([WithArea(record, [123])], [found()], CLASSES).object_area.tolist() == [123]
+    record = truth((0, 0, 0, 10, 20), (0, 0, 0, 10, 10))
+    annotated = dataclasses.replace(record, area=[123, np.nan])
+    assert tabulate([record], [found()], CLASSES).object_area.tolist() == [200, 100]
+    assert tabulate([annotated], [found()], CLASSES).object_area.tolist() == [123, 100]
 
 
 def test_best_overlap_in_own_and_other_classes():
