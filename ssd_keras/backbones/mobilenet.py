@@ -27,7 +27,14 @@ BLOCKS = (
 )
 
 
-def mobilenet(image_size: tuple[int, int], width: float = 1.0) -> keras.Model:
+def mobilenet(
+    image_size: tuple[int, int],
+    width: float = 1.0,
+    *,
+    min_channels: int = 8,
+    activation: str = "relu6",
+    explicit_padding: bool = False,
+) -> keras.Model:
     """MobileNet v1 as a Core Network.
 
     Differs from `keras.applications.MobileNet` in the padding alone: strided convolutions pad
@@ -40,6 +47,10 @@ def mobilenet(image_size: tuple[int, int], width: float = 1.0) -> keras.Model:
     Args:
         image_size: (height, width) of the image in pixels.
         width: multiplier of all channel counts, as in the paper.
+        min_channels: no layer has fewer.
+        activation: "relu6", or "relu" as in Caffe's MobileNet.
+        explicit_padding: strided convolutions pad a pixel on every side, as in Caffe; "same" pads
+            even sizes at the end only, which shifts what a cell sees by a pixel.
 
     Returns:
         A model from images `[B, H, W, 3]`, RGB 0..255, to the maps "conv_pw_11_relu" (stride 16)
@@ -47,29 +58,36 @@ def mobilenet(image_size: tuple[int, int], width: float = 1.0) -> keras.Model:
 
     Source: arXiv 1704.04861; TF Object Detection API, ssd_mobilenet_v1_feature_extractor.py.
     """
+
+    def depth(channels):
+        return max(min_channels, int(channels * width))
+
+    def normalised(x, name):
+        x = layers.BatchNormalization(name=f"{name}_bn")(x)
+        return layers.ReLU(6.0 if activation == "relu6" else None, name=f"{name}_relu")(x)
+
+    def padded(x, stride, name):
+        if stride == 1 or not explicit_padding:
+            return x, "same"
+        return layers.ZeroPadding2D(1, name=f"{name}_pad")(x), "valid"
+
     # === Layers ===
     images = keras.Input((*image_size, 3), name="image")
-    x = rescale_to_one(images)
-    x = layers.Conv2D(int(32 * width), 3, strides=2, padding="same", use_bias=False, name="conv1")(
-        x
-    )
-    x = _normalise_and_clip(x, "conv1")
+    x, padding = padded(rescale_to_one(images), 2, "conv1")
+    x = layers.Conv2D(depth(32), 3, strides=2, padding=padding, use_bias=False, name="conv1")(x)
+    x = normalised(x, "conv1")
     outputs = {}
     for block, (channels, stride) in enumerate(BLOCKS, start=1):
         name = f"conv_dw_{block}"
-        x = layers.DepthwiseConv2D(3, strides=stride, padding="same", use_bias=False, name=name)(x)
-        x = _normalise_and_clip(x, name)
+        x, padding = padded(x, stride, name)
+        x = layers.DepthwiseConv2D(3, strides=stride, padding=padding, use_bias=False, name=name)(x)
+        x = normalised(x, name)
         name = f"conv_pw_{block}"
         x = layers.Conv2D(
-            int(channels * width), 1, use_bias=False, kernel_initializer=NearIdentity(), name=name
+            depth(channels), 1, use_bias=False, kernel_initializer=NearIdentity(), name=name
         )(x)
-        x = _normalise_and_clip(x, name)
+        x = normalised(x, name)
         if block in (11, 13):
             outputs[f"{name}_relu"] = x
     # === Functional model ===
     return keras.Model(images, outputs, name="mobilenet")
-
-
-def _normalise_and_clip(x, name: str):
-    x = layers.BatchNormalization(name=f"{name}_bn")(x)
-    return layers.ReLU(6.0, name=f"{name}_relu")(x)

@@ -1,5 +1,6 @@
 """Box Networks: each turns the feature maps of a Core Network into boxes."""
 
+from ssd_keras.box_networks.anchor_rules import ListedAnchors as ListedAnchors
 from ssd_keras.box_networks.anchor_rules import PercentAnchors as PercentAnchors
 from ssd_keras.box_networks.anchor_rules import ScaleAnchors as ScaleAnchors
 from ssd_keras.box_networks.blocks import Extra as Extra

@@ -88,7 +88,53 @@ class PercentAnchors:
         )
 
 
-RULES = {rule.__name__: rule for rule in (ScaleAnchors, PercentAnchors)}
+@dataclasses.dataclass(frozen=True)
+class ListedAnchors:
+    """Default boxes one by one, as published detectors bring them.
+
+    Attributes:
+        sizes: of each level the (height, width) of each box of a cell, as shares of the image.
+        steps: distance of two cells of each level in pixels; None divides the image evenly.
+        starts: centre of each level's first cell in pixels; None: half a step.
+    """
+
+    sizes: tuple[tuple[tuple[float, float], ...], ...]
+    steps: tuple[float, ...] | None = None
+    starts: tuple[float, ...] | None = None
+
+    def levels(
+        self, map_sizes: Sequence[tuple[int, int]], image_size: tuple[int, int]
+    ) -> tuple[boxes.Level, ...]:
+        """The levels for maps of these sizes, finest first.
+
+        Raises:
+            ValueError: the sizes are those of another number of levels.
+        """
+        if len(self.sizes) != len(map_sizes):
+            raise ValueError(
+                f"Default boxes are listed for {len(self.sizes)} levels, but there are "
+                f"{len(map_sizes)}."
+            )
+        levels = []
+        for k, (map_size, sizes) in enumerate(zip(map_sizes, self.sizes, strict=True)):
+            step = [1 / n for n in map_size]
+            if self.steps is not None:
+                step = [self.steps[k] / n for n in image_size]
+            start = [side / 2 for side in step]
+            if self.starts is not None:
+                start = [self.starts[k] / n for n in image_size]
+            levels.append(
+                boxes.Level(
+                    map_size=tuple(map_size),
+                    sizes=tuple(tuple(size) for size in sizes),
+                    step=tuple(step),
+                    start=tuple(start),
+                )
+            )
+        return tuple(levels)
+
+
+RULES = {rule.__name__: rule for rule in (ScaleAnchors, PercentAnchors, ListedAnchors)}
 
 
 def rule_config(rule) -> dict:

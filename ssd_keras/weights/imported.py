@@ -1,0 +1,128 @@
+"""What all importers end with: a detector whose every weight came from the file, and a report."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from ssd_keras.detector import Detector
+from ssd_keras.errors import UserError
+from ssd_keras.weights.keras_files import layers_with_weights
+
+
+@dataclasses.dataclass(frozen=True)
+class Imported:
+    """A detector made from published weights.
+
+    Attributes:
+        detector: the detector, ready to use.
+        origin: what the file was.
+        mapped: name of each of our layers -> names of the tensors in the file it was filled from.
+        unused: tensors of the file that a detector does not need.
+        notes: what was read from the file or had to be assumed, a sentence each.
+        suppression: the thresholds that the original uses, as `Detector.detect` names them.
+        folded: batch norms that had been folded into their convolutions.
+    """
+
+    detector: Detector
+    origin: str
+    mapped: dict[str, tuple[str, ...]]
+    unused: tuple[str, ...]
+    notes: tuple[str, ...]
+    suppression: dict[str, float]
+    folded: tuple[str, ...] = ()
+
+    def report(self) -> str:
+        """The report for the user, several lines."""
+        tensors = sum(len(names) for names in self.mapped.values())
+        lines = [
+            f"{self.origin}: {tensors} tensors fill {len(self.mapped)} layers of "
+            f"{self.detector.name}; {len(self.unused)} tensors are not needed.",
+            *(f"  {note}" for note in self.notes),
+        ]
+        lines += [f"  not needed: {name}" for name in self.unused[:10]]
+        if len(self.unused) > 10:
+            lines.append(f"  not needed: {len(self.unused) - 10} more")
+        return "\n".join(lines)
+
+
+@dataclasses.dataclass
+class Tensors:
+    """The weights of a layer of ours, and the names they have in the file."""
+
+    arrays: list[np.ndarray]
+    names: tuple[str, ...]
+
+
+def fill(detector: Detector, weights: dict[str, Tensors]) -> dict[str, tuple[str, ...]]:
+    """Gives every layer of a detector its weights.
+
+    Returns:
+        Layer -> names of its tensors in the file.
+
+    Raises:
+        UserError: a layer gets none, gets other shapes, or weights are left over that would have
+            to go somewhere.
+    """
+    layers = layers_with_weights(detector)
+    missing = [name for name in layers if name not in weights]
+    if missing:
+        raise UserError(
+            f"The file has no weights for {len(missing)} of the {len(layers)} layers of "
+            f"{detector.name}, the first is '{missing[0]}': this variant is not supported."
+        )
+    left = [name for name in weights if name not in layers]
+    if left:
+        names = ", ".join(weights[left[0]].names)
+        raise UserError(
+            f"{len(left)} layers of the file have no place in {detector.name}, the first is "
+            f"'{names}': this variant is not supported."
+        )
+    for name, layer in layers.items():
+        ours = [tuple(weight.shape) for weight in layer.weights]
+        theirs = [tuple(array.shape) for array in weights[name].arrays]
+        if ours != theirs:
+            raise UserError(
+                f"'{', '.join(weights[name].names)}' has shapes {theirs}, but '{name}' of "
+                f"{detector.name} needs {ours}: this variant is not supported."
+            )
+        layer.set_weights(weights[name].arrays)
+    return {name: weights[name].names for name in layers}
+
+
+def batch_norm_arrays(
+    layer_epsilon: float,
+    *,
+    gamma: np.ndarray | None,
+    beta: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    epsilon: float,
+) -> list[np.ndarray]:
+    """Keras' arrays of a batch norm that was trained with another epsilon; exact in inference."""
+    gamma = np.ones_like(beta) if gamma is None else gamma
+    return [gamma, beta, mean, variance + np.float32(epsilon - layer_epsilon)]
+
+
+def folded_batch_norm_arrays(layer_epsilon: float, bias: np.ndarray) -> list[np.ndarray]:
+    """Keras' arrays of a batch norm that only adds a bias: what folding into a kernel leaves."""
+    ones = np.ones_like(bias)
+    return [ones, bias, np.zeros_like(bias), ones - np.float32(layer_epsilon)]
+
+
+def keep_classes(array: np.ndarray, per_cell: int, numbers: Sequence[int]) -> np.ndarray:
+    """A class head's kernel or bias with background and the classes of these numbers only."""
+    kept = array.reshape(*array.shape[:-1], per_cell, -1)[..., [0, *numbers]]
+    return np.ascontiguousarray(kept.reshape(*array.shape[:-1], -1))
+
+
+def batch_norm_epsilons(model: keras.Model) -> dict[str, float]:
+    """The epsilon of each batch norm of a model, nested models opened, by name."""
+    return {
+        name: layer.epsilon
+        for name, layer in layers_with_weights(model).items()
+        if isinstance(layer, keras.layers.BatchNormalization)
+    }

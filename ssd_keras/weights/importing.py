@@ -1,0 +1,58 @@
+"""One door for published detectors: recognises a file and gives it to its importer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ssd_keras.errors import UserError
+from ssd_keras.weights import object_detection_api, tensorflow_files
+from ssd_keras.weights.imported import Imported
+from ssd_keras.weights.label_maps import read_labels
+
+KINDS = (
+    "a frozen graph (.pb), SavedModel or checkpoint of the TF Object Detection API, a .tflite "
+    "file of it, a .caffemodel with its .prototxt, a .pth of torchvision's ssd300_vgg16, or a "
+    ".h5 of pierluigiferrari/ssd_keras"
+)
+
+
+def import_detector(
+    source: str | Path,
+    *,
+    prototxt: str | Path | None = None,
+    labels: str | Path | None = None,
+    image_size: tuple[int, int] | None = None,
+) -> Imported:
+    """Makes a detector from the published weights of another project.
+
+    Nothing in the file is executed. Every weight must find its place, or the import fails.
+
+    Args:
+        source: one of `KINDS`.
+        prototxt: the network of a .caffemodel.
+        labels: class names, see `read_labels`.
+        image_size: (height, width), for checkpoints, which do not hold it.
+
+    Raises:
+        UserError: a file is missing, damaged, or of a network that is not supported.
+    """
+    source = Path(source)
+    names = None if labels is None else read_labels(labels)
+    if not source.exists() and not tensorflow_files.is_checkpoint(source):
+        raise UserError(f"'{source}' does not exist: give {KINDS}.")
+    options = {"labels": names, "image_size": image_size}
+    if source.name == "saved_model.pb":
+        source = source.parent
+    if (source / "saved_model.pb").is_file():
+        file = tensorflow_files.read_saved_model(source)
+        facts = object_detection_api.graph_facts(file)
+        return object_detection_api.import_tensors(file, "SavedModel", facts, **options)
+    if tensorflow_files.is_checkpoint(source):
+        file = tensorflow_files.read_checkpoint(source)
+        facts = object_detection_api.Facts()
+        return object_detection_api.import_tensors(file, "checkpoint", facts, **options)
+    if source.suffix == ".pb":
+        file = tensorflow_files.read_frozen_graph(source)
+        facts = object_detection_api.graph_facts(file)
+        return object_detection_api.import_tensors(file, "frozen graph", facts, **options)
+    raise UserError(f"'{source}' is of no known kind: give {KINDS}.")
