@@ -1,0 +1,122 @@
+package io.github.ssdkeras.detect
+
+import android.Manifest
+import android.graphics.Bitmap
+import android.graphics.ImageDecoder
+import android.graphics.Matrix
+import android.net.Uri
+import android.os.Bundle
+import android.os.SystemClock
+import android.widget.Button
+import android.widget.TextView
+import androidx.activity.ComponentActivity
+import androidx.activity.result.contract.ActivityResultContracts
+import androidx.camera.core.CameraSelector
+import androidx.camera.core.ImageAnalysis
+import androidx.camera.core.ImageProxy
+import androidx.camera.lifecycle.ProcessCameraProvider
+import java.io.IOException
+import java.util.concurrent.ExecutorService
+import java.util.concurrent.Executors
+
+/** Detects objects in the camera's images or in a picture. */
+class MainActivity : ComponentActivity() {
+    private lateinit var view: DetectionView
+    private lateinit var status: TextView
+
+    /** All detection happens on this thread. */
+    private val worker: ExecutorService = Executors.newSingleThreadExecutor()
+    private var detector: Detector? = null
+
+    private val askForCamera =
+        registerForActivityResult(ActivityResultContracts.RequestPermission()) { granted ->
+            if (granted) startCamera() else status.setText(R.string.no_camera_permission)
+        }
+    private val choosePicture =
+        registerForActivityResult(ActivityResultContracts.GetContent()) { place ->
+            if (place != null) showPicture(place)
+        }
+
+    override fun onCreate(savedInstanceState: Bundle?) {
+        super.onCreate(savedInstanceState)
+        setContentView(R.layout.activity_main)
+        view = findViewById(R.id.view)
+        status = findViewById(R.id.status)
+        findViewById<Button>(R.id.camera).setOnClickListener {
+            askForCamera.launch(Manifest.permission.CAMERA)
+        }
+        findViewById<Button>(R.id.picture).setOnClickListener { choosePicture.launch("image/*") }
+        worker.execute { attempt { detector = createDetector(this) } }
+    }
+
+    override fun onDestroy() {
+        super.onDestroy()
+        worker.execute { detector?.close() }
+        worker.shutdown()
+    }
+
+    private fun startCamera() {
+        val provider = ProcessCameraProvider.getInstance(this)
+        provider.addListener(
+            {
+                val analysis = ImageAnalysis.Builder()
+                    // Frames that come while one is looked at are dropped.
+                    .setBackpressureStrategy(ImageAnalysis.STRATEGY_KEEP_ONLY_LATEST)
+                    .setOutputImageFormat(ImageAnalysis.OUTPUT_IMAGE_FORMAT_RGBA_8888)
+                    .build()
+                analysis.setAnalyzer(worker) { frame ->
+                    frame.use { attempt { detect(upright(it)) } }
+                }
+                attempt {
+                    provider.get().unbindAll()
+                    provider.get()
+                        .bindToLifecycle(this, CameraSelector.DEFAULT_BACK_CAMERA, analysis)
+                }
+            },
+            mainExecutor,
+        )
+    }
+
+    private fun upright(frame: ImageProxy): Bitmap {
+        val image = frame.toBitmap()
+        val turn = Matrix().apply { postRotate(frame.imageInfo.rotationDegrees.toFloat()) }
+        return Bitmap.createBitmap(image, 0, 0, image.width, image.height, turn, true)
+    }
+
+    private fun showPicture(place: Uri) {
+        val provider = ProcessCameraProvider.getInstance(this)
+        provider.addListener({ provider.get().unbindAll() }, mainExecutor)
+        worker.execute {
+            attempt {
+                val image = try {
+                    ImageDecoder.decodeBitmap(
+                        ImageDecoder.createSource(contentResolver, place),
+                    ) { decoder, _, _ -> decoder.allocator = ImageDecoder.ALLOCATOR_SOFTWARE }
+                } catch (error: IOException) {
+                    throw IllegalStateException(getString(R.string.unreadable_picture), error)
+                }
+                detect(image.copy(Bitmap.Config.ARGB_8888, false))
+            }
+        }
+    }
+
+    private fun detect(image: Bitmap) {
+        val detector = detector ?: return
+        val start = SystemClock.elapsedRealtime()
+        val found = detector.detect(image)
+        val text = getString(R.string.found, found.size, SystemClock.elapsedRealtime() - start)
+        runOnUiThread {
+            view.show(image, found)
+            status.text = text
+        }
+    }
+
+    /** What goes wrong is said on the screen. */
+    private fun attempt(task: () -> Unit) {
+        try {
+            task()
+        } catch (error: Exception) {
+            runOnUiThread { status.text = error.message ?: error.toString() }
+        }
+    }
+}

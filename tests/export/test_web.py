@@ -1,0 +1,293 @@
+"""The web page finds in the browser what the library finds with the same file."""
+
+import functools
+import http.server
+import importlib.util
+import io
+import json
+import shutil
+import subprocess
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ssd_keras import deploy
+from ssd_keras.deploy import flatbuffer
+from ssd_keras.deploy.images import resize
+from tests.conftest import ROOT
+from tests.deploy.conftest import assemble, pictures
+
+WEB = ROOT / "export" / "web"
+SECONDS = 240
+MIN_SCORE = 0.4
+IMAGE = pictures(1, seed=9)[0]
+
+# Uses the page as a person does: chooses the files, waits and reads the list of objects. The last
+# image keeps the browser open until the server has the answer.
+VISITOR = """
+<!doctype html><style>body,iframe{margin:0;border:0;width:880px;height:900px}</style>
+<iframe src="index.html%s"></iframe>
+<script type="module">
+const frame = document.querySelector('iframe');
+await new Promise((resolve) => frame.addEventListener('load', resolve));
+const page = frame.contentDocument;
+const status = page.getElementById('status');
+async function until(pattern) {
+  while (!pattern.test(status.textContent) && status.className !== 'fault') {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+async function choose(id, url, name) {
+  const content = await (await fetch(url)).blob();
+  const list = new DataTransfer();
+  list.items.add(new File([content], name, {type: content.type}));
+  const input = page.getElementById(id);
+  input.files = list.files;
+  input.dispatchEvent(new Event('change'));
+}
+try {
+  %s
+} catch (error) {
+  status.textContent = error.message;
+}
+const rows = [...page.querySelectorAll('#found tbody tr')].map(
+    (row) => [...row.cells].map((cell) => cell.textContent));
+await fetch('/answer', {method: 'POST', body: JSON.stringify({
+  status: status.textContent,
+  fault: status.className === 'fault',
+  isolated: frame.contentWindow.crossOriginIsolated,
+  rows,
+})});
+</script>
+<img src="/wait.png">
+"""
+CHOOSE_FILES = """
+  await choose('model', '/model.tflite', 'model.tflite');
+  await until(/classes/);
+  await choose('picture', '/photo.png', 'photo.png');
+  await until(/objects? in/);
+"""
+CHOOSE_MODEL = """
+  await choose('model', '/model.tflite', 'model.tflite');
+  await until(/classes/);
+"""
+START_CAMERA = """
+  await choose('model', '/model.tflite', 'model.tflite');
+  await until(/classes/);
+  page.getElementById('camera').click();
+  await until(/objects? in/);
+"""
+
+
+def png(image: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "png")
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> str:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next((path for path in map(shutil.which, names) if path), None)
+    if found is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The page with its runtime, as `npm install` leaves it."""
+    copy = tmp_path_factory.mktemp("web") / "web"
+    if (WEB / "node_modules").is_dir():
+        shutil.copytree(WEB, copy)
+        return copy
+    if shutil.which("npm") is None:
+        pytest.skip("needs the runtime: npm install in export/web")
+    shutil.copytree(WEB, copy)
+    done = subprocess.run(
+        ["npm", "ci", "--no-audit"], cwd=copy, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"the runtime cannot be installed: {done.stderr.strip().splitlines()[-1]}")
+    return copy
+
+
+@pytest.fixture(scope="module")
+def visit(chromium, folder, tmp_path_factory):
+    """`visit(model, steps, query)`: what the page shows in the end; also saves a screenshot."""
+    spec = importlib.util.spec_from_file_location("web_serve", folder / "serve.py")
+    serve = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(serve)
+
+    def visit(model: bytes, steps: str, query: str = "") -> dict:
+        contents = {
+            "/visitor.html": (VISITOR % (query, steps)).encode(),
+            "/model.tflite": model,
+            "/photo.png": png(IMAGE),
+        }
+        answers, answered = [], threading.Event()
+
+        class Handler(serve.Handler):
+            def do_GET(self):
+                if self.path == "/wait.png":
+                    answered.wait(SECONDS)
+                    self.send_error(404)
+                elif self.path in contents:
+                    self.send_response(200)
+                    kind = {"html": "text/html", "png": "image/png"}
+                    self.send_header(
+                        "Content-Type", kind.get(self.path.split(".")[-1], "application/x-tflite")
+                    )
+                    self.end_headers()
+                    self.wfile.write(contents[self.path])
+                else:
+                    super().do_GET()
+
+            def do_POST(self):
+                length = int(self.headers["Content-Length"])
+                answers.append(json.loads(self.rfile.read(length)))
+                self.send_response(204)
+                self.end_headers()
+                answered.set()
+
+            def log_message(self, *_):
+                pass
+
+        handler = functools.partial(Handler, directory=folder)
+        home = tmp_path_factory.mktemp("chromium")
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            command = [
+                chromium,
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--hide-scrollbars",
+                "--use-fake-device-for-media-stream",
+                "--use-fake-ui-for-media-stream",
+                f"--user-data-dir={home}/profile",
+                "--window-size=880,900",
+                f"--screenshot={home}/page.png",
+                f"http://127.0.0.1:{server.server_port}/visitor.html",
+            ]
+            try:
+                done = subprocess.run(
+                    command, capture_output=True, text=True, timeout=SECONDS, check=False
+                )
+            except subprocess.TimeoutExpired as error:
+                pytest.fail(f"the page did not answer in {SECONDS} s: {error.stderr}")
+            finally:
+                answered.set()
+                server.shutdown()
+        assert answers, done.stderr[-2000:]
+        return answers[0] | {"screenshot": home / "page.png"}
+
+    return visit
+
+
+@pytest.mark.parametrize("options", [{}, {"quantization": "int8"}], ids=["float32", "int8"])
+def test_the_page_lists_what_the_library_finds(visit, options):
+    content = assemble("builtin", **options)
+    shown = visit(content, CHOOSE_FILES)
+    assert not shown["fault"], shown["status"]
+    wanted = deploy.TFLiteDetector(content).detect(IMAGE).above(MIN_SCORE)
+    assert [row[0] for row in shown["rows"]] == wanted.names
+    assert len(wanted) > 3
+    numbers = np.array([[float(cell) for cell in row[1:]] for row in shown["rows"]])
+    np.testing.assert_allclose(numbers[:, 0], wanted.scores, atol=2e-3)
+    np.testing.assert_allclose(numbers[:, 1:], wanted.boxes * [120, 160, 120, 160], atol=0.5)
+
+
+def test_boxes_are_drawn_over_the_picture(visit, float_file):
+    shown = np.asarray(Image.open(visit(float_file, CHOOSE_FILES)["screenshot"]).convert("RGB"))
+    # Colours of the classes, hsl(0 90% 40%) and so on, which the picture does not have.
+    drawn = [
+        np.mean(np.abs(shown.astype(int) - colour).max(-1) < 3)
+        for colour in ([194, 10, 10], [10, 194, 64], [102, 10, 194])
+    ]
+    assert max(drawn) > 0.001
+
+
+def test_threads_are_allowed_by_the_server(visit, float_file):
+    assert visit(float_file, CHOOSE_MODEL)["isolated"]
+
+
+def test_the_camera_is_watched(visit, float_file):
+    shown = visit(float_file, START_CAMERA)
+    assert not shown["fault"], shown["status"]
+    assert " ms." in shown["status"]
+
+
+def test_a_model_is_given_in_the_address(visit, float_file):
+    shown = visit(float_file, "await until(/classes/);", "?model=/model.tflite")
+    assert shown["status"] == "/model.tflite: 3 classes, 96 x 96 pixels."
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (lambda: b"something else", "This is not a .tflite file."),
+        (lambda: assemble("none"), "The file has 2 outputs; a detection has four"),
+        (
+            lambda: flatbuffer.write(flatbuffer.read(assemble("builtin"))),
+            "The file holds no labels: export it with export.tflite.",
+        ),
+    ],
+    ids=["no_model", "raw", "no_labels"],
+)
+def test_wrong_files_are_told_in_one_sentence(visit, content, message):
+    shown = visit(content(), CHOOSE_MODEL)
+    assert shown["fault"]
+    assert shown["status"].startswith(message)
+
+
+def node(script: str, argument: str = "") -> str:
+    """What a JavaScript module prints; it may import the page's own modules."""
+    if shutil.which("node") is None:
+        pytest.skip("needs node")
+    done = subprocess.run(
+        ["node", "--input-type=module", "-e", script, argument],
+        cwd=WEB,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+@pytest.mark.parametrize("size", [(96, 96), (240, 320), (7, 300)])
+def test_resizing_is_the_librarys(tmp_path, dtype, size):
+    rgba = np.concatenate([IMAGE, np.full((*IMAGE.shape[:2], 1), 255, np.uint8)], -1)
+    rgba.tofile(tmp_path / "image")
+    height, width = size
+    node(
+        "import {readFileSync, writeFileSync} from 'node:fs';"
+        "import {resized} from './pixels.js';"
+        "const image = {data: readFileSync(process.argv[1] + '/image'), height: 120, width: 160};"
+        f"const values = resized(image, {height}, {width}, '{dtype}');"
+        "writeFileSync(process.argv[1] + '/values', new Uint8Array(values.buffer));",
+        str(tmp_path),
+    )
+    found = np.fromfile(tmp_path / "values", dtype).reshape(height, width, 3)
+    wanted = resize(IMAGE, size)
+    # JavaScript computes in float64, so halves may be rounded the other way.
+    np.testing.assert_allclose(found, wanted, atol=0.51 if dtype == "uint8" else 2e-3)
+
+
+def test_packed_files_are_read(tmp_path, float_file):
+    (tmp_path / "model").write_bytes(float_file)
+    printed = node(
+        "import {readFileSync} from 'node:fs';"
+        "import {packedFiles} from './packed_files.js';"
+        "const files = packedFiles(readFileSync(process.argv[1]));"
+        "const decoder = new TextDecoder();"
+        "const texts = [...files].map(([name, bytes]) => [name, decoder.decode(bytes)]);"
+        "console.log(JSON.stringify(Object.fromEntries(texts)));",
+        str(tmp_path / "model"),
+    )
+    wanted = {name: data.decode() for name, data in flatbuffer.packed_files(float_file).items()}
+    assert json.loads(printed) == wanted
