@@ -34,12 +34,15 @@ from ssd_keras.errors import UserError, did_you_mean  # noqa: E402
 FAULT = 2
 
 
-def run(main: Callable[[list[str]], object]):
-    """Parses the flags and calls `main(argv)`.
+def run(
+    main: Callable[[list[str]], object],
+    expand: Callable[[list[str]], list[str]] = lambda argv: argv,
+):
+    """Parses the flags of `expand(argv)` and calls `main(argv)`.
 
     A `UserError`, an unknown or a wrong flag is printed as one line; the exit code is 2 then.
     """
-    app.run(_explained(main), flags_parser=_parse)
+    app.run(_explained(main), flags_parser=lambda argv: _parse(argv, expand))
 
 
 def _explained(main):
@@ -56,7 +59,11 @@ def _explained(main):
     return wrapped
 
 
-def _parse(argv: list[str]) -> list[str]:
+def _parse(argv: list[str], expand) -> list[str]:
+    try:
+        argv = expand(argv)
+    except UserError as error:
+        _stop(str(error))
     if any(arg in ("--help", "-h", "--helpfull", "-help") for arg in argv[1:]):
         return app.parse_flags_with_usage(argv)
     try:

@@ -74,20 +74,15 @@ def training_batches(
     if batch_size % parts:
         raise UserError(f"A batch of {batch_size} cannot be shared evenly by {parts} workers.")
     share = batch_size // parts
-    per_epoch = steps_per_epoch(source, batch_size)
     read = _reader(source, cache_bytes, training=True)
     draw_of = augment.draw_for(augmentation)
     quarters = [(image_size[0] // 2, image_size[1] // 2)] * 4
     count = len(source)
-    rounds = -(-batch_size // count)  # more than one only where a batch repeats images
     seed32 = np.int32(seed % (1 << 31))
 
     def picture(step, slot, size, extra=0):
-        place = (step % per_epoch) * batch_size + slot
-        epoch = step // per_epoch * rounds + place // count
         # A mosaic's other quarters come from further permutations of the images.
-        order = tf.stack([seed32 + extra, tf.cast(epoch, tf.int32)])
-        index = tf.random.experimental.index_shuffle(place % count, order, count - 1)
+        index = _shuffled(count, batch_size, seed32 + extra, step, slot)
         image, boxes, labels = read(index)
         key = tf.random.experimental.stateless_fold_in(
             tf.constant([seed32, 20117 + extra]), step * batch_size + slot
@@ -118,6 +113,27 @@ def training_batches(
 def steps_per_epoch(source: Source, batch_size: int) -> int:
     """How many training batches an epoch has: at least one, with repetition in a small source."""
     return max(1, len(source) // batch_size)
+
+
+def batch_indices(source: Source, step: int, *, batch_size: int = 32, seed: int = 0) -> list[int]:
+    """Indices of the images of a training batch, of a mosaic's those of the first quarters."""
+    import tensorflow as tf
+
+    seed32 = np.int32(seed % (1 << 31))
+    slots = [tf.constant(slot, tf.int64) for slot in range(batch_size)]
+    return [int(_shuffled(len(source), batch_size, seed32, step, slot)) for slot in slots]
+
+
+def _shuffled(count: int, batch_size: int, seed, step, slot):
+    """Index of the image at a slot of the batch of a step."""
+    import tensorflow as tf
+
+    per_epoch = max(1, count // batch_size)
+    rounds = -(-batch_size // count)  # more than one only where a batch repeats images
+    place = (step % per_epoch) * batch_size + slot
+    epoch = step // per_epoch * rounds + place // count
+    order = tf.stack([seed, tf.cast(epoch, tf.int32)])
+    return tf.random.experimental.index_shuffle(place % count, order, count - 1)
 
 
 def evaluation_batches(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterable
 
 import keras
 import numpy as np
@@ -11,70 +14,310 @@ import numpy as np
 from ssd_keras import evaluation, plots
 from ssd_keras.detector import Detector
 from ssd_keras.errors import UserError
+from ssd_keras.training import checkpoint
+from ssd_keras.training.batch_norm import BatchStatistics
 from ssd_keras.training.detection import detect_source
 from ssd_keras.training.run_folder import RunFolder, replace
 
 CURVES = ("epoch", "loss", "class_loss", "box_loss", "ap50", "learning_rate")
 PROGRESS_SECONDS = 1.0
 PROGRESS_SECONDS_WITHOUT_TERMINAL = 60.0
+# Far beyond the loss of any detector that learns, random weights included.
+EXPLODED = 1e4
+PICTURED_IMAGES = 8
+PICTURED_SCORE = 0.4
+TERMINATED = 128 + signal.SIGTERM
 
 
-class Progress(keras.callbacks.Callback):
-    """Shows how far the epoch is and stops at once when the loss is not a number."""
+class Explosion(UserError):
+    """The loss is not a number, or so large that the run is lost."""
 
-    def __init__(self, epochs: int, steps_per_epoch: int, batch_size: int):
+
+class Steps(keras.callbacks.Callback):
+    """Counts the steps of the whole run, and says that the first one takes its time.
+
+    `step` is how many are done; it must be the first of the callbacks.
+    """
+
+    def __init__(self, step: int, steps_per_epoch: int):
         super().__init__()
-        self.epochs, self.steps_per_epoch, self.batch_size = epochs, steps_per_epoch, batch_size
+        self.step, self.steps_per_epoch = step, steps_per_epoch
+        self.started = False
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if not self.started:
+            self.started = True
+            print(
+                "Preparing the first step: nothing moves for 10 to 60 seconds while "
+                f"{keras.backend.backend()} traces the network ...",
+                flush=True,
+            )
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.step += 1
+
+    @property
+    def within_epoch(self) -> int:
+        """Steps done in the epoch of the newest step, 1 to steps_per_epoch."""
+        return (self.step - 1) % self.steps_per_epoch + 1
+
+
+class LossWatch(keras.callbacks.Callback):
+    """Raises `Explosion` as soon as the loss is not a number or explodes.
+
+    Args:
+        steps: the counter.
+        ids_of_batch: from a step to the ids of its images.
+        precision: the dtype policy of the training.
+    """
+
+    def __init__(self, steps: Steps, ids_of_batch: Callable[[int], list[str]], precision: str):
+        super().__init__()
+        self.steps, self.ids_of_batch, self.precision = steps, ids_of_batch, precision
+        self.mean = 0.0
+
+    def on_train_batch_end(self, batch, logs=None):
+        count, before = self.steps.within_epoch, self.mean
+        self.mean = float(logs["loss"])
+        # Keras gives the mean since the epoch began; after a restart the first is a mean itself.
+        loss = self.mean if batch == 0 else self.mean * count - before * (count - 1)
+        if not np.isfinite(self.mean):
+            loss = self.mean
+        if not np.isfinite(loss) or loss > EXPLODED:
+            raise Explosion(self._message(loss))
+
+    def _message(self, loss: float) -> str:
+        step = self.steps.step - 1
+        epoch, within = divmod(step, self.steps.steps_per_epoch)
+        ids = ", ".join(self.ids_of_batch(step))
+        half = (
+            " Or a number beyond the 65504 of float16: --precision=mixed_bfloat16 or float32 goes "
+            "further."
+            if self.precision == "mixed_float16"
+            else ""
+        )
+        return (
+            f"The loss became {loss:g} in step {within + 1} of epoch {epoch + 1}. The learning "
+            f"rate is the usual cause: start a new run with a lower --learning_rate, or let "
+            f"--on_nan=rollback lower it.{half} Or an annotation: experiments.check_data looks at "
+            f"all of them; the images of this batch were {ids}. The weights of the last "
+            "checkpoint are kept."
+        )
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Writes the state to resume from every so many minutes, and when the process must end.
+
+    On SIGTERM the step in progress is finished, the state written, and the process ends with exit
+    code 143.
+
+    Args:
+        folder: the run folder, or None where another process writes it.
+        steps: the counter.
+        progress: how far the run was when it started or went on.
+        minutes: between two checkpoints.
+        within_epochs: whether checkpoints are written within an epoch. Several machines would
+            have to read their losses at the same moment for it.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder | None,
+        steps: Steps,
+        progress: checkpoint.Progress,
+        minutes: float,
+        within_epochs: bool = True,
+    ):
+        super().__init__()
+        self.folder, self.steps, self.progress = folder, steps, progress
+        self.minutes, self.within_epochs = minutes, within_epochs
+        self.saved_at = time.monotonic()
+        self.asked_to_end = False
+        self.earlier_handler = None
+
+    def on_train_begin(self, logs=None):
+        if threading.current_thread() is threading.main_thread():
+            self.earlier_handler = signal.signal(signal.SIGTERM, self._end_soon)
+
+    def on_train_end(self, logs=None):
+        self.restore_handler()
+
+    def restore_handler(self):
+        """Gives SIGTERM back to whoever handled it before."""
+        if self.earlier_handler is not None:
+            signal.signal(signal.SIGTERM, self.earlier_handler)
+            self.earlier_handler = None
+
+    def _end_soon(self, *_):
+        self.asked_to_end = True
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.steps.within_epoch == self.steps.steps_per_epoch:
+            return  # the Recorder writes at once
+        if self.asked_to_end:
+            if self.within_epochs:
+                self.save()
+            self.end()
+        if time.monotonic() - self.saved_at > 60 * self.minutes:
+            self.save()
+
+    def save(self):
+        """Writes the state, unless a weight is not a number."""
+        if not all(np.isfinite(weight).all() for weight in self.model.get_weights()):
+            raise Explosion(
+                f"A weight is not a number after step {self.steps.step}: start a new run with a "
+                "lower --learning_rate. The weights of the last checkpoint are kept."
+            )
+        if self.folder is not None:
+            progress = checkpoint.Progress(
+                self.steps.step, self.progress.rate_factor, self.progress.rollbacks
+            )
+            half = self.steps.within_epoch < self.steps.steps_per_epoch
+            checkpoint.save_state(self.folder.state, self.model, progress, with_means=half)
+        self.saved_at = time.monotonic()
+
+    def end(self):
+        """Ends the process as SIGTERM asks."""
+        written = (
+            checkpoint.read_progress(self.folder.state).step if self.folder else self.steps.step
+        )
+        epoch, within = divmod(written, self.steps.steps_per_epoch)
+        print(
+            f"\nAsked to end (SIGTERM): the checkpoint holds {epoch} epochs and {within} steps; "
+            "the same command goes on from there.",
+            flush=True,
+        )
+        self.restore_handler()
+        raise SystemExit(TERMINATED)
+
+    def end_if_asked(self):
+        """Ends the process if SIGTERM has come; the last checkpoint stays."""
+        if self.asked_to_end:
+            self.end()
+
+
+class RestoredMeans(keras.callbacks.Callback):
+    """Lets the running means of a half-finished epoch go on where they were."""
+
+    def set_model(self, model):
+        super().set_model(model)
+        self.values = [keras.ops.convert_to_numpy(v) for v in model.metrics_variables]
+
+    def on_epoch_begin(self, epoch, logs=None):
+        for variable, value in zip(self.model.metrics_variables, self.values, strict=True):
+            variable.assign(value)
+
+
+class ProgressLine(keras.callbacks.Callback):
+    """Shows how far the epoch is."""
+
+    def __init__(self, steps: Steps, epochs: int, batch_size: int):
+        super().__init__()
+        self.steps, self.epochs, self.batch_size = steps, epochs, batch_size
         self.terminal = sys.stdout.isatty()
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
+        self.first = self.steps.step
         self.epoch_started = self.shown = time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):
-        loss = float(logs["loss"])
-        if not np.isfinite(loss):
-            raise UserError(
-                f"The loss became {loss} in step {batch + 1} of epoch {self.epoch + 1}. The "
-                "learning rate is the usual cause: start a new run with a lower --learning_rate. "
-                "The weights of the last finished epoch are kept."
-            )
-        now = time.monotonic()
+        now, per_epoch = time.monotonic(), self.steps.steps_per_epoch
         pause = PROGRESS_SECONDS if self.terminal else PROGRESS_SECONDS_WITHOUT_TERMINAL
-        if now - self.shown < pause or batch + 1 == self.steps_per_epoch:
+        if now - self.shown < pause or self.steps.within_epoch == per_epoch:
             return
         self.shown = now
-        rate = (batch + 1) / (now - self.epoch_started)
-        steps_left = self.steps_per_epoch * (self.epochs - self.epoch) - batch - 1
+        rate = (self.steps.step - self.first) / (now - self.epoch_started)
+        steps_left = per_epoch * self.epochs - self.steps.step
         line = (
-            f"epoch {self.epoch + 1:>3}/{self.epochs}  step {batch + 1}/{self.steps_per_epoch}  "
-            f"loss {loss:.3f}  {rate * self.batch_size:.1f} images/s  "
-            f"about {duration(steps_left / rate)} left"
+            f"epoch {self.steps.step // per_epoch + 1:>3}/{self.epochs}  "
+            f"step {self.steps.within_epoch}/{per_epoch}  loss {float(logs['loss']):.3f}  "
+            f"{rate * self.batch_size:.1f} images/s  about {duration(steps_left / rate)} left"
         )
         print(f"\r{line:<78}" if self.terminal else line, end="" if self.terminal else "\n")
         sys.stdout.flush()
 
     def on_epoch_end(self, epoch, logs=None):
-        logs["seconds"] = time.monotonic() - self.epoch_started
-        logs["images_per_second"] = self.steps_per_epoch * self.batch_size / logs["seconds"]
+        done = self.steps.step - self.first
+        seconds = time.monotonic() - self.epoch_started
+        logs["images_per_second"] = done * self.batch_size / seconds
+        logs["seconds"] = seconds * self.steps.steps_per_epoch / done
         if self.terminal:
             print("\r" + " " * 78 + "\r", end="", flush=True)
+
+
+class Judged(keras.callbacks.Callback):
+    """After each epoch, gives a float32 copy the weights that are to be judged and saved.
+
+    These are the moving averages of the weights where the optimizer keeps them. Batch
+    normalisation statistics are measured anew for averaged weights, and as long as their own
+    moving averages still hold something of the values they began with.
+
+    Args:
+        judged: the copy.
+        steps: the counter.
+        statistics: measures the statistics; None keeps the moving averages.
+        batches: what it measures on.
+    """
+
+    def __init__(
+        self,
+        judged: Detector,
+        steps: Steps,
+        statistics: BatchStatistics | None = None,
+        batches: Iterable | None = None,
+    ):
+        super().__init__()
+        self.judged, self.steps = judged, steps
+        self.statistics, self.batches = statistics, batches
+
+    def on_epoch_end(self, epoch, logs=None):
+        averaged = copy_weights(self.model, self.judged)
+        if self.statistics is not None and (averaged or self.steps.step < self.statistics.horizon):
+            self.statistics.measure(self.batches)
+
+
+def copy_weights(trained: keras.Model, judged: keras.Model) -> bool:
+    """Copies the weights, or their moving averages where the optimizer keeps them.
+
+    Returns:
+        Whether it keeps them.
+    """
+    if hasattr(trained, "jax_state_sync"):
+        trained.jax_state_sync()
+    judged.set_weights(trained.get_weights())
+    optimizer = getattr(trained.optimizer, "inner_optimizer", trained.optimizer)
+    if not optimizer.use_ema:
+        return False
+    place = {id(variable): index for index, variable in enumerate(trained.weights)}
+    averages = optimizer._model_variables_moving_average
+    for variable, average in zip(optimizer._trainable_variables, averages, strict=True):
+        judged.weights[place[id(variable)]].assign(keras.ops.convert_to_numpy(average))
+    return True
 
 
 class Evaluation(keras.callbacks.Callback):
     """Adds mAP on the evaluation data to the logs, each `every` epochs and after the last."""
 
-    def __init__(self, judged: Detector, source, epochs: int, every: int, batch_size: int):
+    def __init__(
+        self,
+        judged: Detector,
+        source,
+        epochs: int,
+        every: int,
+        batch_size: int,
+        end_if_asked: Callable[[], None] = lambda: None,
+    ):
         super().__init__()
         self.judged, self.source = judged, source
         self.epochs, self.every, self.batch_size = epochs, every, batch_size
+        self.end_if_asked = end_if_asked
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every and epoch + 1 != self.epochs:
             return
         started = time.monotonic()
-        self.judged.set_weights(self.model.get_weights())
         found = detect_source(self.judged, self.source, self.batch_size)
+        self.end_if_asked()
         result = evaluation.voc_ap(self.source.ground_truth(), found, self.source.classes)
         logs["ap50"] = result["map"]
         logs["evaluation_seconds"] = time.monotonic() - started
@@ -83,22 +326,38 @@ class Evaluation(keras.callbacks.Callback):
 class Recorder(keras.callbacks.Callback):
     """Writes history, curves, best and last detectors and, last of all, the state to resume from.
 
-    `rows` are those of the epochs already finished.
+    `rows` are those of the epochs already finished. Ends the run when `patience` evaluations in a
+    row brought nothing better (0: never).
     """
 
     def __init__(
-        self, folder: RunFolder, judged: Detector, rows: list, epochs: int, steps_per_epoch: int
+        self,
+        folder: RunFolder | None,
+        judged: Detector,
+        rows: list,
+        epochs: int,
+        checkpoints: Checkpoints,
+        patience: int = 0,
     ):
         super().__init__()
         self.folder, self.judged, self.rows = folder, judged, rows
-        self.epochs, self.steps_per_epoch = epochs, steps_per_epoch
+        self.epochs, self.checkpoints, self.patience = epochs, checkpoints, patience
 
     def on_epoch_end(self, epoch, logs=None):
         row = {"epoch": epoch + 1}
         row |= {key: float(value) for key, value in logs.items()}
         row["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         self.rows.append(row)
-        self.judged.set_weights(self.model.get_weights())
+        if self.folder is not None:
+            self._write()
+        self.checkpoints.save()
+        if self.folder is not None:
+            print(self._line(row), flush=True)
+        self.checkpoints.end_if_asked()
+        if is_stalled(self.rows, self.patience) and epoch + 1 < self.epochs:
+            self.model.stop_training = True
+
+    def _write(self):
         self.folder.write_history(self.rows)
         if is_best(self.rows):
             replace(self.folder.best, self.judged.save)
@@ -107,8 +366,6 @@ class Recorder(keras.callbacks.Callback):
             self.folder.pictures / "curves.png",
             lambda path: plots.save(plots.training_curves(_drawn(self.rows)), path),
         )
-        replace(self.folder.state, self.model.save_weights)
-        print(self._line(row), flush=True)
 
     def _line(self, row: dict) -> str:
         parts = [
@@ -124,6 +381,19 @@ class Recorder(keras.callbacks.Callback):
         return "  ".join(parts)
 
 
+def predictions_picture(detector: Detector, source) -> np.ndarray:
+    """The first images of a source, ground truth beside prediction, RGB uint8."""
+    count = min(PICTURED_IMAGES, len(source))
+    images = [source.image(i) for i in range(count)]
+    return plots.side_by_side(
+        images,
+        source.ground_truth()[:count],
+        detector.detect(images),
+        source.classes,
+        score_threshold=PICTURED_SCORE,
+    )
+
+
 def _drawn(rows: list[dict]) -> list[dict]:
     """The rows without what has no curve worth drawing."""
     return [{name: row[name] for name in row if name in CURVES} for row in rows]
@@ -135,6 +405,14 @@ def is_best(rows: list[dict]) -> bool:
     if scores:
         return "ap50" in rows[-1] and rows[-1]["ap50"] >= max(scores)
     return rows[-1]["loss"] <= min(row["loss"] for row in rows)
+
+
+def is_stalled(rows: list[dict], patience: int) -> bool:
+    """Whether the last `patience` evaluations (epochs where there are none) brought no best."""
+    scores = [row["ap50"] for row in rows if "ap50" in row] or [-row["loss"] for row in rows]
+    if not patience or len(scores) <= patience:
+        return False
+    return max(scores[-patience:]) <= max(scores[:-patience])
 
 
 def duration(seconds: float) -> str:

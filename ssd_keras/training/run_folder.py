@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import io
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,26 +18,32 @@ from ssd_keras.errors import UserError
 class RunFolder:
     """Names and writes the files of a run.
 
-    settings.json               every value the run uses
-    labels.txt                  class names, a line each
-    training_state.weights.h5   weights and optimizer after the last finished epoch
-    best.keras, last.keras      detectors: best on the evaluation data, and newest
-    history.csv                 a row an epoch
-    pictures/                   curves and predictions
+    settings.json           every value the run uses, and under "used" what "auto" stood for
+    labels.txt              class names, a line each
+    training_state.npz      weights, optimizer and progress, from which the run goes on
+    best.keras, last.keras  detectors: best on the evaluation data, and newest
+    history.csv             a row an epoch
+    pictures/               curves and predictions
+    tensorboard/            the same for TensorBoard
     """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self.settings_file = self.path / "settings.json"
         self.labels_file = self.path / "labels.txt"
-        self.state = self.path / "training_state.weights.h5"
+        self.state = self.path / "training_state.npz"
         self.best = self.path / "best.keras"
         self.last = self.path / "last.keras"
         self.history_file = self.path / "history.csv"
         self.pictures = self.path / "pictures"
+        self.tensorboard = self.path / "tensorboard"
 
     def open(self, settings: dict, classes: tuple[str, ...]) -> bool:
         """Starts the folder, or checks that it belongs to the same run.
+
+        Args:
+            settings: what makes the run this one; anything JSON can hold.
+            classes: class names.
 
         Returns:
             True if a run with these very settings is there already.
@@ -43,6 +51,7 @@ class RunFolder:
         Raises:
             UserError: the folder holds another run, or cannot be written.
         """
+        settings = json.loads(json.dumps(settings))
         if self.settings_file.is_file():
             self._check_same_run(settings, classes)
             return True
@@ -61,6 +70,7 @@ class RunFolder:
     def _check_same_run(self, settings: dict, classes: tuple[str, ...]):
         before = self.settings() | {"classes": self.labels_file.read_text("utf-8").splitlines()}
         settings = settings | {"classes": list(classes)}
+        before, settings = _flat(before), _flat(settings)
         changed = [key for key in settings if before.get(key) != settings[key]]
         if changed:
             listed = ", ".join(f"{k}={before.get(k)!r} (now {settings[k]!r})" for k in changed[:3])
@@ -68,6 +78,12 @@ class RunFolder:
                 f"Run folder '{self.path}' was started with {listed}: repeat the values it was "
                 "started with to go on with it, or give another --run_dir."
             )
+
+    def write_used(self, used: dict):
+        """Adds to the settings what they came to on this machine."""
+        settings = self.settings()
+        if settings.get("used") != used:
+            write_text(self.settings_file, json.dumps(settings | {"used": used}, indent=2) + "\n")
 
     def settings(self) -> dict:
         """The settings the run was started with."""
@@ -98,6 +114,13 @@ class RunFolder:
         write_text(self.history_file, text.getvalue())
 
 
+def _flat(settings: dict) -> dict:
+    """The settings with those of the recipe beside the others."""
+    return {key: value for key, value in settings.items() if key != "recipe"} | settings.get(
+        "recipe", {}
+    )
+
+
 def write_text(path: Path, text: str):
     """Writes a text file whole or not at all."""
     replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
@@ -124,5 +147,19 @@ def replace(path: Path, write: Callable[[Path], object]):
             temporary.unlink()
         reason = error.strerror or " ".join(str(error).split())
         raise UserError(
-            f"'{path}' cannot be written: {reason}. What was there before is unchanged."
+            f"'{path}' cannot be written: {reason}.{_about_disk(path, error)} What was there "
+            "before is unchanged."
         ) from error
+
+
+def _about_disk(path: Path, error: OSError) -> str:
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return ""
+    disk = path.parent.resolve()
+    free = shutil.disk_usage(disk).free
+    while not os.path.ismount(disk):
+        disk = disk.parent
+    return (
+        f" The disk at '{disk}' has {free / 1e6:.1f} MB left: make room, then the same command "
+        "goes on."
+    )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ssd_keras.errors import UserError
-from ssd_keras.training import Recipe, RunSettings, run, train
+from ssd_keras.training import Recipe, RunFolder, RunSettings, callbacks, train
 from ssd_keras.training.callbacks import duration, is_best
 
 SETTINGS = RunSettings(
@@ -27,24 +27,24 @@ class Killed(BaseException):
 def test_a_run_that_was_stopped_ends_with_the_weights_of_one_that_was_not(tmp_path, monkeypatch):
     straight = train(SETTINGS, tmp_path / "straight")
 
-    save_state = run.Recorder.on_epoch_end
+    save_state = callbacks.Recorder.on_epoch_end
 
     def die_in_the_third_epoch(recorder, epoch, logs=None):
         if epoch == 2:
             raise Killed
         save_state(recorder, epoch, logs)
 
-    monkeypatch.setattr(run.Recorder, "on_epoch_end", die_in_the_third_epoch)
+    monkeypatch.setattr(callbacks.Recorder, "on_epoch_end", die_in_the_third_epoch)
     with pytest.raises(Killed):
         train(SETTINGS, tmp_path / "stopped")
-    monkeypatch.setattr(run.Recorder, "on_epoch_end", save_state)
+    monkeypatch.setattr(callbacks.Recorder, "on_epoch_end", save_state)
     resumed = train(SETTINGS, tmp_path / "stopped")
 
     for before, after in zip(straight.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_array_equal(before, after)
     rows = [
         [{k: v for k, v in row.items() if "seconds" not in k and "images" not in k} for row in rows]
-        for rows in (run.RunFolder(tmp_path / name).history() for name in ("straight", "stopped"))
+        for rows in (RunFolder(tmp_path / name).history() for name in ("straight", "stopped"))
     ]
     assert rows[0] == rows[1]
     assert [row["epoch"] for row in rows[0]] == [1, 2, 3]

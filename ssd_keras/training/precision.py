@@ -1,0 +1,96 @@
+"""The fastest precision and compilation that are right on the device that is found."""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+
+import keras
+
+from ssd_keras.errors import UserError, did_you_mean
+
+PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
+JIT = ("auto", "on", "off")
+
+# Backbones of dense 3x3 convolutions, which gain from a processor's bfloat16 matrix units; the
+# depthwise convolutions of the others lose.
+DENSE_BACKBONES = ("VGG16", "ResNet101")
+
+
+def choose_precision(name: str, backbone: str) -> str:
+    """The Keras dtype policy that `name` stands for.
+
+    "auto" is mixed_bfloat16 on accelerators that have it, mixed_float16 on GPUs with tensor cores
+    but without it, and float32 on CPUs, but mixed_bfloat16 for dense backbones on a CPU with AMX.
+    """
+    if name not in PRECISIONS:
+        raise UserError(
+            f"There is no precision '{name}'.{did_you_mean(name, PRECISIONS)} "
+            f"Known: {', '.join(PRECISIONS)}."
+        )
+    if name != "auto":
+        return name
+    device = find_accelerator()
+    if device == "cpu":
+        matrix_units = "amx_bf16" in cpu_flags() and backbone in DENSE_BACKBONES
+        return "mixed_bfloat16" if matrix_units else "float32"
+    if device == "gpu":
+        capability = gpu_capability()
+        if capability >= (8, 0):
+            return "mixed_bfloat16"
+        return "mixed_float16" if capability >= (7, 0) else "float32"
+    return "mixed_bfloat16"
+
+
+def choose_jit(name: str, replicas: int) -> bool:
+    """Whether XLA compiles the whole step.
+
+    "auto" is on under JAX, which needs it, and on one TensorFlow GPU; off on TensorFlow CPUs, whose
+    convolutions XLA makes several times slower, and under tf.distribute.
+    """
+    if name not in JIT:
+        raise UserError(
+            f"jit must be one of {', '.join(JIT)}, got '{name}'.{did_you_mean(name, JIT)}"
+        )
+    if name != "auto":
+        return name == "on"
+    if keras.backend.backend() == "jax":
+        return True
+    return find_accelerator() == "gpu" and replicas == 1
+
+
+def find_accelerator() -> str:
+    """ "cpu", "gpu" or "tpu": what the backend computes on."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return {"cuda": "gpu", "rocm": "gpu"}.get(jax.default_backend(), jax.default_backend())
+    import tensorflow as tf
+
+    return "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
+
+
+def gpu_capability() -> tuple[int, int]:
+    """CUDA compute capability of the first GPU, (0, 0) if it is not known."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        found = getattr(jax.devices()[0], "compute_capability", "") or "0.0"
+        numbers = [*re.findall(r"\d+", str(found)), "0", "0"]
+        return int(numbers[0]), int(numbers[1])
+    import tensorflow as tf
+
+    gpu = tf.config.list_physical_devices("GPU")[0]
+    return tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0))
+
+
+@functools.cache
+def cpu_flags() -> frozenset[str]:
+    """The processor's features by Linux' names; empty elsewhere."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return frozenset()
+    line = next((line for line in text.splitlines() if line.startswith("flags")), "")
+    return frozenset(line.split())

@@ -1,0 +1,81 @@
+"""Every value of a training run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from ssd_keras.errors import UserError, did_you_mean
+from ssd_keras.training.recipe import Recipe
+
+ON_NAN = ("stop", "rollback")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSettings:
+    """Every value of a run; what a run folder's settings.json holds.
+
+    Attributes:
+        model: a model's name.
+        train_data: data SPEC to train on.
+        eval_data: data SPEC to judge on, or "" for none.
+        backbone_weights: "imagenet", "none" or a file.
+        weights: a trained detector to start from, a run folder or a `.keras` file; "" for none.
+        width: channel multiplier.
+        box_scale: sizes of the default boxes, "voc" or "coco"; "" for the model's own.
+        smallest_box: side of the smallest default box, as a share of the image; None: the model's.
+        model_options: further arguments of the box network, see `ssd_keras.create`.
+        freeze: parts that are not trained, see `freezing.freeze`.
+        stage: stage of a DSSD's training, see `stages.freeze`; "" for all at once.
+        augmentation: "ssd", "light", "mosaic" or "none".
+        max_boxes: most objects of an image that are used.
+        eval_every: epochs between two evaluations.
+        patience: evaluations without a better mAP after which the run ends; 0 for never.
+        batch_norm_batches: training batches from which batch normalisation statistics are measured
+            anew before a detector is judged and saved, as long as their moving averages lag (see
+            `batch_norm`); 0 keeps the moving averages.
+        precision: "float32", "mixed_float16", "mixed_bfloat16", or "auto" for the device's best.
+        jit: whether XLA compiles the step, "on", "off" or "auto".
+        devices: accelerators to use, 0 for all.
+        on_nan: "stop", or "rollback" to go back to the last checkpoint and lower the rate.
+        checkpoint_minutes: between two checkpoints within an epoch.
+        seed: of weights, data order and augmentation.
+        recipe: how weights are updated.
+    """
+
+    model: str
+    train_data: str
+    eval_data: str = ""
+    backbone_weights: str = "none"
+    weights: str = ""
+    width: float = 1.0
+    box_scale: str = ""
+    smallest_box: float | None = None
+    model_options: Mapping = dataclasses.field(default_factory=dict)
+    freeze: tuple[str, ...] = ()
+    stage: str = ""
+    augmentation: str = "light"
+    max_boxes: int = 100
+    eval_every: int = 5
+    patience: int = 0
+    batch_norm_batches: int = 16
+    precision: str = "auto"
+    jit: str = "auto"
+    devices: int = 0
+    on_nan: str = "stop"
+    checkpoint_minutes: float = 10.0
+    seed: int = 0
+    recipe: Recipe = dataclasses.field(default_factory=Recipe)
+
+    def __post_init__(self):
+        if self.on_nan not in ON_NAN:
+            raise UserError(
+                f"on_nan must be one of {', '.join(ON_NAN)}, got '{self.on_nan}'."
+                f"{did_you_mean(self.on_nan, ON_NAN)}"
+            )
+        for name in ("max_boxes", "eval_every", "checkpoint_minutes"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"{name} must be more than 0, got {getattr(self, name)}.")
+        for name in ("patience", "batch_norm_batches", "devices"):
+            if not getattr(self, name) >= 0:
+                raise UserError(f"{name} must not be negative, got {getattr(self, name)}.")
