@@ -4,6 +4,7 @@ from keras import ops
 
 from ssd_keras import boxes as box_ops
 from ssd_keras.boxes import coding
+from ssd_keras.boxes.compilation import compiled
 
 _INFINITY_BITS = 0x7F800000
 
@@ -27,14 +28,23 @@ def multibox_targets(
     """
     boxes = ops.cast(ops.convert_to_tensor(boxes), "float32")
     labels = ops.cast(ops.convert_to_tensor(labels), "int32")
-    boxes = ops.where(labels[..., None] >= 0, boxes, -1.0)
-    matches = box_ops.match(boxes, anchors, threshold, rule)
-    positive = matches >= 0
-    count = boxes.shape[1]
-    if count == 0:
+    anchors = ops.cast(ops.convert_to_tensor(anchors), "float32")
+    matches = box_ops.match(
+        ops.where(labels[..., None] >= 0, boxes, -1.0), anchors, threshold, rule
+    )
+    if boxes.shape[1] == 0:
         codes = ops.zeros((*matches.shape, 4), "float32")
+        positive = ops.zeros_like(matches, dtype="bool")
         return {"codes": codes, "classes": ops.zeros_like(matches), "positive": positive}
-    rows = ops.arange(ops.shape(boxes)[0], dtype="int32")[:, None] * count
+    variances = tuple(float(v) for v in variances)
+    batched = [boxes, labels, matches]
+    return compiled(_encoded, batched, [anchors], halves=False, variances=variances)
+
+
+def _encoded(boxes, labels, matches, anchors, *, variances):
+    """The targets of `multibox_targets` from what it matched."""
+    positive = matches >= 0
+    rows = ops.arange(ops.shape(boxes)[0], dtype="int32")[:, None] * boxes.shape[1]
     index = ops.maximum(matches, 0) + rows
     # The logarithms are taken of M boxes, not of A.
     centers = ops.take(ops.reshape(coding.log_centers(boxes), (-1, 4)), index, axis=0)

@@ -72,9 +72,7 @@ def matched(boxes, anchors, columns, *, threshold, rule):
         choice = _settle(choice, top, boxes, anchors)
     else:
         choice = ops.where(_lost(choice, top), -1, choice)
-    forced = _place(choice, anchors.shape[0])
-    by_threshold = ops.where(best >= threshold, best_box, -1)
-    return ops.where(forced >= 0, forced, by_threshold)
+    return _force(ops.where(best >= threshold, best_box, -1), choice)
 
 
 def _scan(boxes, columns):
@@ -209,15 +207,15 @@ def _lost(choice, value):
     return ops.any(ops.logical_and(same, ahead), axis=2)
 
 
-def _place(choice, size):
-    """Ground truth that holds each default box, int32 `[B, size]`, -1 where none does."""
+def _force(matches, choice):
+    """`matches` `[B, A]` with each ground truth on the default box it chose, if any.
+
+    A scatter, because XLA fuses it with nothing: what uses the matches then reads them instead of
+    computing them again for every number that depends on them.
+    """
     batch, count = ops.shape(choice)[0], choice.shape[1]
-    rows = ops.arange(batch, dtype="int32")[:, None] * (size + 1)
-    slots = ops.where(choice >= 0, choice, size) + rows
+    size = matches.shape[1]
+    rows = ops.arange(batch, dtype="int32")[:, None] * size
+    target = ops.where(choice >= 0, choice + rows, batch * size)
     ids = ops.broadcast_to(ops.arange(count, dtype="int32")[None], ops.shape(choice))
-    table = ops.scatter_update(
-        ops.full((batch * (size + 1),), -1, dtype="int32"),
-        ops.reshape(slots, (-1, 1)),
-        ops.reshape(ids, (-1,)),
-    )
-    return ops.reshape(table, (-1, size + 1))[:, :size]
+    return _put(matches, ops.reshape(target, (-1, 1)), ops.reshape(ids, (-1,)))
