@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 from keras import layers
 
-from ssd_keras.backbones.normalization import CaffeNormalization
+from ssd_keras.backbones.normalization import IMAGENET_MEANS, CaffeNormalization
 
 # Of each stage: channels, blocks, stride of its first block, dilation of its 3x3 convolutions.
 STAGES = ((64, 3, 1, 1), (128, 4, 2, 1), (256, 23, 2, 1), (512, 3, 1, 2))
 EPSILON = 1.001e-5
 
 
-def resnet101(image_size: tuple[int, int], width: float = 1.0) -> keras.Model:
+def resnet101(
+    image_size: tuple[int, int],
+    width: float = 1.0,
+    *,
+    means: Sequence[float] = IMAGENET_MEANS,
+) -> keras.Model:
     """ResNet-101 as a Core Network.
 
     Differs from `keras.applications.ResNet101`: the first pool is not padded (321 px give 40x40
@@ -24,6 +31,7 @@ def resnet101(image_size: tuple[int, int], width: float = 1.0) -> keras.Model:
     Args:
         image_size: (height, width) of the image in pixels.
         width: multiplier of all channel counts.
+        means: what is subtracted from red, green and blue.
 
     Returns:
         A model from images `[B, H, W, 3]`, RGB 0..255, to the maps "conv3_block4_out" (stride 8)
@@ -50,7 +58,7 @@ def resnet101(image_size: tuple[int, int], width: float = 1.0) -> keras.Model:
 
     # === Layers ===
     images = keras.Input((*image_size, 3), name="image")
-    x = CaffeNormalization(name="normalization")(images)
+    x = CaffeNormalization(means, name="normalization")(images)
     x = layers.ZeroPadding2D(3, name="conv1_pad")(x)
     x = conv_bn(x, 64, 7, "conv1", strides=2)
     x = layers.ReLU(name="conv1_relu")(x)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 from keras import layers
 
-from ssd_keras.backbones.normalization import CaffeNormalization, L2Normalization
+from ssd_keras.backbones.normalization import IMAGENET_MEANS, CaffeNormalization, L2Normalization
 
 # Channels and convolutions of each block (VGG, arXiv 1409.1556, table 1, column D).
 BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
@@ -14,7 +16,12 @@ FULLY_CONVOLUTIONAL = 1024
 FC6_DILATION = 6
 
 
-def vgg16(image_size: tuple[int, int], width: float = 1.0) -> keras.Model:
+def vgg16(
+    image_size: tuple[int, int],
+    width: float = 1.0,
+    *,
+    means: Sequence[float] = IMAGENET_MEANS,
+) -> keras.Model:
     """VGG16 as a Core Network, its fully connected layers turned into convolutions.
 
     Differs from `keras.applications.VGG16`: pools round up (300 px give 38x38 and 19x19 maps),
@@ -25,6 +32,7 @@ def vgg16(image_size: tuple[int, int], width: float = 1.0) -> keras.Model:
     Args:
         image_size: (height, width) of the image in pixels.
         width: multiplier of all channel counts.
+        means: what is subtracted from red, green and blue.
 
     Returns:
         A model from images `[B, H, W, 3]`, RGB 0..255, to the maps "block4_conv3_norm"
@@ -45,7 +53,7 @@ def vgg16(image_size: tuple[int, int], width: float = 1.0) -> keras.Model:
 
     # === Layers ===
     images = keras.Input((*image_size, 3), name="image")
-    x = CaffeNormalization(name="normalization")(images)
+    x = CaffeNormalization(means, name="normalization")(images)
     for block, (channels, convolutions) in enumerate(BLOCKS, start=1):
         for i in range(1, convolutions + 1):
             x = conv(x, channels, 3, f"block{block}_conv{i}")

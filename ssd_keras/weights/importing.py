@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ssd_keras.errors import UserError
-from ssd_keras.weights import object_detection_api, tensorflow_files
+from ssd_keras.weights import caffe, caffe_ssd, object_detection_api, tensorflow_files
 from ssd_keras.weights.imported import Imported
 from ssd_keras.weights.label_maps import read_labels
 
@@ -55,4 +55,9 @@ def import_detector(
         file = tensorflow_files.read_frozen_graph(source)
         facts = object_detection_api.graph_facts(file)
         return object_detection_api.import_tensors(file, "frozen graph", facts, **options)
+    if source.suffix == ".caffemodel":
+        if prototxt is None:
+            raise UserError(f"'{source}' needs the .prototxt of its network: give --prototxt.")
+        network = caffe.read_network(prototxt)
+        return caffe_ssd.import_caffe(network, caffe.read_caffemodel(source), labels=names)
     raise UserError(f"'{source}' is of no known kind: give {KINDS}.")

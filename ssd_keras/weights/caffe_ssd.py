@@ -1,0 +1,712 @@
+"""SSD detectors of Caffe: our network is laid beside the one of the .prototxt, layer by layer."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+from keras import layers
+
+from ssd_keras.backbones import mobilenet, resnet101, vgg16
+from ssd_keras.backbones.normalization import L2Normalization
+from ssd_keras.box_networks import DSSD, SSD, Extra, ListedAnchors
+from ssd_keras.detector import Detector
+from ssd_keras.errors import UserError
+from ssd_keras.weights.caffe import Layer, Network
+from ssd_keras.weights.imported import (
+    Imported,
+    Tensors,
+    batch_norm_arrays,
+    batch_norm_epsilons,
+    fill,
+    folded_batch_norm_arrays,
+    keep_classes,
+)
+from ssd_keras.weights.label_maps import class_list
+
+# What caffe-ssd subtracts from red, green and blue, and what chuanqi305's MobileNet-SSD divides by.
+MEANS = (123.0, 117.0, 104.0)
+MOBILENET_SCALE = 0.007843
+BATCH_NORM_EPSILON = 1e-5
+DEFAULT_SUPPRESSION = {"score_threshold": 0.01, "iou_threshold": 0.45, "max_detections": 200}
+
+_CONVOLUTIONS = ("Convolution", "DepthwiseConvolution", "ConvolutionDepthwise")
+_TRANSPARENT = ("Split", "Dropout")
+# Caffe codes boxes as x, y, width, height; we as y, x, height, width.
+_CODE_ORDER = [1, 0, 3, 2]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Node:
+    """A layer of Caffe's network and the layers whose results it reads."""
+
+    layer: Layer
+    inputs: tuple[_Node, ...]
+
+    @property
+    def kind(self) -> str:
+        return self.layer.kind
+
+
+def import_caffe(
+    network: Network,
+    blobs: dict[str, list[np.ndarray]],
+    *,
+    labels: dict[int, str] | None = None,
+) -> Imported:
+    """Builds the detector that a .prototxt describes and fills it from a .caffemodel.
+
+    Our network and Caffe's are walked from the heads back to the image; every pair of layers must
+    agree in kind, window, stride, padding and shapes, so that both compute the same.
+
+    Args:
+        network: see `caffe.read_network`.
+        blobs: see `caffe.read_caffemodel`.
+        labels: class names by number; classes without a name are left out.
+
+    Raises:
+        UserError: this is no SSD or DSSD with VGG16, MobileNet or ResNet-101, or it differs from
+            what we can build.
+    """
+    heads = _heads(network)
+    classes = _class_count(heads)
+    numbers, names, note = class_list(labels, classes)
+    reasons = []
+    for candidate in _candidates(network, heads, blobs):
+        try:
+            backbone = candidate.backbone()
+            detector = Detector(
+                backbone, candidate.box_network(len(names)), names, name=candidate.name
+            )
+            trial = candidate.box_network(classes)
+            flat = keras.Model(backbone.input, trial(backbone.output, network.image_size))
+            pairs = _Alignment(flat, blobs).of(heads, candidate.prefix)
+        except (ValueError, _Differs) as error:
+            reasons.append(f"{candidate.name}: {error}")
+            continue
+        weights = _weights(pairs, blobs, detector, heads, numbers, candidate)
+        mapped = fill(detector, weights)
+        used = {name for names in mapped.values() for name in names}
+        unused = sorted(set(blobs) - used)
+        in_network = [name for name in unused if name in network.layers]
+        if in_network:
+            raise UserError(
+                f"{len(in_network)} layers of the .caffemodel have no place in {candidate.name}, "
+                f"the first is '{in_network[0]}': this variant is not supported."
+            )
+        return Imported(
+            detector=detector,
+            origin="Caffe model",
+            mapped=mapped,
+            unused=tuple(unused),
+            notes=(note, "default boxes as in the .prototxt", candidate.note),
+            suppression=_suppression(network),
+            folded=tuple(our for our, pair in pairs.items() if pair.folded),
+        )
+    raise UserError(
+        f"The network of the .prototxt is none that we can build. {'; '.join(reasons)[:400]}."
+    )
+
+
+# === Reading the network ===
+
+
+@dataclasses.dataclass(frozen=True)
+class _Heads:
+    """Per level, finest first: PriorBox layer, box and class convolution."""
+
+    priors: tuple[Layer, ...]
+    boxes: tuple[_Node, ...]
+    classes: tuple[_Node, ...]
+    sources: tuple[_Node, ...]
+
+
+def _nodes(network: Network) -> tuple[dict[str, _Node], dict[str, _Node]]:
+    """Nodes by layer name, and the last writer of each blob."""
+    nodes, writer = {}, {}
+    for layer in network.layers.values():
+        inputs = tuple(writer[blob] for blob in layer.bottoms if blob in writer)
+        node = _Node(layer, inputs)
+        if layer.kind in _TRANSPARENT and inputs:
+            node = inputs[0]
+        nodes[layer.name] = node
+        writer |= dict.fromkeys(layer.tops, node)
+    return nodes, writer
+
+
+def _heads(network: Network) -> _Heads:
+    nodes, _ = _nodes(network)
+    ends = network.of_kind("DetectionOutput") + network.of_kind("MultiBoxLoss")
+    if not ends:
+        raise UserError("The .prototxt has no DetectionOutput or MultiBoxLoss layer: it is no SSD.")
+    inputs = nodes[ends[0].name].inputs
+    if len(inputs) < 3:
+        raise UserError(f"'{ends[0].name}' does not read boxes, classes and default boxes.")
+    boxes, classes, priors = (_concatenated(node) for node in inputs[:3])
+    convolutions = [[_before(node, _CONVOLUTIONS) for node in side] for side in (boxes, classes)]
+    priors = [_before(node, ("PriorBox",)) for node in priors]
+    if not len(priors) == len(boxes) == len(classes):
+        raise UserError("The levels of the .prototxt differ in number for boxes and classes.")
+    return _Heads(
+        tuple(node.layer for node in priors),
+        *map(tuple, convolutions),
+        tuple(node.inputs[0] for node in convolutions[0]),
+    )
+
+
+def _concatenated(node: _Node) -> tuple[_Node, ...]:
+    while node.kind != "Concat":
+        if len(node.inputs) != 1:
+            return (node,)
+        node = node.inputs[0]
+    return node.inputs
+
+
+def _before(node: _Node, kinds: Sequence[str]) -> _Node:
+    while node.kind not in kinds:
+        if node.kind not in ("Flatten", "Permute", "Reshape") or not node.inputs:
+            raise UserError(f"'{node.layer.name}' ({node.kind}) is not where a head should be.")
+        node = node.inputs[0]
+    return node
+
+
+def _class_count(heads: _Heads) -> int:
+    counts = set()
+    for boxes, classes in zip(heads.boxes, heads.classes, strict=True):
+        per_cell = boxes.layer.parameter("convolution_param", "num_output", 0) // 4
+        outputs = classes.layer.parameter("convolution_param", "num_output", 0)
+        counts.add(outputs / max(1, per_cell) - 1)
+    if len(counts) != 1 or not (count := counts.pop()).is_integer() or count < 1:
+        raise UserError("The heads of the .prototxt do not agree in the number of classes.")
+    return int(count)
+
+
+def _anchors(network: Network, priors: Sequence[Layer]) -> tuple[ListedAnchors, tuple[float, ...]]:
+    """The default boxes of PriorBox layers, and the variances of their codes."""
+    height, width = network.image_size
+    sizes, steps, offsets = [], [], set()
+    for prior in priors:
+
+        def values(field, default=(), prior=prior):
+            return prior.values("prior_box_param", field, default)
+
+        if values("clip", [False])[0]:
+            raise UserError(f"'{prior.name}' clips its default boxes, which is not supported.")
+        ratios = []
+        for ratio in values("aspect_ratio"):
+            ratios += [ratio, 1 / ratio] if values("flip", [True])[0] else [ratio]
+        level = []
+        # caffe-ssd cuts sizes to whole pixels (prior_box_layer.cpp).
+        for i, small in enumerate(map(int, values("min_size"))):
+            level.append((small, small))
+            if values("max_size"):
+                middle = math.sqrt(small * int(values("max_size")[i]))
+                level.append((middle, middle))
+            level += [(small / math.sqrt(r), small * math.sqrt(r)) for r in ratios if r != 1]
+        sizes.append(tuple((h / height, w / width) for h, w in level))
+        steps.append(float(values("step", [0])[0]))
+        offsets.add(float(values("offset", [0.5])[0]))
+    variance = [float(v) for v in priors[0].values("prior_box_param", "variance", [0.1])]
+    variance = variance * 4 if len(variance) == 1 else [variance[i] for i in _CODE_ORDER]
+    if offsets != {0.5} or (0.0 in steps and any(steps)):
+        raise UserError("The PriorBox layers place their boxes in a way that is not supported.")
+    return ListedAnchors(tuple(sizes), tuple(steps) if all(steps) else None), tuple(variance)
+
+
+def _suppression(network: Network) -> dict[str, float]:
+    found = dict(DEFAULT_SUPPRESSION)
+    for layer in network.of_kind("DetectionOutput"):
+        nms = layer.parameter("detection_output_param", "nms_param", {})
+        for key, value in (
+            ("iou_threshold", (nms.get("nms_threshold") or [None])[0]),
+            ("max_detections", layer.parameter("detection_output_param", "keep_top_k")),
+            ("score_threshold", layer.parameter("detection_output_param", "confidence_threshold")),
+        ):
+            if value is not None and value > 0:
+                found[key] = value
+    return found
+
+
+# === What we would build for it ===
+
+
+@dataclasses.dataclass(frozen=True)
+class _Candidate:
+    name: str
+    backbone: functools.partial
+    box_network: functools.partial
+    prefix: str
+    note: str
+    first: str
+    input_scale: float = 1.0
+    swap_input: bool = False
+
+
+def _candidates(network: Network, heads: _Heads, blobs: dict) -> list[_Candidate]:
+    size = network.image_size
+    anchors, variances = _anchors(network, heads.priors)
+    kernels = tuple(
+        node.layer.parameter("convolution_param", "kernel_size", 1) for node in heads.boxes
+    )
+    common = {"anchors": anchors, "variances": variances, "head_kernels": kernels}
+    kinds = {layer.kind for layer in network.layers.values()}
+    first = next((layer for layer in network.layers.values() if layer.kind in _CONVOLUTIONS), None)
+    if first is None:
+        raise UserError("The .prototxt has no convolutions.")
+    channels = first.parameter("convolution_param", "num_output", 0)
+    grouped = any(
+        layer.parameter("convolution_param", "group", 1) > 1 for layer in network.layers.values()
+    )
+    if grouped or kinds & set(_CONVOLUTIONS[1:]):
+        extras = [_plain_extra(source) for source in heads.sources[2:]]
+        return [
+            _Candidate(
+                f"SSD_MobileNet_{size[0]}",
+                functools.partial(
+                    mobilenet,
+                    size,
+                    width=channels / 32,
+                    activation="relu",
+                    explicit_padding=True,
+                ),
+                functools.partial(
+                    SSD, extras=extras, extra_block="conv_bn", activation="relu", **common
+                ),
+                "level",
+                f"BGR images as (x - 127.5) * {MOBILENET_SCALE}: kept in the first convolution",
+                first.name,
+                input_scale=MOBILENET_SCALE * 127.5,
+                swap_input=True,
+            )
+        ]
+    means = _means(network)
+    note = "BGR images with the means {:g}, {:g}, {:g} subtracted".format(*means[::-1])
+    if "Eltwise" not in kinds:
+        extras = [_plain_extra(source) for source in heads.sources[2:]]
+        return [
+            _Candidate(
+                f"SSD_VGG16_{size[0]}",
+                functools.partial(vgg16, size, width=channels / 64, means=means),
+                functools.partial(
+                    SSD, extras=extras, extra_block="conv", activation="relu", **common
+                ),
+                "level",
+                note,
+                first.name,
+            )
+        ]
+    return _resnet_candidates(network, heads, blobs, common, means, channels / 64, note, first)
+
+
+def _plain_extra(source: _Node) -> Extra:
+    """An extra level of a 1x1 and another convolution, each with whatever follows it."""
+    shrink = _convolution_of(source)
+    reduce = _convolution_of(shrink.inputs[0])
+    window = _window(shrink.layer)
+    return Extra(
+        reduce.layer.parameter("convolution_param", "num_output"),
+        shrink.layer.parameter("convolution_param", "num_output"),
+        window.kernel,
+        window.stride,
+        window.padding or "valid",
+    )
+
+
+def _convolution_of(node: _Node) -> _Node:
+    while node.kind in ("ReLU", "Scale", "BatchNorm") and node.inputs:
+        node = node.inputs[0]
+    if node.kind not in _CONVOLUTIONS or not node.inputs:
+        raise UserError(f"'{node.layer.name}' ({node.kind}) is not where an extra level should be.")
+    return node
+
+
+def _resnet_candidates(network, heads, blobs, common, means, width, note, first):
+    """SSD and DSSD on ResNet-101, each with the prediction modules it may have."""
+    size = network.image_size
+    extras = [_residual_extra(node) for node in _residual_levels(network, len(heads.priors) - 2)]
+    settings = {**common, "extras": extras, "extra_block": "residual", "activation": "relu"}
+    box_network, prefix, kind = SSD, "level", "SSD"
+    deconvolutions = network.of_kind("Deconvolution")
+    if deconvolutions:
+        box_network, prefix, kind = DSSD, "fused", "DSSD"
+        operations = {
+            str(layer.parameter("eltwise_param", "operation", "SUM"))
+            for layer in network.of_kind("Eltwise")
+        }
+        settings["fusion"] = "product" if operations & {"PROD", "0"} else "sum"
+        settings["decoder_channels"] = deconvolutions[0].parameter(
+            "convolution_param", "num_output"
+        )
+    modules = {"a": {}}
+    if heads.sources[0].kind == "ReLU" and heads.sources[0].inputs[0].kind == "Eltwise":
+        module = _residual_extra(heads.sources[0])
+        modules = {"c": {"module_channels": (module.reduced, module.channels)}, "a": {}}
+    return [
+        _Candidate(
+            f"{kind}_ResNet101_{size[0]}",
+            functools.partial(resnet101, size, width=width, means=means),
+            functools.partial(box_network, prediction_module=module, **settings, **options),
+            prefix,
+            f"{note}; prediction modules of kind '{module}'",
+            first.name,
+        )
+        for module, options in modules.items()
+    ]
+
+
+def _residual_levels(network: Network, count: int) -> list[_Node]:
+    """The ends of the residual blocks that make the extra levels: those that shrink the last map.
+
+    In a chain of residual blocks they are the last before any prediction module; a block is one of
+    the chain if another block or a deconvolution reads it.
+    """
+    nodes, _ = _nodes(network)
+    ends = [
+        node
+        for node in dict.fromkeys(nodes.values())
+        if node.kind == "ReLU"
+        and node.inputs
+        and node.inputs[0].kind == "Eltwise"
+        and _is_residual_block(node)
+    ]
+    chain: list[_Node] = []
+    for node in ends:
+        extra = _residual_extra(node)
+        if chain and extra.kernel == 1:
+            continue
+        chain.append(node)
+    return chain[-count:] if count else []
+
+
+def _is_residual_block(end: _Node) -> bool:
+    try:
+        _residual_extra(end)
+    except UserError:
+        return False
+    return True
+
+
+def _residual_extra(end: _Node) -> Extra:
+    """A bottleneck block as an extra level, from the ReLU that ends it."""
+    eltwise = end.inputs[0]
+    for side in eltwise.inputs:
+        chain = []
+        node = side
+        while len(chain) < 3 and node.kind in ("ReLU", "Scale", "BatchNorm", *_CONVOLUTIONS):
+            if node.kind in _CONVOLUTIONS:
+                chain.append(node.layer)
+            if not node.inputs:
+                break
+            node = node.inputs[0]
+        if len(chain) == 3 and _window(chain[1]).kernel == 3 and _window(chain[0]).kernel == 1:
+            window = _window(chain[2])
+            return Extra(
+                chain[2].parameter("convolution_param", "num_output"),
+                chain[0].parameter("convolution_param", "num_output"),
+                window.kernel,
+                window.stride,
+                window.padding or "valid",
+            )
+    raise UserError(f"'{eltwise.layer.name}' does not end a residual block.")
+
+
+def _means(network: Network) -> tuple[float, ...]:
+    """The means of red, green and blue: those of the data layer, or caffe-ssd's."""
+    for layer in network.layers.values():
+        values = layer.values("transform_param", "mean_value")
+        if len(values) == 3:
+            return tuple(float(value) for value in values[::-1])
+    return MEANS
+
+
+# === Laying the networks side by side ===
+
+
+@dataclasses.dataclass(frozen=True)
+class _Window:
+    kernel: int
+    stride: int
+    padding: int
+    dilation: int = 1
+
+    def size(self, before: int) -> int:
+        return (
+            before + 2 * self.padding - self.dilation * (self.kernel - 1) - 1
+        ) // self.stride + 1
+
+
+def _window(layer: Layer) -> _Window:
+    def value(field, default):
+        return layer.parameter("convolution_param", field, default)
+
+    return _Window(
+        value("kernel_size", value("kernel_h", 1)),
+        value("stride", value("stride_h", 1)),
+        value("pad", value("pad_h", 0)),
+        value("dilation", 1),
+    )
+
+
+class _Differs(Exception):
+    """Two layers that should be the same are not."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Pair:
+    """A layer of Caffe's that fills a layer of ours; a batch norm has its Scale beside it."""
+
+    theirs: _Node
+    folded: bool = False
+
+
+class _Alignment:
+    """Pairs of our layers and Caffe's, found from the heads back to the image."""
+
+    def __init__(self, model: keras.Model, blobs: dict):
+        self.blobs = blobs
+        self.maker = {}
+        for layer in model.layers:
+            if not isinstance(layer, layers.InputLayer):
+                self.maker[id(layer.output)] = layer
+        self.model = model
+        self.pairs: dict[str, _Pair] = {}
+        self.seen: set[tuple[str, int]] = set()
+
+    def of(self, heads: _Heads, prefix: str) -> dict[str, _Pair]:
+        """Our layer -> Caffe's, for all layers that have weights.
+
+        Raises:
+            _Differs: the networks are not the same.
+        """
+        for level in range(len(heads.boxes)):
+            for kind, node in (("boxes", heads.boxes[level]), ("classes", heads.classes[level])):
+                self._match(self.model.get_layer(f"{prefix}{level}_{kind}").output, node)
+        return self.pairs
+
+    def _match(self, tensor, node: _Node):
+        ours = self.maker.get(id(tensor))
+        if ours is None or (ours.name, id(node)) in self.seen:
+            return
+        if ours.name == "normalization":
+            if node.kind not in ("Input", "AnnotatedData", "Data"):
+                raise _Differs(f"our network begins where theirs has '{node.layer.name}'")
+            return
+        self._pair(ours, node)
+        self.seen.add((ours.name, id(node)))
+
+    def _pair(self, ours, node: _Node):
+        if isinstance(ours, (layers.Conv2D, layers.DepthwiseConv2D)):
+            self._convolution(ours, node)
+        elif isinstance(ours, layers.Conv2DTranspose):
+            self._deconvolution(ours, node)
+        elif isinstance(ours, layers.BatchNormalization):
+            self._batch_norm(ours, node)
+        elif isinstance(ours, L2Normalization):
+            self._expect(node, "Normalize", ours)
+            if node.layer.parameter("norm_param", "across_spatial", True):
+                raise _Differs(f"'{node.layer.name}' normalises over the whole map")
+            self.pairs[ours.name] = _Pair(node)
+            self._match(ours.input, self._input(node))
+        elif isinstance(ours, layers.ReLU):
+            self._expect(node, "ReLU", ours)
+            self._match(ours.input, self._input(node))
+        elif isinstance(ours, layers.MaxPooling2D):
+            self._expect(node, "Pooling", ours)
+            self._pool(ours, node)
+            self._match(ours.input, self._input(node))
+        elif isinstance(ours, (layers.Add, layers.Multiply)):
+            self._expect(node, "Eltwise", ours)
+            self._eltwise(ours, node)
+        else:
+            raise _Differs(f"'{node.layer.name}' meets our '{ours.name}'")
+
+    def _expect(self, node: _Node, kind: str, ours):
+        if node.kind != kind:
+            raise _Differs(
+                f"'{node.layer.name}' is a {node.kind} where our '{ours.name}' needs a {kind}"
+            )
+
+    def _input(self, node: _Node) -> _Node:
+        if node.inputs:
+            return node.inputs[0]
+        return _Node(
+            Layer(node.layer.bottoms[0] if node.layer.bottoms else "", "Input", (), (), {}), ()
+        )
+
+    def _convolution(self, ours, node: _Node):
+        if getattr(ours, "activation", None) is keras.activations.relu:
+            self._expect(node, "ReLU", ours)
+            node = self._input(node)
+        if node.kind not in _CONVOLUTIONS:
+            raise _Differs(
+                f"'{node.layer.name}' is a {node.kind} where our '{ours.name}' is a convolution"
+            )
+        source, padding = ours.input, 0
+        before = self.maker.get(id(source))
+        if isinstance(before, layers.ZeroPadding2D):
+            padding, source = before.padding[0][0], before.input
+        have, want = source.shape[1], ours.output.shape[1]
+        mine = _Window(ours.kernel_size[0], ours.strides[0], padding, ours.dilation_rate[0])
+        if ours.padding == "same":
+            reach = mine.dilation * (mine.kernel - 1) + 1
+            mine = dataclasses.replace(
+                mine, padding=max(0, (want - 1) * mine.stride + reach - have) // 2
+            )
+        theirs = _window(node.layer)
+        if mine != theirs or theirs.size(have) != want:
+            raise _Differs(f"'{node.layer.name}' has {theirs}, our '{ours.name}' {mine}")
+        kernel = self._blobs(node)[0]
+        depthwise = isinstance(ours, layers.DepthwiseConv2D)
+        shape = _from_caffe(kernel, depthwise).shape
+        weights = tuple(ours.weights[0].shape)
+        if shape != weights:
+            raise _Differs(f"'{node.layer.name}' has {shape}, our '{ours.name}' {weights}")
+        self.pairs[ours.name] = _Pair(node)
+        self._match(source, self._input(node))
+
+    def _blobs(self, node: _Node) -> list[np.ndarray]:
+        if node.layer.name not in self.blobs:
+            raise _Differs(f"the .caffemodel has no weights for '{node.layer.name}'")
+        return self.blobs[node.layer.name]
+
+    def _deconvolution(self, ours, node: _Node):
+        self._expect(node, "Deconvolution", ours)
+        window = _window(node.layer)
+        crop = 0 if ours.padding == "valid" else (ours.kernel_size[0] - 1) // 2
+        if (window.kernel, window.stride, window.padding) != (
+            ours.kernel_size[0],
+            ours.strides[0],
+            crop,
+        ):
+            raise _Differs(f"'{node.layer.name}' has {window}, other than our '{ours.name}'")
+        self._blobs(node)
+        self.pairs[ours.name] = _Pair(node)
+        self._match(ours.input, self._input(node))
+
+    def _batch_norm(self, ours, node: _Node):
+        if node.kind in _CONVOLUTIONS:
+            if len(self._blobs(node)) < 2:
+                raise _Differs(f"'{node.layer.name}' has neither a bias nor a batch norm")
+            self.pairs[ours.name] = _Pair(node, folded=True)
+            self._match(ours.input, node)
+            return
+        self._expect(node, "Scale", ours)
+        norm = self._input(node)
+        self._expect(norm, "BatchNorm", ours)
+        self._blobs(node), self._blobs(norm)
+        self.pairs[ours.name] = _Pair(node)
+        self._match(ours.input, self._input(norm))
+
+    def _pool(self, ours, node: _Node):
+        def value(field, default):
+            return node.layer.parameter("pooling_param", field, default)
+
+        kernel, stride, pad = value("kernel_size", 1), value("stride", 1), value("pad", 0)
+        have, want = ours.input.shape[1], ours.output.shape[1]
+        # Caffe rounds up.
+        theirs = math.ceil((have + 2 * pad - kernel) / stride) + 1
+        if pad and (theirs - 1) * stride >= have + pad:
+            theirs -= 1
+        mine = (ours.pool_size[0], ours.strides[0])
+        if value("pool", "MAX") not in ("MAX", 0) or mine != (kernel, stride) or theirs != want:
+            raise _Differs(f"'{node.layer.name}' pools otherwise than our '{ours.name}'")
+
+    def _eltwise(self, ours, node: _Node):
+        operation = node.layer.parameter("eltwise_param", "operation", "SUM")
+        expected = ("PROD", 0) if isinstance(ours, layers.Multiply) else ("SUM", 1)
+        if operation not in expected or len(node.inputs) != 2:
+            raise _Differs(f"'{node.layer.name}' joins otherwise than our '{ours.name}'")
+        first, second = ours.input
+        reasons = []
+        for theirs in (node.inputs, node.inputs[::-1]):
+            pairs, seen = dict(self.pairs), set(self.seen)
+            try:
+                self._match(first, theirs[0])
+                self._match(second, theirs[1])
+                return
+            except _Differs as difference:
+                reasons.append(str(difference))
+                self.pairs, self.seen = pairs, seen
+        raise _Differs(" and ".join(reasons)[:300])
+
+
+# === Weights ===
+
+
+def _from_caffe(kernel: np.ndarray, depthwise: bool) -> np.ndarray:
+    """Caffe's kernel `[out, in, h, w]` in Keras' layout."""
+    if kernel.ndim != 4:
+        raise _Differs(f"a kernel of shape {kernel.shape}")
+    return np.transpose(kernel, (2, 3, 0, 1) if depthwise else (2, 3, 1, 0))
+
+
+def _weights(pairs, blobs, detector, heads, numbers, candidate) -> dict[str, Tensors]:
+    """Our layer -> its arrays, from the pairs of the alignment."""
+    epsilons = batch_norm_epsilons(detector)
+    folded = {pair.theirs for pair in pairs.values() if pair.folded}
+    weights = {}
+    for name, pair in pairs.items():
+        node = pair.theirs
+        arrays = blobs[node.layer.name]
+        names = (node.layer.name,)
+        if name in epsilons and pair.folded:
+            filled = folded_batch_norm_arrays(epsilons[name], arrays[1])
+        elif name in epsilons:
+            norm = node.inputs[0]
+            filled = _batch_norm(epsilons[name], norm, blobs[norm.layer.name], arrays)
+            names = (norm.layer.name, node.layer.name)
+        elif node.kind == "Normalize":
+            filled = [arrays[0].reshape(-1)]
+        else:
+            grouped = node.layer.parameter("convolution_param", "group", 1) > 1
+            filled = [_from_caffe(arrays[0], grouped or node.kind in _CONVOLUTIONS[1:])]
+            if len(arrays) > 1 and node not in folded:
+                filled.append(arrays[1].reshape(-1))
+            elif _has_bias(detector, name):
+                filled.append(np.zeros(arrays[0].shape[0], np.float32))
+        weights[name] = Tensors([np.ascontiguousarray(array) for array in filled], names)
+    first = next(
+        name
+        for name, pair in pairs.items()
+        if pair.theirs.layer.name == candidate.first and not pair.folded
+    )
+    if candidate.swap_input:
+        kernel = weights[first].arrays[0]
+        weights[first].arrays[0] = kernel[:, :, ::-1] * np.float32(candidate.input_scale)
+    for level, prior in enumerate(heads.boxes):
+        per_cell = prior.layer.parameter("convolution_param", "num_output") // 4
+        boxes = weights[f"{candidate.prefix}{level}_boxes"]
+        boxes.arrays = [_reorder(array, per_cell) for array in boxes.arrays]
+        classes = weights[f"{candidate.prefix}{level}_classes"]
+        classes.arrays = [keep_classes(array, per_cell, numbers) for array in classes.arrays]
+    return weights
+
+
+def _has_bias(detector: keras.Model, name: str) -> bool:
+    for model in (detector, detector.backbone):
+        if name in {layer.name for layer in model.layers}:
+            return bool(getattr(model.get_layer(name), "use_bias", False))
+    return False
+
+
+def _batch_norm(epsilon: float, norm: _Node, statistics: list, scale: list) -> list[np.ndarray]:
+    factor = float(statistics[2].reshape(-1)[0]) if len(statistics) > 2 else 1.0
+    factor = 1 / factor if factor else 0.0
+    return batch_norm_arrays(
+        epsilon,
+        gamma=scale[0].reshape(-1),
+        beta=scale[1].reshape(-1) if len(scale) > 1 else np.zeros(scale[0].size, np.float32),
+        mean=statistics[0].reshape(-1) * np.float32(factor),
+        variance=statistics[1].reshape(-1) * np.float32(factor),
+        epsilon=norm.layer.parameter("batch_norm_param", "eps", BATCH_NORM_EPSILON),
+    )
+
+
+def _reorder(array: np.ndarray, per_cell: int) -> np.ndarray:
+    """Box codes x, y, width, height of the last axis in our order."""
+    codes = array.reshape(*array.shape[:-1], per_cell, 4)[..., _CODE_ORDER]
+    return np.ascontiguousarray(codes.reshape(array.shape))
