@@ -11,7 +11,7 @@ from absl import app, flags
 
 def quiet_tensorflow():
     """Imports TensorFlow without the notices it prints about the machine."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     saved, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(sink, 2)

@@ -236,8 +236,9 @@ def finish(done: int, what: str, seconds: float, started: float, out: Path) -> N
     if sys.stdout.isatty():
         print("\r" + " " * 40 + "\r", end="")
     whole = max(time.monotonic() - started, 1e-9)
+    counted = what if done != 1 else what.removesuffix("s")
     print(
-        f"{done} {what}: {done / max(seconds, 1e-9):.1f} {what}/s detecting, "
+        f"{done} {counted}: {done / max(seconds, 1e-9):.1f} {what}/s detecting, "
         f"{done / whole:.1f} {what}/s with reading, drawing and writing."
     )
     print(f"Pictures and JSON: {out}")
@@ -283,14 +284,16 @@ class Frames:
                 "(or pip install opencv-python-headless)."
             ) from None
         with contextlib.suppress(AttributeError):
-            cv2.setLogLevel(0)
+            cv2.utils.logging.setLogLevel(0)
         self.cv2 = cv2
         self.capture = cv2.VideoCapture(source)
         self.waiting = self._read() if self.capture.isOpened() else None
         if self.waiting is None:
-            what = f"Camera {source}" if self.live else f"The video '{source}'"
             raise UserError(
-                f"{what} cannot be read: it is damaged, empty, in use or of an unknown kind."
+                f"Camera {source} cannot be read: there is none of this number, or it is in use."
+                if self.live
+                else f"The video '{source}' cannot be read: it is damaged, empty or of an unknown "
+                "kind."
             )
         count = int(self.capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self.count = count if count > 0 else None

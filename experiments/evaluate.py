@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from pathlib import Path
 
 from absl import flags
@@ -39,11 +40,17 @@ flags.DEFINE_float(
 flags.DEFINE_integer("worst", 12, "How many of the worst images the report shows.", lower_bound=0)
 
 
+LEFT = ("left out", "refused")
+
+
 def main(argv):
     """Detects or reads detections, measures them, writes the files and prints the numbers."""
     del argv
     if bool(FLAGS.run_dir) == bool(FLAGS.detections):
         raise UserError("Give either --run_dir (a detector) or --detections (a results file).")
+    # Before detecting, which takes minutes. A run folder that does not exist must not be made.
+    if FLAGS.out:
+        evaluation.make_folder(FLAGS.out)
     anchors = ()
     if FLAGS.run_dir:
         source, found, anchors = detected()
@@ -86,6 +93,7 @@ def detected() -> tuple:
 
     detector = ssd_keras.load(FLAGS.run_dir)
     source = data.load_source(FLAGS.data, classes=detector.classes)
+    say_left_out(source)
     count = len(source)
     print(f"Detecting in {count} images of {FLAGS.data}.", flush=True)
     started = time.monotonic()
@@ -102,6 +110,7 @@ def read() -> tuple:
     from ssd_keras import data
 
     source = data.load_source(FLAGS.data)
+    say_left_out(source)
     found = evaluation.read_results(
         FLAGS.detections,
         source.ground_truth(),
@@ -112,6 +121,23 @@ def read() -> tuple:
     if FLAGS.score_threshold is not None:
         found = [detections.above(FLAGS.score_threshold) for detections in found]
     return source, found
+
+
+def say_left_out(source) -> None:
+    """Says how much of the data is not measured on; nothing in common with them is a fault."""
+    left = Counter(problem.kind for problem in source.problems if problem.action in LEFT)
+    if left["unknown_class"] and not any(len(truth) for truth in source.ground_truth()):
+        from ssd_keras import data
+
+        theirs = ", ".join(data.load_source(FLAGS.data).classes[:5])
+        ours = ", ".join(source.classes[:5])
+        raise UserError(
+            f"No object of '{FLAGS.data}' is of a class that the detector knows: the data have "
+            f"{theirs} ..., the detector {ours} ..."
+        )
+    if left:
+        what = ", ".join(f"{count} {kind}" for kind, count in left.most_common())
+        print(f"Left out of the data: {what}. experiments.check_data tells where.", flush=True)
 
 
 def out_folder() -> Path:

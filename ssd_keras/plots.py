@@ -328,7 +328,9 @@ def confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
     figure = _figure(side, side)
     axes = figure.subplots()
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    # The root, because the confusions, which one looks for, are small shares of a row.
+    shades = np.sqrt(shares)
+    axes.imshow(shades, cmap="Blues", vmin=0, vmax=1)
     small = 9 if count <= 12 else 7
     names = [_short(name) for name in classes]
     axes.set_xticks(range(count), [*names, "(missed)"], rotation=90, fontsize=small)
@@ -336,7 +338,7 @@ def confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
     axes.set(xlabel="found as", ylabel="object")
     for row, column in np.argwhere(matrix > 0):
         if count <= 40 or matrix[row, column] > 1 or row == column:
-            color = "white" if shares[row, column] > 0.5 else "0.25"
+            color = "white" if shades[row, column] > 0.6 else "0.15"
             size = small if count <= 40 else 5
             text = str(matrix[row, column])
             axes.text(column, row, text, ha="center", va="center", color=color, fontsize=size)

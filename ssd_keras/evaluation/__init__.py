@@ -9,7 +9,7 @@ from ssd_keras.evaluation.analysis import (
 )
 from ssd_keras.evaluation.coco import coco_ap
 from ssd_keras.evaluation.errors import error_analysis
-from ssd_keras.evaluation.files import write_evaluation
+from ssd_keras.evaluation.files import make_folder, write_evaluation
 from ssd_keras.evaluation.metrics import DEFINITIONS, evaluate
 from ssd_keras.evaluation.report import Evaluation, json_ready, measure, report
 from ssd_keras.evaluation.results import read_results, to_results, write_results
@@ -25,6 +25,7 @@ __all__ = [
     "error_analysis",
     "evaluate",
     "json_ready",
+    "make_folder",
     "measure",
     "read_results",
     "report",

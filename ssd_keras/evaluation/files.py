@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -48,13 +49,35 @@ def write_evaluation(
         evaluation, ground_truth, detections, classes, title=title, subtitle=subtitle, image=image
     )
     metrics = json.dumps(json_ready(evaluation.metrics), indent=2, allow_nan=False)
+    writers = {
+        REPORT: lambda path: path.write_text(page, encoding="utf-8"),
+        METRICS: lambda path: path.write_text(metrics + "\n", encoding="utf-8"),
+        DETECTIONS: lambda path: write_results(
+            path, to_results(ground_truth, detections, category_ids)
+        ),
+    }
+    make_folder(out)
+    for name, write in writers.items():
+        partial = out / f".partial-{name}"
+        try:
+            write(partial)
+            os.replace(partial, paths[name])
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise UserError(f"'{paths[name]}' cannot be written: {error.strerror}.") from error
+    return paths
+
+
+def make_folder(out: str | Path) -> None:
+    """Makes the folder `out` if needed, so that a fault shows before hours of detecting.
+
+    Raises:
+        UserError: it cannot be made or written.
+    """
+    out = Path(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        paths[REPORT].write_text(page, encoding="utf-8")
-        paths[METRICS].write_text(metrics + "\n", encoding="utf-8")
-        write_results(paths[DETECTIONS], to_results(ground_truth, detections, category_ids))
     except OSError as error:
-        raise UserError(
-            f"'{error.filename or out}' cannot be written: {error.strerror}."
-        ) from error
-    return paths
+        raise UserError(f"The folder '{out}' cannot be made: {error.strerror}.") from error
+    if not os.access(out, os.W_OK):
+        raise UserError(f"The folder '{out}' cannot be written.")

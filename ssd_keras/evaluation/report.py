@@ -19,7 +19,7 @@ from ssd_keras.evaluation.metrics import DEFINITIONS, evaluate_table
 from ssd_keras.evaluation.tables import Table, tabulate
 from ssd_keras.evaluation.voc import table_ap
 
-_PICTURE_HEIGHT = 300
+_PICTURE_SIZE = (400, 552)  # two stand side by side on a page of 1116 pixels
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -295,7 +295,7 @@ def _worst_section(evaluation, ground_truth, detections, classes, image) -> str:
         )
         pictures = ""
         if image is not None:
-            pixels = plots.fit(image(i), _PICTURE_HEIGHT, max_width=2 * _PICTURE_HEIGHT)
+            pixels = plots.fit(image(i), _PICTURE_SIZE[0], max_width=_PICTURE_SIZE[1])
             found = detections[i]
             keep = found.scores >= evaluation.thresholds[found.labels]
             right = plots.draw_boxes(

@@ -143,6 +143,13 @@ def test_files(tmp_path):
     assert len(json.loads(paths["detections.json"].read_text())) == 3
 
 
+def test_a_file_that_cannot_be_written_leaves_no_half_of_it(tmp_path):
+    (tmp_path / "metrics.json").mkdir()
+    with pytest.raises(UserError, match=r"metrics\.json' cannot be written"):
+        write_evaluation(tmp_path, measure([], [], CLASSES), [], [], CLASSES, title="t")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.json", "report.html"]
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     measured = measure([], [], CLASSES)

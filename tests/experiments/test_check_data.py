@@ -1,20 +1,14 @@
 """The report of check_data: what it prints, what it saves, how it ends."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from tests.data import samples
 from tests.data.samples import voc_image, voc_object
+from tests.experiments.programs import end, start
 
-ROOT = Path(__file__).resolve().parents[2]
 
-
-def check(*arguments):
-    command = [sys.executable, "-m", "experiments.check_data", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+def check(*flags):
+    return end(start("check_data", *flags))
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +28,8 @@ def report(tmp_path_factory):
 
 def test_refused_data_end_with_1(report):
     done, _, _ = report
-    assert done.returncode == 1, done.stderr
-    assert "1 problems must be mended" in done.stdout
+    assert done.code == 1, done.complaint
+    assert "1 problems must be mended" in done.printed
 
 
 @pytest.mark.parametrize(
@@ -51,7 +45,7 @@ def test_refused_data_end_with_1(report):
     ],
 )
 def test_the_report_says(report, text):
-    assert text in report[0].stdout
+    assert text in report[0].printed
 
 
 @pytest.mark.parametrize("name", ["classes", "box_sizes", "images", "augmented", "coverage"])
@@ -67,16 +61,15 @@ def test_unusable_data_end_with_1_and_their_problems(tmp_path):
     voc_image(tmp_path, "a", voc_object())
     (tmp_path / "JPEGImages/a.jpg").unlink()
     done = check(f"--data={tmp_path}")
-    assert done.returncode == 1
-    assert "a.xml: its image 'a.jpg' does not exist" in done.stdout
-    assert "Traceback" not in done.stderr
+    assert done.code == 1
+    assert "a.xml: its image 'a.jpg' does not exist" in done.printed
+    assert "Traceback" not in done.complaint
 
 
 def test_records_are_packed_and_checked(tmp_path):
     samples.coco(tmp_path / "coco")
-    command = [sys.executable, "-m", "experiments.make_records"]
-    flags = [f"--data=coco:{tmp_path}/coco", f"--out={tmp_path}/packed/pets", "--shards=2"]
-    done = subprocess.run(command + flags, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "2 of 2 images, 2 classes" in done.stdout
+    flags = (f"--data=coco:{tmp_path}/coco", f"--out={tmp_path}/packed/pets", "--shards=2")
+    done = end(start("make_records", *flags))
+    assert done.code == 0, done.complaint
+    assert "2 of 2 images, 2 classes" in done.printed
     assert len(list((tmp_path / "packed").glob("*.tfrecord"))) == 2

@@ -1,29 +1,30 @@
 """The detection program, as a user starts it."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.experiments.programs import end, start
+
+try:
+    import cv2
+except ImportError:
+    cv2 = None
+
+FAULTS = {"empty": "no images in the folder", "film.mp4": "ideo"}
+CLIPS = ("clip.mp4",) if cv2 else ()
+FRAMES = 10
 SIZES = {"pixel": (1, 1), "grey": (60, 80), "photo": (300, 400)}
 
 
-def start(*flags):
-    """Starts the program without waiting for it."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "experiments.detect", *map(str, flags)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+def write_clip(path):
+    """A video of one colour, 5 frames a second."""
+    file = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 5, (80, 60))
+    for _ in range(FRAMES):
+        file.write(np.full((60, 80, 3), 90, np.uint8))
+    file.release()
 
 
 @pytest.fixture(scope="module")
@@ -43,43 +44,49 @@ def folder(tmp_path_factory):
     (folder / "images" / "notes.txt").write_text("no image")
     (folder / "images" / "broken.jpg").write_text("no image either")
     (folder / "film.mp4").write_text("no video")
+    for clip in CLIPS:
+        write_clip(folder / clip)
     return folder
 
 
 @pytest.fixture(scope="module")
 def ended(folder):
-    """The program on each kind of input."""
+    """The program on each kind of input, all at once."""
     common = (f"--run_dir={folder / 'tiny.keras'}", f"--out={folder / 'out'}")
     running = {
-        place: start(*common, "--score_threshold=0.2", f"--images={folder / place}")
-        for place in ("images", "empty", "film.mp4")
+        place: start("detect", *common, "--score_threshold=0.2", f"--images={folder / place}")
+        for place in ("images", *FAULTS, *CLIPS)
     }
-    return {
-        place: (*process.communicate(timeout=300), process.returncode)
-        for place, process in running.items()
-    }
+    return {place: end(process) for place, process in running.items()}
 
 
 @pytest.mark.parametrize("name", SIZES)
 def test_picture_and_description_of_each_image(folder, ended, name):
-    assert ended["images"][2] == 0, ended["images"][1]
+    assert ended["images"].code == 0, ended["images"].complaint
     described = json.loads((folder / "out" / f"{name}.json").read_text())
     assert (described["height"], described["width"]) == SIZES[name]
     assert min(Image.open(folder / "out" / f"{name}.jpg").size) >= 240
 
 
 def test_files_that_are_no_images_are_named(ended):
-    printed = ended["images"][0]
+    printed = ended["images"].printed
     assert "Left out: 1 in " in printed
     assert "broken.jpg: cannot be decoded" in printed
     assert "3 images: " in printed
 
 
-@pytest.mark.parametrize(
-    ("place", "words"), [("empty", "no images in the folder"), ("film.mp4", "ideo")]
-)
-def test_faults_end_in_one_line(ended, place, words):
-    _, complaint, code = ended[place]
-    assert code == 2
-    assert words in complaint.strip().splitlines()[-1]
-    assert "Traceback" not in complaint
+@pytest.mark.parametrize("place", FAULTS)
+def test_faults_end_in_one_line(ended, place):
+    assert ended[place].code == 2
+    (line,) = ended[place].complaint.strip().splitlines()
+    assert FAULTS[place] in line
+
+
+@pytest.mark.skipif(not CLIPS, reason="needs the extra 'video'")
+def test_a_video_becomes_a_video_and_an_entry_for_each_frame(folder, ended):
+    assert ended["clip.mp4"].code == 0, ended["clip.mp4"].complaint
+    assert len(json.loads((folder / "out/clip.json").read_text())) == FRAMES
+    drawn = cv2.VideoCapture(str(folder / "out/clip.mp4"))
+    assert drawn.get(cv2.CAP_PROP_FRAME_COUNT) == FRAMES
+    assert drawn.get(cv2.CAP_PROP_FPS) == 5
+    assert drawn.read()[1].shape == (60, 80, 3)
