@@ -188,7 +188,7 @@ def _class_count(heads: _Heads) -> int:
 def _anchors(network: Network, priors: Sequence[Layer]) -> tuple[ListedAnchors, tuple[float, ...]]:
     """The default boxes of PriorBox layers, and the variances of their codes."""
     height, width = network.image_size
-    sizes, steps, offsets = [], [], set()
+    sizes, steps, starts = [], [], []
     for prior in priors:
 
         def values(field, default=(), prior=prior):
@@ -209,12 +209,14 @@ def _anchors(network: Network, priors: Sequence[Layer]) -> tuple[ListedAnchors, 
             level += [(small / math.sqrt(r), small * math.sqrt(r)) for r in ratios if r != 1]
         sizes.append(tuple((h / height, w / width) for h, w in level))
         steps.append(float(values("step", [0])[0]))
-        offsets.add(float(values("offset", [0.5])[0]))
+        starts.append(steps[-1] * float(values("offset", [0.5])[0]))
     variance = [float(v) for v in priors[0].values("prior_box_param", "variance", [0.1])]
     variance = variance * 4 if len(variance) == 1 else [variance[i] for i in _CODE_ORDER]
-    if offsets != {0.5} or (0.0 in steps and any(steps)):
-        raise UserError("The PriorBox layers place their boxes in a way that is not supported.")
-    return ListedAnchors(tuple(sizes), tuple(steps) if all(steps) else None), tuple(variance)
+    if not any(steps):
+        return ListedAnchors(tuple(sizes)), tuple(variance)
+    if 0.0 in steps:
+        raise UserError("Some PriorBox layers give a step and some do not: not supported.")
+    return ListedAnchors(tuple(sizes), tuple(steps), tuple(starts)), tuple(variance)
 
 
 def _suppression(network: Network) -> dict[str, float]:
@@ -342,7 +344,7 @@ def _resnet_candidates(network, heads, blobs, common, means, width, note, first)
             "convolution_param", "num_output"
         )
     modules = {"a": {}}
-    if heads.sources[0].kind == "ReLU" and heads.sources[0].inputs[0].kind == "Eltwise":
+    if _is_residual_block(heads.sources[0]):
         module = _residual_extra(heads.sources[0])
         modules = {"c": {"module_channels": (module.reduced, module.channels)}, "a": {}}
     return [
@@ -359,27 +361,13 @@ def _resnet_candidates(network, heads, blobs, common, means, width, note, first)
 
 
 def _residual_levels(network: Network, count: int) -> list[_Node]:
-    """The ends of the residual blocks that make the extra levels: those that shrink the last map.
+    """The ends of the residual blocks that make the extra levels: those that shrink their map.
 
-    In a chain of residual blocks they are the last before any prediction module; a block is one of
-    the chain if another block or a deconvolution reads it.
+    The blocks of ResNet and of prediction modules begin with a 1x1 convolution instead.
     """
     nodes, _ = _nodes(network)
-    ends = [
-        node
-        for node in dict.fromkeys(nodes.values())
-        if node.kind == "ReLU"
-        and node.inputs
-        and node.inputs[0].kind == "Eltwise"
-        and _is_residual_block(node)
-    ]
-    chain: list[_Node] = []
-    for node in ends:
-        extra = _residual_extra(node)
-        if chain and extra.kernel == 1:
-            continue
-        chain.append(node)
-    return chain[-count:] if count else []
+    blocks = [node for node in dict.fromkeys(nodes.values()) if _is_residual_block(node)]
+    return [node for node in blocks if _residual_extra(node).kernel > 1][:count]
 
 
 def _is_residual_block(end: _Node) -> bool:
@@ -392,6 +380,8 @@ def _is_residual_block(end: _Node) -> bool:
 
 def _residual_extra(end: _Node) -> Extra:
     """A bottleneck block as an extra level, from the ReLU that ends it."""
+    if end.kind != "ReLU" or not end.inputs or end.inputs[0].kind != "Eltwise":
+        raise UserError(f"'{end.layer.name}' ({end.kind}) does not end a residual block.")
     eltwise = end.inputs[0]
     for side in eltwise.inputs:
         chain = []

@@ -90,7 +90,7 @@ class Net:
         )
         return name
 
-    def batch_norm(self, blob, prefix="", eps=1e-5):
+    def batch_norm(self, blob, eps=1e-5, gain=1.0):
         """Adds a batch norm and its scale in place."""
         n = self.channels[blob]
         norm, scale = f"{blob}/bn", f"{blob}/scale"
@@ -99,7 +99,7 @@ class Net:
         variance = self.rng.uniform(0.5, 2, n).astype("f4")
         self.blobs[norm] = [mean * factor, variance * factor, factor]
         self.blobs[scale] = [
-            self.rng.uniform(0.5, 1.5, n).astype("f4"),
+            gain * self.rng.uniform(0.5, 1.5, n).astype("f4"),
             self.rng.normal(0, 0.2, n).astype("f4"),
         ]
         self.layer(norm, "BatchNorm", [blob], [blob], f"batch_norm_param {{ eps: {eps} }}")
@@ -324,4 +324,65 @@ def mobilenet_ssd(size=300, classes=20, width=1.0, folded=True):
             prior = f"min_size: {mins[i]} max_size: {mins[i + 1]} aspect_ratio: 2 aspect_ratio: 3"
             per_cell = 6
         net.heads(source, classes, per_cell, 1, prior)
+    return net
+
+
+def resnet_ssd(size=321, classes=20, width=1.0, deconvolution=False, module=True):
+    """caffe-dssd's SSD321 or DSSD321 with ResNet-101."""
+    net = Net(size, pixel_gain=1 / 64)
+
+    def wide(n):
+        return round(n * width)
+
+    def unit(name, bottom, out, kernel, stride=1, pad=0, dilation=1, relu=True):
+        x = net.conv(name, bottom, out, kernel, stride, pad, dilation, bias=False)
+        x = net.batch_norm(x, eps=1e-3, gain=1.0 if relu else 0.3)
+        return net.relu(x) if relu else x
+
+    def block(name, x, inner, out, kernel=1, stride=1, dilation=1, project=True):
+        shortcut = x
+        if project:
+            shortcut = unit(f"{name}_branch1", x, out, kernel, stride, relu=False)
+        x = unit(f"{name}_branch2a", x, inner, kernel, stride)
+        x = unit(f"{name}_branch2b", x, inner, 3, 1, dilation, dilation)
+        x = unit(f"{name}_branch2c", x, out, 1, relu=False)
+        return net.relu(net.eltwise(name, shortcut, x))
+
+    x = net.pool("pool1", unit("conv1", "data", wide(64), 7, 2, 3), 3, 2)
+    pyramid = []
+    for stage, (n, count, stride, dilation) in enumerate(
+        ((64, 3, 1, 1), (128, 4, 2, 1), (256, 23, 2, 1), (512, 3, 1, 2)), start=2
+    ):
+        for i in range(count):
+            first = i == 0
+            x = block(
+                f"res{stage}_{i}",
+                x,
+                wide(n),
+                wide(4 * n),
+                stride=stride if first else 1,
+                dilation=dilation,
+                project=first,
+            )
+        if stage in (3, 5):
+            pyramid.append(x)
+    for i, (kernel, stride) in enumerate(((2, 2), (2, 2), (3, 1), (3, 1)), start=6):
+        x = block(f"res{i}", x, wide(256), wide(1024), kernel, stride)
+        pyramid.append(x)
+    if deconvolution:
+        fused = [pyramid[-1]]
+        for i, (kernel, stride) in enumerate(((3, 1), (3, 1), (2, 2), (2, 2), (2, 2)), start=1):
+            up = net.deconv(f"deconv{i}", fused[0], wide(512), kernel, stride)
+            up = unit(f"up{i}", up, wide(512), 3, pad=1, relu=False)
+            skip = unit(f"skip{i}_1", pyramid[-1 - i], wide(512), 3, pad=1)
+            skip = unit(f"skip{i}_2", skip, wide(512), 3, pad=1, relu=False)
+            fused.insert(0, net.relu(net.eltwise(f"fused{i}", up, skip, "PROD")))
+        pyramid = fused
+    mins = (32.1, 64.2, 121.98, 179.76, 237.54, 295.32, 353.1)
+    for i, source in enumerate(pyramid):
+        x = block(f"pm{i}", source, wide(256), wide(1024)) if module else source
+        prior = f"min_size: {mins[i]} max_size: {mins[i + 1]}"
+        prior += " aspect_ratio: 1.6 aspect_ratio: 2 aspect_ratio: 3"
+        step = (8, 16, 32, 64, 64, 321)[i]
+        net.heads(x, classes, 8, 5 if i < 2 else 3, f"{prior} step: {step} offset: 0.5")
     return net

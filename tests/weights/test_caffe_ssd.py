@@ -24,6 +24,11 @@ CASES = {
         0.007843,
         (127.5,) * 3,
     ),
+    "DSSD321 ResNet-101": (
+        lambda: caffe_files.resnet_ssd(321, CLASSES, 0.125, deconvolution=True),
+        1.0,
+        VGG_MEANS,
+    ),
 }
 
 
