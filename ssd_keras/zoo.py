@@ -503,6 +503,7 @@ def model_table() -> list[dict[str, str]]:
 
 def list_models() -> tuple[str, ...]:
     """Prints a table of the named models (for 20 classes), and returns their names."""
+    print(f"Models, with the numbers of {TABLE_CLASSES} classes:")
     print(f"{'name':<24} {'parameters':>12} {'GMACs':>8} {'default boxes':>14}  maps")
     for row in model_table():
         print(

@@ -1,10 +1,13 @@
 """Models by their names."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
 
 import ssd_keras
+from ssd_keras.complexity import count_macs
 from ssd_keras.errors import UserError
 
 
@@ -12,29 +15,236 @@ def names(count):
     return [f"class {i}" for i in range(count)]
 
 
+@pytest.fixture
+def zeros(monkeypatch):
+    """Models of hundreds of millions of weights are built for their shapes alone."""
+
+    def call(self, shape, dtype=None, **options):
+        return keras.ops.zeros(shape, dtype or "float32")
+
+    for kind in ("GlorotUniform", "TruncatedNormal"):
+        monkeypatch.setattr(getattr(keras.initializers, kind), "__call__", call)
+
+
+RESNET_BIASES = 52_672
+
+# Parameters, of which do not learn, GMACs; specification, section 8, for 20 classes.
+PINNED = {
+    "SSD_VGG16_300": (26_285_486, 0, 31.3735),
+    "SSD_VGG16_512": (27_188_676, 0, 90.2079),
+    "SSD_MobileNet_300": (5_821_433, 25_344, 1.1485),
+    "SSDLite_MobileNetV2_300": (3_406_585, 50_752, 0.6452),
+    "SSD_Inception_500": (30_089_508, 38_272, 19.2662),
+    "SSD_ResNet101_321": (110_129_264 + RESNET_BIASES, 156_544, 29.3718),
+    "SSD_ResNet101_513": (107_143_480 + RESNET_BIASES, 166_784, 74.9746),
+    "DSSD_ResNet101_321": (165_999_216 + RESNET_BIASES, 171_904, 47.3255),
+    "DSSD_ResNet101_513": (168_918_328 + RESNET_BIASES, 185_216, 120.8661),
+    "YOLO_Inception_500": (69_035_838, 42_624, 21.7962),
+}
+MAPS = {
+    "VGG16_300": (38, 19, 10, 5, 3, 1),
+    "VGG16_512": (64, 32, 16, 8, 4, 2, 1),
+    "MobileNet_300": (19, 10, 5, 3, 2, 1),
+    "MobileNetV2_300": (19, 10, 5, 3, 2, 1),
+    "Inception_500": (60, 29, 14, 7, 4, 2, 1),
+    "ResNet101_321": (40, 20, 10, 5, 3, 1),
+    "ResNet101_513": (64, 32, 16, 8, 4, 2, 1),
+}
+DEFAULT_BOXES = {
+    "VGG16_300": 8732,
+    "VGG16_512": 24564,
+    "MobileNet_300": 1917,
+    "MobileNetV2_300": 1917,
+    "Inception_500": 21032,
+    "ResNet101_321": 17080,
+    "ResNet101_513": 43688,
+}
+
+
+@pytest.mark.parametrize("name", ssd_keras.zoo.MODELS)
+def test_a_named_model_has_the_published_numbers(zeros, name):
+    row = ssd_keras.zoo.measure(name)
+    if name in PINNED:
+        parameters, non_trainable, gmacs = PINNED[name]
+        assert int(row["parameters"]) == parameters
+        assert int(row["non_trainable"]) == non_trainable
+        assert round(int(row["macs"]) / 1e9, 4) == gmacs
+    core = name.split("_", 1)[1]
+    if not name.startswith("YOLO"):
+        assert tuple(map(int, row["maps"].split())) == MAPS[core]
+        assert int(row["default_boxes"]) == DEFAULT_BOXES[core]
+    table = {row["name"]: row for row in ssd_keras.zoo.model_table()}
+    assert table[name] == row, "run `python -m tests.benchmarks.models --write_table`"
+
+
 @pytest.mark.parametrize(
-    ("classes", "parameters"), [(20, 5_821_433), (80, 6_698_933), (90, 6_845_183)]
+    ("name", "classes", "options", "parameters", "gmacs"),
+    [
+        ("SSD_VGG16_300", 80, {}, 34_305_206, 34.3604),
+        ("SSD_VGG16_512", 80, {}, 36_038_196, 98.6289),
+        ("SSD_MobileNet_300", 80, {}, 6_698_933, 1.2245),
+        ("SSD_MobileNet_300", 90, {}, 6_845_183, 1.2371),
+        ("SSD_MobileNet_300", 90, {"head_kernels": 3}, 17_935_103, 2.1996),
+        ("SSDLite_MobileNetV2_300", 80, {}, 4_387_765, 0.7346),
+        ("SSD_Inception_500", 80, {}, 43_431_828, 24.9963),
+        ("YOLO_Inception_500", 20, {"fully_connected": 4096}, 280_552_670, 22.0063),
+        (
+            "SSD_ResNet101_321",
+            20,
+            {"prediction_module": "a"},
+            97_357_936 + RESNET_BIASES,
+            24.5415,
+        ),
+        (
+            "SSD_ResNet101_321",
+            20,
+            {"head_kernels": (5, 5, 3, 3, 3, 3)},
+            116_682_864 + RESNET_BIASES,
+            35.9254,
+        ),
+        (
+            "DSSD_ResNet101_321",
+            20,
+            {"head_kernels": (5, 5, 3, 3, 3, 3)},
+            172_552_816 + RESNET_BIASES,
+            53.8791,
+        ),
+        ("DSSD_ResNet101_321", 20, {"fusion": "sum"}, 165_999_216 + RESNET_BIASES, 47.3255),
+        ("SSD_ResNet101_513", 80, {}, 138_112_600 + RESNET_BIASES, 99.1324),
+        ("DSSD_ResNet101_513", 80, {}, 199_887_448 + RESNET_BIASES, 145.0238),
+    ],
 )
-def test_mobilenet_300_has_the_published_parameters(classes, parameters):
-    detector = ssd_keras.create("SSD_MobileNet_300", names(classes))
+def test_its_variants_have_the_published_numbers(zeros, name, classes, options, parameters, gmacs):
+    detector = ssd_keras.create(name, names(classes), **options)
     assert detector.count_params() == parameters
-    assert sum(np.prod(w.shape) for w in detector.non_trainable_weights) == 25_344
+    assert round(count_macs(detector) / 1e9, 4) == gmacs
 
 
-def test_mobilenet_300_has_the_published_default_boxes():
-    anchors = ssd_keras.create("SSD_MobileNet_300", names(2), width=0.25).box_network.level_anchors
-    assert [len(level) for level in anchors] == [1083, 600, 150, 54, 24, 6]
-    flat = np.concatenate(anchors).astype("float64")
+@functools.cache
+def narrow_box_network(name, **options):
+    return ssd_keras.create(name, names(3), width=0.25, **options).box_network
+
+
+# Model, options, first box of each level, {box: (cx, cy, w, h)}, sums of cx, cy, w, h; from
+# the specification, section 8, where x comes first.
+DEFAULT_BOX_CASES = [
+    (
+        "SSD_VGG16_300",
+        {},
+        (0, 5776, 7942, 8542, 8692, 8728),
+        {
+            0: (0.013333, 0.013333, 0.1, 0.1),
+            1: (0.013333, 0.013333, 0.141421, 0.141421),
+            2: (0.013333, 0.013333, 0.141421, 0.070711),
+            5776: (0.026667, 0.026667, 0.2, 0.2),
+            8692: (0.166667, 0.166667, 0.71, 0.71),
+            8731: (0.5, 0.5, 0.622254, 1.244508),
+        },
+        (4443.9467, 4443.9467, 1510.4293, 1510.4293),
+    ),
+    (
+        "SSD_VGG16_300",
+        {"box_scale": "coco"},
+        (0, 5776, 7942, 8542, 8692, 8728),
+        {0: (0.013333, 0.013333, 0.07, 0.07)},
+        (None, None, 1172.1980, 1172.1980),
+    ),
+    (
+        "SSD_VGG16_512",
+        {},
+        (0, 16384, 22528, 24064, 24448, 24544, 24560),
+        {},
+        (12282, 12282, 3146.1417, 3146.1417),
+    ),
+    (
+        "SSD_VGG16_512",
+        {"box_scale": "coco"},
+        (0, 16384, 22528, 24064, 24448, 24544, 24560),
+        {},
+        (None, None, 2192.4711, 2192.4711),
+    ),
+    (
+        "DSSD_ResNet101_321",
+        {},
+        (0, 12800, 16000, 16800, 17000, 17072),
+        {
+            0: (0.007788, 0.007788, 0.1, 0.1),
+            2: (0.007788, 0.007788, 0.126491, 0.079057),
+            16000: (0.03271, 0.03271, 0.38, 0.38),
+            17079: (0.5, 0.5, 0.531162, 1.593487),
+        },
+        (8380.3988, 8380.3988, 2649.9186, 2649.9186),
+    ),
+    (
+        "DSSD_ResNet101_513",
+        {},
+        (0, 32768, 40960, 43008, 43520, 43648, 43680),
+        {
+            0: (0.004873, 0.004873, 0.04, 0.04),
+            43687: (0.5, 0.5, 0.548483, 1.645448),
+        },
+        (21588.6238, 21588.6238, 3389.1369, 3389.1369),
+    ),
+    (
+        "SSD_MobileNet_300",
+        {},
+        (0, 1083, 1683, 1833, 1887, 1911),
+        {
+            0: (0.026316, 0.026316, 0.1, 0.1),
+            1: (0.026316, 0.026316, 0.282843, 0.141421),
+            1083: (0.05, 0.05, 0.35, 0.35),
+            1916: (0.5, 0.5, 0.974679, 0.974679),
+        },
+        (958.5, 958.5, 568.5611, 568.5678),
+    ),
+    (
+        "SSD_Inception_500",
+        {},
+        (0, 14400, 19446, 20622, 20916, 21012, 21028),
+        {
+            0: (0.008333, 0.008333, 0.07, 0.07),
+            21031: (0.5, 0.5, 0.636396, 1.272792),
+        },
+        (10516, 10516, 2634.8011, 2634.8011),
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "starts", "boxes", "sums"), DEFAULT_BOX_CASES)
+def test_default_boxes_are_the_published_ones(zeros, name, options, starts, boxes, sums):
+    network = narrow_box_network(name, **options)
+    flat = network.anchors.astype("float64")
     centres, sizes = (flat[:, :2] + flat[:, 2:]) / 2, flat[:, 2:] - flat[:, :2]
-    # [y, x] and [height, width] of the boxes that the specification pins.
-    np.testing.assert_allclose(centres[0], [0.026316, 0.026316], atol=1e-6)
-    np.testing.assert_allclose(sizes[0], [0.1, 0.1], atol=1e-6)
-    np.testing.assert_allclose(sizes[1], [0.141421, 0.282843], atol=1e-6)
-    np.testing.assert_allclose(centres[1083], [0.05, 0.05], atol=1e-6)
-    np.testing.assert_allclose(sizes[1083], [0.35, 0.35], atol=1e-6)
-    np.testing.assert_allclose(sizes[1916], [0.974679, 0.974679], atol=1e-6)
-    np.testing.assert_allclose(centres.sum(axis=0), [958.5, 958.5], atol=1e-2)
-    np.testing.assert_allclose(sizes.sum(axis=0), [568.5678, 568.5611], atol=1e-3)
+    counts = [len(level) for level in network.level_anchors]
+    assert tuple(np.cumsum([0, *counts[:-1]])) == starts
+    for index, (cx, cy, w, h) in boxes.items():
+        np.testing.assert_allclose(centres[index], [cy, cx], atol=1e-6)
+        np.testing.assert_allclose(sizes[index], [h, w], atol=1e-6)
+    for values, (y, x) in ((centres, (sums[1], sums[0])), (sizes, (sums[3], sums[2]))):
+        if y is not None:
+            np.testing.assert_allclose(values.sum(axis=0), [y, x], rtol=1e-6, atol=2e-3)
+
+
+# Ground truth of section 8, and the default boxes that each of the three gets.
+GOLDEN = np.array([[0.1, 0.1, 0.6, 0.5], [0.55, 0.42, 0.62, 0.47], [0.02, 0.05, 0.97, 0.98]])
+
+
+@pytest.mark.parametrize(
+    ("name", "matched"),
+    [
+        ("SSD_VGG16_300", (14, 1, 8)),
+        ("SSD_VGG16_512", (16, 6, 6)),
+        ("DSSD_ResNet101_321", (26, 1, 25)),
+        ("DSSD_ResNet101_513", (21, 3, 10)),
+        ("SSD_MobileNet_300", (14, 1, 5)),
+        ("SSD_Inception_500", (13, 6, 6)),
+    ],
+)
+def test_the_golden_objects_are_matched_as_published(zeros, name, matched):
+    network = narrow_box_network(name)
+    targets = network.encode(GOLDEN[None].astype("float32"), np.array([[0, 1, 2]]))
+    classes = np.asarray(targets["classes"])
+    assert tuple(np.bincount(classes[0], minlength=4)[1:]) == matched
 
 
 @pytest.mark.parametrize(
