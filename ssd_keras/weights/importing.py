@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from ssd_keras.errors import UserError
-from ssd_keras.weights import caffe, caffe_ssd, object_detection_api, tensorflow_files
+from ssd_keras.weights import caffe, caffe_ssd, object_detection_api, tensorflow_files, vgg_ssd
 from ssd_keras.weights.imported import Imported
+from ssd_keras.weights.keras_files import read_keras_file
 from ssd_keras.weights.label_maps import read_labels
+from ssd_keras.weights.torch_files import read_state_dict
 
 KINDS = (
     "a frozen graph (.pb), SavedModel or checkpoint of the TF Object Detection API, a .tflite "
@@ -60,4 +62,8 @@ def import_detector(
             raise UserError(f"'{source}' needs the .prototxt of its network: give --prototxt.")
         network = caffe.read_network(prototxt)
         return caffe_ssd.import_caffe(network, caffe.read_caffemodel(source), labels=names)
+    if source.suffix in (".pth", ".pt"):
+        return vgg_ssd.import_torchvision(read_state_dict(source), names)
+    if source.suffix in (".h5", ".hdf5"):
+        return vgg_ssd.import_ferrari(read_keras_file(source), names)
     raise UserError(f"'{source}' is of no known kind: give {KINDS}.")
