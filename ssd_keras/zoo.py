@@ -19,7 +19,7 @@ from ssd_keras.complexity import count_macs
 from ssd_keras.detector import Detector
 from ssd_keras.errors import UserError, did_you_mean
 from ssd_keras.weights import load_backbone_weights
-from ssd_keras.weights.detector_files import load_detector_weights
+from ssd_keras.weights.detector_files import detector_like, load_detector_weights
 
 # Names with published or pinned numbers. Any other <BoxNetwork>_<Backbone>_<size> of the tables
 # below can be built as well.
@@ -337,7 +337,9 @@ def create(
             the path of a weights file, or None for random weights.
         weights: a trained detector (run folder or `.keras` file) to start from. Layers are loaded
             by name; those that predict classes stay random where the classes differ; a DSSD takes
-            all but its decoder and heads from an SSD of the same backbone. Prints what it took.
+            all but its decoder and heads from an SSD of the same backbone. Given that detector's
+            own name and no other option, the new one has its very architecture, such as that of
+            an imported detector. Prints what it took.
         backbone: your own Core Network, `(image_size) -> keras.Model` from images `[B, H, W, 3]`
             to a dict of feature maps, finest first. The middle part of the name is then free.
         width: multiplier of the channels of backbone and box network, 0.25 to 1.
@@ -362,6 +364,12 @@ def create(
             f"There is no box_scale '{box_scale}'.{did_you_mean(box_scale, BOX_SCALES)} Known: "
             f"{', '.join(BOX_SCALES)}."
         )
+    own = (backbone_weights, backbone, box_scale, smallest_box)
+    if weights is not None and all(x is None for x in own) and width == 1.0 and not box_network:
+        detector = detector_like(weights, name, classes)
+        if detector is not None:
+            print(load_detector_weights(detector, weights))
+            return detector
     core = CORES[parsed.backbone] if backbone is None else Core(backbone)
     image_size = (parsed.size, parsed.size)
     built = core.build(image_size, width=width) if backbone is None else backbone(image_size)

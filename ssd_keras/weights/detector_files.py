@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
+from ssd_keras.detector import Detector
 from ssd_keras.errors import UserError
 from ssd_keras.weights.keras_files import LoadReport, load_by_name, read_keras_file
 
@@ -35,6 +37,33 @@ class StartReport:
         return text + "."
 
 
+def detector_like(path: str | Path, name: str, classes: Sequence[str]):
+    """A new detector with the architecture of a trained one and other classes.
+
+    Args:
+        path: a run folder (its best weights) or a `.keras` file.
+        name: the model name that the trained one must have.
+        classes: the new class names.
+
+    Returns:
+        The detector with random weights, or None if the trained one has another name.
+
+    Raises:
+        UserError: there is no detector at that place.
+    """
+    config = _config(_file(path))
+    if config["name"] != name:
+        return None
+    config = {**config, "classes": list(classes)}
+    network = config["box_network"]
+    network = {**network, "config": {**network["config"], "num_classes": len(classes)}}
+    try:
+        return Detector.from_config({**config, "box_network": network})
+    except (ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())[:150]
+        raise UserError(f"'{path}' does not hold a detector we know ({reason}).") from error
+
+
 def load_detector_weights(detector, path: str | Path) -> StartReport:
     """Fills a detector by layer name from a trained one.
 
@@ -48,9 +77,7 @@ def load_detector_weights(detector, path: str | Path) -> StartReport:
     Raises:
         UserError: there is no detector at that place, or its backbone is another one.
     """
-    path = Path(path)
-    if path.is_dir():
-        path = next((path / n for n in ("best.keras", "last.keras") if (path / n).is_file()), path)
+    path = _file(path)
     arrays = read_keras_file(path)
     skipped = ()
     if _classes(path) != list(detector.classes):
@@ -65,11 +92,23 @@ def load_detector_weights(detector, path: str | Path) -> StartReport:
     return StartReport(path, report, skipped)
 
 
+def _file(path: str | Path) -> Path:
+    path = Path(path)
+    if path.is_dir():
+        return next((path / n for n in ("best.keras", "last.keras") if (path / n).is_file()), path)
+    return path
+
+
 def _classes(path: Path) -> list[str]:
+    return _config(path)["classes"]
+
+
+def _config(path: Path) -> dict:
     try:
         with zipfile.ZipFile(path) as archive:
-            return json.loads(archive.read("config.json"))["config"]["classes"]
-    except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+            config = json.loads(archive.read("config.json"))["config"]
+            return {key: config[key] for key in ("name", "backbone", "box_network", "classes")}
+    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise UserError(
             f"'{path}' holds no detector: give a run folder or a .keras file of one."
         ) from error

@@ -9,6 +9,8 @@ from ssd_keras.weights import caffe, caffe_ssd, object_detection_api, tensorflow
 from ssd_keras.weights.imported import Imported
 from ssd_keras.weights.keras_files import read_keras_file
 from ssd_keras.weights.label_maps import read_labels
+from ssd_keras.weights.statistics import restore_statistics
+from ssd_keras.weights.tflite_files import read_tflite
 from ssd_keras.weights.torch_files import read_state_dict
 
 KINDS = (
@@ -66,4 +68,10 @@ def import_detector(
         return vgg_ssd.import_torchvision(read_state_dict(source), names)
     if source.suffix in (".h5", ".hdf5"):
         return vgg_ssd.import_ferrari(read_keras_file(source), names)
+    if source.suffix == ".tflite":
+        file, facts, packed = read_tflite(source)
+        options["labels"] = names or packed
+        imported = object_detection_api.import_tensors(file, "TFLite model", facts, **options)
+        restore_statistics(imported.detector, imported.folded)
+        return imported
     raise UserError(f"'{source}' is of no known kind: give {KINDS}.")

@@ -55,6 +55,11 @@ def read_labels(path: str | Path) -> dict[int, str]:
     return dict(sorted(found))
 
 
+def labels_of_lines(text: str) -> dict[int, str] | None:
+    """Class names by their numbers from 1, from a name a line; None if there is none."""
+    return dict(_lines(text)) or None
+
+
 def _map_items(text: str) -> list[tuple[int, str]]:
     found = []
     for item in parse_text(text).get("item", []):

@@ -29,6 +29,8 @@ from ssd_keras.weights.tensorflow_files import TensorFlowFile
 # What the API's configurations of these models say, where a file does not.
 DEFAULT_SIZE = 300
 DEFAULT_EPSILON = 1e-3
+# How far 8 bits may round the side of a default box.
+ROUNDING = 5e-3
 DEFAULT_SUPPRESSION = {"score_threshold": 1e-8, "iou_threshold": 0.6, "max_detections": 100}
 
 # Of each kind of tensor its place among the arrays of our layer. Names as in TF1 and in Keras.
@@ -489,6 +491,14 @@ def _anchors(facts: Facts, size: tuple[int, int], per_cell: tuple[int, ...]):
             rows, columns = math.ceil(rows / 2), math.ceil(columns / 2)
         if start != len(facts.anchor_table):
             raise UserError(f"The file's {len(facts.anchor_table)} default boxes are not {start}.")
+        rule = ScaleAnchors()
+        ruled = [level.sizes for level in rule.levels([(1, 1)] * len(sizes), (1, 1))]
+        same = [
+            len(a) == len(b) and np.allclose(a, b, atol=ROUNDING)
+            for a, b in zip(ruled, sizes, strict=True)
+        ]
+        if all(same):
+            return rule, "default boxes of the API's configuration, which the file holds rounded"
         return ListedAnchors(tuple(sizes)), "default boxes as in the file"
     return ScaleAnchors(), "default boxes of the API's configuration; the file does not say"
 
