@@ -5,9 +5,10 @@ import math
 from keras import ops
 
 from ssd_keras.boxes import geometry
+from ssd_keras.boxes.compilation import compiled
 
-# Candidates of an image that suppression looks at first; it rarely needs more.
-_PREFIX = 512
+# Candidates of an image that are looked at together; most images need no more.
+_CHUNK = 512
 
 
 def suppress(
@@ -20,6 +21,7 @@ def suppress(
     max_detections=200,
     class_agnostic=False,
     soft_sigma=None,
+    xla=True,
 ):
     """Detections of each image by SSD's rule, batched, with static shapes.
 
@@ -37,6 +39,8 @@ def suppress(
         class_agnostic: suppress among the boxes of all classes, each with its best class.
         soft_sigma: if given, scores of overlapped boxes decay by exp(-IoU^2 / soft_sigma)
             (Gaussian Soft-NMS, arXiv 1704.04503) instead of being dropped.
+        xla: under TensorFlow, compile with XLA, once for every shape. False gives plain TensorFlow
+            operations, as a model needs that runs where XLA may be missing.
 
     Returns:
         dict of `boxes` float32 [B, D, 4] clipped to the image, `scores` float32 [B, D]
@@ -45,131 +49,281 @@ def suppress(
     """
     boxes = ops.cast(ops.convert_to_tensor(boxes), "float32")
     scores = ops.cast(ops.convert_to_tensor(scores), "float32")
+    options = {
+        "iou_threshold": float(iou_threshold),
+        "score_threshold": float(score_threshold),
+        "max_per_class": int(max_per_class),
+        "max_detections": int(max_detections),
+        "class_agnostic": bool(class_agnostic),
+        "soft_sigma": None if soft_sigma is None else float(soft_sigma),
+    }
+    if xla:
+        return compiled(suppressed, [boxes, scores], **options)
+    return suppressed(boxes, scores, **options)
+
+
+def suppressed(
+    boxes,
+    scores,
+    *,
+    iou_threshold,
+    score_threshold,
+    max_per_class,
+    max_detections,
+    class_agnostic,
+    soft_sigma,
+):
+    """The computation of `suppress`, on float32 tensors."""
     labels = None
     if class_agnostic:
         labels = ops.cast(ops.argmax(scores, axis=-1), "int32")
         scores = ops.max(scores, axis=-1, keepdims=True)
-    usable = ops.logical_and(
-        scores > score_threshold, ops.all(ops.isfinite(boxes), axis=-1, keepdims=True)
-    )
-    scores = ops.swapaxes(ops.where(usable, scores, 0.0), 1, 2)
+    finite = ops.all(ops.isfinite(boxes), axis=-1, keepdims=True)
 
-    def every_class():
-        return _all_candidates(
-            boxes, scores, iou_threshold, score_threshold, max_per_class, max_detections, soft_sigma
+    def candidates(scores, finite):
+        usable = ops.logical_and(scores > max(score_threshold, 0.0), finite)
+        return ops.where(usable, scores, 0.0)
+
+    if soft_sigma is None:
+        score, anchor, label = _hard(
+            boxes, scores, finite, candidates, iou_threshold, max_per_class, max_detections
         )
-
-    if soft_sigma is not None:
-        score, anchor, label = every_class()
     else:
-        score, anchor, label, complete = _best_candidates(
-            boxes, scores, iou_threshold, max_per_class, max_detections
+        score, anchor, label = _soft(
+            boxes,
+            candidates(scores, finite),
+            soft_sigma,
+            score_threshold,
+            max_per_class,
+            max_detections,
         )
-        score, anchor, label = ops.cond(complete, lambda: (score, anchor, label), every_class)
     found = score > 0
     if labels is not None:
-        label = ops.take_along_axis(labels, anchor, axis=1)
-    box = geometry.clip(ops.take_along_axis(boxes, anchor[:, :, None], axis=1))
+        label = _rows(labels, anchor)
     return {
-        "boxes": ops.where(found[:, :, None], box, 0.0),
+        "boxes": ops.where(found[:, :, None], geometry.clip(_rows(boxes, anchor)), 0.0),
         "scores": score,
         "labels": ops.where(found, label, -1),
         "count": ops.sum(ops.cast(found, "int32"), axis=1),
     }
 
 
-def _best_candidates(boxes, scores, iou_threshold, max_per_class, max_detections):
-    """Suppression among the best `_PREFIX` candidates of each image, whatever their class.
+def _hard(boxes, scores, finite, candidates, iou_threshold, max_per_class, max_detections):
+    """Non-maximum suppression in chunks of the best candidates, whatever their class.
 
-    Who is suppressed depends on better candidates only, so the survivors of a prefix are those of
-    the whole list. The result is the answer if it fills the image's slots or if no candidate was
-    left out.
+    Who is suppressed depends on better candidates only, so the candidates of an image can be
+    settled from the best down, `_CHUNK` at a time, until its slots are filled or none is left.
 
     Args:
         boxes: `[B, A, 4]`.
-        scores: `[B, C, A]`, 0 where a box is no candidate.
+        scores: `[B, A, C]`.
+        finite: bool `[B, A, 1]`.
+        candidates: from any rows of `scores` and `finite` to scores with 0 for no candidates.
 
     Returns:
-        `(score, anchor, label, complete)`: three arrays `[B, max_detections]`, descending, score 0
-        in empty slots, and whether they are the answer for every image (scalar bool).
+        `(score, anchor, label)`, each `[B, max_detections]`, descending, score 0 in empty slots.
     """
-    classes, anchors = scores.shape[1], scores.shape[2]
-    size = min(_PREFIX, classes * anchors)
-    score, rank = ops.top_k(ops.reshape(scores, (-1, classes * anchors)), size)
-    rank = ops.cast(rank, "int32")
-    label, anchor = rank // anchors, rank % anchors
-    candidate = ops.take_along_axis(boxes, anchor[:, :, None], axis=1)
-
+    batch = ops.shape(scores)[0]
+    anchors, classes = scores.shape[1:]
+    size = min(_CHUNK, anchors * classes)
     ids = ops.arange(size, dtype="int32")
-    better = ops.logical_and(ids[:, None] < ids[None, :], label[:, :, None] == label[:, None, :])
-    valid = score > 0
-    if size > max_per_class:
-        valid = ops.logical_and(valid, ops.sum(ops.cast(better, "int32"), axis=1) < max_per_class)
-    better = ops.logical_and(better, geometry.iou(candidate, candidate) > iou_threshold)
-    better = ops.cast(better, "float32")
+    earlier = ids[:, None] < ids[None, :]
+    labels = ops.arange(classes, dtype="int32")
+
+    def chunk(scores_left, seen, kept):
+        """Settles the next candidates.
+
+        Args:
+            scores_left: from rows (indices `[B, N]` or None for all) to the scores that are left.
+            seen: candidates `[B, C]` of each class before these, None for the first chunk.
+            kept: score, anchor and label `[B, D]` so far, None for the first chunk.
+
+        Returns:
+            `(score, anchor, label)` with the new ones, those seen, the order of the last
+            candidate `(score, label, anchor)` `[B]`, and which images need more `[B]`.
+        """
+        score, anchor, label = _best(scores_left, anchors, classes, size)
+        candidate = _rows(boxes, anchor)
+        same = label[:, :, None] == label[:, None, :]
+        before = ops.logical_and(earlier, same)
+        valid = score > 0
+        member = ops.logical_and(label[:, :, None] == labels, valid[:, :, None])
+        count = ops.sum(ops.cast(member, "int32"), axis=1)
+        limited = size > max_per_class if seen is None else anchors > max_per_class
+        if limited:
+            rank = ops.sum(ops.cast(before, "int32"), axis=1)
+            if seen is not None:
+                rank = rank + _rows(seen, label)
+            valid = ops.logical_and(valid, rank < max_per_class)
+        if kept is not None:
+            kept_score, kept_anchor, kept_label = kept
+            overlaps = geometry.iou(_rows(boxes, kept_anchor), candidate) > iou_threshold
+            rival = ops.logical_and(
+                kept_label[:, :, None] == label[:, None, :], (kept_score > 0)[:, :, None]
+            )
+            beaten = ops.any(ops.logical_and(rival, overlaps), axis=1)
+            valid = ops.logical_and(valid, ops.logical_not(beaten))
+        overlaps = geometry.iou(candidate, candidate) > iou_threshold
+        survives = _settle(valid, ops.logical_and(before, overlaps))
+
+        state = ops.where(survives, score, 0.0), anchor, label
+        if kept is not None:
+            state = tuple(ops.concatenate(pair, axis=1) for pair in zip(kept, state, strict=True))
+        slots = min(max_detections, state[0].shape[1])
+        kept_score, order = ops.top_k(state[0], slots)
+        order = ops.cast(order, "int32")
+        kept = kept_score, _rows(state[1], order), _rows(state[2], order)
+        kept = tuple(ops.pad(x, [[0, 0], [0, max_detections - slots]]) for x in kept)
+        least = ops.min(score, axis=1)
+        more = ops.logical_and(least > 0, ops.min(kept[0], axis=1) <= 0)
+        last = least, _last(label), _last(anchor)
+        return kept, count if seen is None else seen + count, last, more
+
+    def all_left(rows):
+        if rows is None:
+            return candidates(scores, finite)
+        return candidates(_rows(scores, rows), _rows(finite, rows))
+
+    kept, seen, last, more = chunk(all_left, None, None)
+    if size == anchors * classes:
+        return kept
+    anchor_ids = ops.broadcast_to(ops.arange(anchors, dtype="int32")[None], (batch, anchors))
+
+    def body(kept, seen, last, more):
+        last_score, last_label, last_anchor = (x[:, None, None] for x in last)
+        room = ops.logical_and(seen < max_per_class, more[:, None])[:, None, :]
+
+        def left(rows):
+            values = all_left(rows)
+            anchor = (anchor_ids if rows is None else rows)[:, :, None]
+            later = ops.logical_or(
+                labels > last_label, ops.logical_and(labels == last_label, anchor > last_anchor)
+            )
+            behind = ops.logical_or(
+                values < last_score, ops.logical_and(values == last_score, later)
+            )
+            return ops.where(ops.logical_and(behind, room), values, 0.0)
+
+        return chunk(left, seen, kept)
+
+    return ops.while_loop(
+        lambda kept, seen, last, more: ops.any(more), body, (kept, seen, last, more)
+    )[0]
+
+
+def _best(scores_left, anchors, classes, size):
+    """The best `size` candidates; equal scores: lowest class, then lowest default box.
+
+    The best of all default boxes stand on the best `size` default boxes, each of which is ranked
+    by its best candidate, so that only those need to be searched.
+
+    Args:
+        scores_left: from rows (indices `[B, N]` or None for all) to scores `[B, N, C]`.
+
+    Returns:
+        `(score, anchor, label)`, each `[B, size]`, descending.
+    """
+    rows = None
+    values = scores_left(None)
+    if anchors > size:
+        top = ops.max(values, axis=2)
+        best, rows = ops.top_k(top, size)
+        least = ops.min(best, axis=1, keepdims=True)
+        tied = ops.sum(ops.cast(top == least, "int32"), axis=1, keepdims=True)
+        taken = ops.sum(ops.cast(best == least, "int32"), axis=1, keepdims=True)
+        ambiguous = ops.any(ops.logical_and(least > 0, tied > taken))
+        rows = ops.cond(
+            ambiguous,
+            lambda: _lowest_labels_first(values, top, least, size),
+            lambda: ops.cast(rows, "int32"),
+        )
+        # Ascending; float32 holds the indices exactly, and its top_k is the fast one.
+        rows = ops.cast(-ops.top_k(-ops.cast(rows, "float32"), size)[0], "int32")
+        values = scores_left(rows)
+    count = values.shape[1]
+    flat = ops.reshape(ops.swapaxes(values, 1, 2), (-1, classes * count))
+    score, at = ops.top_k(flat, size)
+    at = ops.cast(at, "int32")
+    label, anchor = at // count, at % count
+    return score, anchor if rows is None else _rows(rows, anchor), label
+
+
+def _lowest_labels_first(values, top, least, size):
+    """The `size` default boxes with the best candidates where many equal the last of them.
+
+    Args:
+        values: scores `[B, A, C]`.
+        top: the largest of each default box `[B, A]`.
+        least: the `size`-th largest of those `[B, 1]`.
+
+    Returns:
+        int32 `[B, size]`, unordered: all that are better than `least`, and of its equals those of
+        the lowest class.
+    """
+    classes = values.shape[2]
+    labels = ops.arange(classes, dtype="int32")
+    first = ops.min(ops.where(values == least[:, :, None], labels, classes), axis=2)
+    order = ops.where(top == least, classes - first, 0)
+    order = ops.where(top > least, classes + 1, order)
+    return ops.cast(ops.top_k(ops.cast(order, "float32"), size)[1], "int32")
+
+
+def _settle(valid, before):
+    """Which of the ranked candidates `[B, N]` survive each other.
+
+    Args:
+        valid: bool `[B, N]`, the candidates that compete.
+        before: bool `[B, N, N]`, whether the first would suppress the second.
+    """
 
     # Every round settles at least the next candidate that depends on others; few are needed.
     def body(kept, changed):
-        beaten = ops.matmul(ops.cast(kept, "float32")[:, None, :], better)[:, 0] > 0
+        beaten = ops.any(ops.logical_and(kept[:, :, None], before), axis=1)
         new = ops.logical_and(valid, ops.logical_not(beaten))
         return new, ops.any(new != kept)
 
-    kept, _ = ops.while_loop(lambda kept, changed: changed, body, (valid, ops.any(valid)))
-    exhausted = score[:, -1] <= 0 if size < classes * anchors else ops.ones_like(valid[:, 0])
-    filled = ops.sum(ops.cast(kept, "int32"), axis=1) >= max_detections
-    complete = ops.all(ops.logical_or(exhausted, filled))
-
-    slots = min(max_detections, size)
-    score, rank = ops.top_k(ops.where(kept, score, 0.0), slots)
-    anchor = ops.take_along_axis(anchor, rank, axis=1)
-    label = ops.take_along_axis(label, rank, axis=1)
-    return (*_fill((score, anchor, label), max_detections), complete)
+    return ops.while_loop(lambda kept, changed: changed, body, (valid, ops.any(valid)))[0]
 
 
-def _all_candidates(
-    boxes, scores, iou_threshold, score_threshold, max_per_class, max_detections, soft_sigma
-):
-    """Suppression class by class among all candidates; arguments as `_best_candidates`."""
-    batch = ops.shape(boxes)[0]
-    classes, anchors = scores.shape[1], scores.shape[2]
+def _last(x):
+    """Last column of int32 `[B, N]`, by a sum: XLA sorts the whole array for a slice of a top_k."""
+    ids = ops.arange(x.shape[1], dtype="int32")
+    return ops.sum(ops.where(ids == x.shape[1] - 1, x, 0), axis=1)
+
+
+def _rows(table, index):
+    """`table[b, index[b, n]]`: `[B, A, ...]` and int32 `[B, N]` -> `[B, N, ...]`."""
+    size = table.shape[1]
+    flat = ops.reshape(table, (-1, *table.shape[2:]))
+    return ops.take(
+        flat, index + ops.arange(ops.shape(index)[0], dtype="int32")[:, None] * size, axis=0
+    )
+
+
+def _soft(boxes, scores, sigma, score_threshold, max_per_class, max_detections):
+    """Gaussian Soft-NMS of the best `max_per_class` of each class.
+
+    Args:
+        boxes: `[B, A, 4]`.
+        scores: `[B, A, C]`, 0 where a box is no candidate.
+
+    Returns:
+        `(score, anchor, label)` as `_hard`.
+    """
+    batch, (anchors, classes) = ops.shape(boxes)[0], scores.shape[1:]
     top = min(max_per_class, anchors)
-    best, index = ops.top_k(scores, top)
+    best, index = ops.top_k(ops.swapaxes(scores, 1, 2), top)
     flat = ops.reshape(ops.cast(index, "int32"), (-1, classes * top))
-    candidates = ops.take_along_axis(boxes, flat[:, :, None], axis=1)
-    per_class = ops.reshape(candidates, (batch, classes, top, 4))
-    if soft_sigma is None:
-        kept = _hard(per_class, best, iou_threshold)
-    else:
-        kept = _soft(per_class, best, soft_sigma, score_threshold)
+    per_class = ops.reshape(_rows(boxes, flat), (batch, classes, top, 4))
+    decayed = _decay(per_class, best, sigma, score_threshold)
     slots = min(max_detections, classes * top)
-    score, rank = ops.top_k(ops.reshape(kept, (-1, classes * top)), slots)
+    score, rank = ops.top_k(ops.reshape(decayed, (-1, classes * top)), slots)
     rank = ops.cast(rank, "int32")
-    anchor = ops.take_along_axis(flat, rank, axis=1)
-    return _fill((score, anchor, rank // top), max_detections)
+    found = score, _rows(flat, rank), rank // top
+    return tuple(ops.pad(x, [[0, 0], [0, max_detections - slots]]) for x in found)
 
 
-def _fill(arrays, size):
-    """Pads arrays `[B, N]` with 0 to `[B, size]`."""
-    return tuple(ops.pad(x, [[0, 0], [0, size - x.shape[1]]]) for x in arrays)
-
-
-def _hard(boxes, scores, iou_threshold):
-    """Scores `[B, C, K]` (descending) with 0 for the suppressed boxes."""
-    count = boxes.shape[2]
-    ids = ops.arange(count, dtype="int32")
-
-    def body(i, scores):
-        box = ops.take(boxes, i[None], axis=2)
-        alive = ops.take(scores, i[None], axis=2) > 0
-        drop = ops.logical_and(geometry.iou_aligned(box, boxes) > iou_threshold, ids > i)
-        return i + 1, ops.where(ops.logical_and(alive, drop), 0.0, scores)
-
-    most = ops.max(ops.sum(ops.cast(scores > 0, "int32"), axis=2))
-    start = ops.convert_to_tensor(0, "int32")
-    return ops.while_loop(lambda i, scores: i < most, body, (start, scores))[1]
-
-
-def _soft(boxes, scores, sigma, score_threshold):
+def _decay(boxes, scores, sigma, score_threshold):
     """Scores `[B, C, K]` after Gaussian Soft-NMS; 0 where they fell under the threshold."""
     count = boxes.shape[2]
     ids = ops.arange(count, dtype="int32")

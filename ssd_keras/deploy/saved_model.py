@@ -106,6 +106,7 @@ def _detect_function(model: keras.Model, suppression: Suppression):
             iou_threshold=suppression.iou_threshold,
             score_threshold=suppression.score_threshold,
             max_detections=suppression.max_detections,
+            xla=False,
         )
         return {
             "boxes": found["boxes"],

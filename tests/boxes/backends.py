@@ -36,6 +36,10 @@ def results():
         ),
         "_soft": _jit(lambda b, s: box_ops.suppress(b, s, soft_sigma=0.5))(decoded, scores),
     }
+    # More candidates than suppression looks at together, full of ties.
+    crowd = random_boxes(rng, 3, 900, grid=12)
+    crowd_scores = np.round(rng.uniform(0, 1, (3, 900, 3)) * 30).astype(np.float32) / 30
+    found["_crowd"] = _jit(lambda b, s: box_ops.suppress(b, s))(crowd, crowd_scores)
     tensors = {
         "match": match(boxes),
         "match_argmax": box_ops.match(boxes[:50], anchors, rule="argmax"),

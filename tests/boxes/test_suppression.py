@@ -57,9 +57,14 @@ def test_one_class_equals_caffe(vectors):
 
 
 def _scene(seed, count, classes, background, ties=False):
-    """Boxes `[3, count, 4]` and scores `[3, count, classes]`; larger `background`: fewer count."""
+    """Boxes `[3, count, 4]` and scores `[3, count, classes]`; larger `background`: fewer count.
+
+    Without `background` all scores are equal.
+    """
     rng = np.random.default_rng(seed)
     boxes = random_boxes(rng, 3, count, grid=12 if ties else None)
+    if background is None:
+        return boxes, np.full((3, count, classes), 0.5, np.float32)
     scores = 1 / (1 + np.exp(background - rng.normal(0, 2, (3, count, classes))))
     if ties:
         scores = np.round(scores * 20) / 20
@@ -90,6 +95,7 @@ SCENES = {
     "many": (300, 4, 3, False, {}),
     "all": (300, 4, 0, False, {}),
     "ties": (200, 3, 1, True, {}),
+    "equal": (80, 4, None, False, {}),
     "one class": (600, 1, 0, False, {}),
     "cut before suppression": (300, 4, 0, False, {"max_per_class": 50}),
     "little room": (300, 4, 0, False, {"max_detections": 7}),
@@ -104,15 +110,77 @@ SCENES = {
 def test_equals_the_rule_in_numpy(name):
     *scene, options = SCENES[name]
     boxes, scores = _scene(0, *scene)
+    _check(box_ops.suppress(boxes, scores, xla=False, **options), boxes, scores, **options)
+
+
+@pytest.mark.parametrize("name", ["all", "ties", "crowded", "more room than boxes"])
+def test_equals_the_rule_in_numpy_with_xla(name):
+    *scene, options = SCENES[name]
+    boxes, scores = _scene(11, *scene)
     _check(box_ops.suppress(boxes, scores, **options), boxes, scores, **options)
 
 
-@pytest.mark.parametrize("name", ["few", "ties", "crowded", "cut before suppression"])
-def test_the_short_prefix_and_the_whole_list_agree(name, monkeypatch):
+@pytest.mark.parametrize("size", [5, 64])
+@pytest.mark.parametrize("name", ["few", "ties", "equal", "crowded", "cut before suppression"])
+def test_the_size_of_the_chunks_changes_nothing(name, size, monkeypatch):
     *scene, options = SCENES[name]
     boxes, scores = _scene(1, *scene)
-    monkeypatch.setattr(suppression, "_PREFIX", 3)
-    _check(box_ops.suppress(boxes, scores, **options), boxes, scores, **options)
+    monkeypatch.setattr(suppression, "_CHUNK", size)
+    _check(box_ops.suppress(boxes, scores, xla=False, **options), boxes, scores, **options)
+
+
+@pytest.mark.parametrize("levels", [1, 3, 40])
+@pytest.mark.parametrize("classes", [1, 4])
+def test_random_sets_full_of_ties_with_more_candidates_than_a_chunk(levels, classes):
+    rng = np.random.default_rng(levels)
+    boxes = random_boxes(rng, 2, 700, grid=10)
+    scores = np.float32(rng.integers(0, levels + 1, (2, 700, classes)) / levels)
+    run = tf.function(lambda b, s: box_ops.suppress(b, s, xla=False), autograph=False)
+    _check(box_ops.suppress(boxes, scores), boxes, scores)
+    _check(run(boxes, scores), boxes, scores)
+
+
+def test_the_best_of_each_class_are_cut_across_chunks():
+    # One class fills the first chunk; after its 400 only the other class has anything left.
+    rng = np.random.default_rng(0)
+    boxes = random_boxes(rng, 2, 900) * [0.02, 0.02, 0.02, 0.02]
+    scores = np.stack([rng.uniform(0.6, 0.9, (2, 900)), rng.uniform(0.1, 0.5, (2, 900))], -1)
+    options = {"max_detections": 600, "iou_threshold": 0.6}
+    boxes, scores = boxes.astype(np.float32), scores.astype(np.float32)
+    _check(box_ops.suppress(boxes, scores, xla=False, **options), boxes, scores, **options)
+
+
+def test_images_that_need_many_chunks_do_not_disturb_others():
+    few, many, none = (_scene(8, 700, 3, background)[1] for background in (9, -3, 40))
+    boxes, _ = _scene(8, 700, 3, 0)
+    scores = np.stack([few[0], many[1], none[2]])
+    _check(box_ops.suppress(boxes, scores, iou_threshold=0.1), boxes, scores, iou_threshold=0.1)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"class_agnostic": True}, {"soft_sigma": 0.5}], ids=["hard", "agnostic", "soft"]
+)
+def test_with_and_without_xla_are_the_same(options):
+    # Soft-NMS computes new scores, whose rounding may order ties either way.
+    boxes, scores = _scene(9, 600, 4, 1, ties="soft_sigma" not in options)
+    first = box_ops.suppress(boxes, scores, **options)
+    second = box_ops.suppress(boxes, scores, xla=False, **options)
+    for name in first:
+        np.testing.assert_allclose(first[name], second[name], rtol=1e-4, err_msg=name)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_class_agnostic_equals_the_rule_on_the_best_class(ties):
+    boxes, scores = _scene(10, 600, 4, 2, ties)
+    result = box_ops.suppress(boxes, scores, xla=False, class_agnostic=True)
+    best = scores.max(2, keepdims=True)
+    labels = scores.argmax(2)
+    for i in range(3):
+        kept = [k for _, k in numpy_suppress(boxes[i], best[i])]
+        n = len(kept)
+        assert result["count"][i] == n
+        np.testing.assert_array_equal(result["labels"][i, :n], labels[i, kept])
+        np.testing.assert_array_equal(result["scores"][i, :n], best[i, kept, 0])
 
 
 @pytest.mark.parametrize("jit", [False, True])
@@ -166,7 +234,7 @@ def test_class_agnostic_keeps_one_class_per_place():
 
 def test_soft_suppression_in_numpy():
     boxes, scores = _scene(4, 60, 2, 1)
-    result = box_ops.suppress(boxes, scores, soft_sigma=0.5, max_detections=120)
+    result = box_ops.suppress(boxes, scores, xla=False, soft_sigma=0.5, max_detections=120)
     for i in range(3):
         expected = []
         for label in range(2):
