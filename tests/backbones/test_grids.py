@@ -1,0 +1,52 @@
+"""Every Core Network has the grids of the published detectors, and a contract."""
+
+import keras
+import numpy as np
+import pytest
+
+from ssd_keras import backbones
+from ssd_keras.backbones import feature_maps
+
+
+@pytest.mark.parametrize(
+    ("build", "size", "expected"),
+    [
+        ("vgg16", 300, [("block4_conv3_norm", 38, 8, 128), ("fc7", 19, 16, 256)]),
+        ("vgg16", 512, [("block4_conv3_norm", 64, 8, 128), ("fc7", 32, 16, 256)]),
+        ("mobilenet_v2", 300, [("block_13_expand_relu", 19, 16, 144), ("out_relu", 10, 32, 1280)]),
+        (
+            "inception_v3",
+            500,
+            [("mixed2", 60, 8, 72), ("mixed7", 29, 16, 192), ("mixed10", 14, 32, 512)],
+        ),
+        ("resnet101", 321, [("conv3_block4_out", 40, 8, 128), ("conv5_block3_out", 20, 16, 512)]),
+        ("resnet101", 513, [("conv3_block4_out", 64, 8, 128), ("conv5_block3_out", 32, 16, 512)]),
+    ],
+)
+def test_maps_have_the_grids_of_the_published_detectors(build, size, expected):
+    backbone = getattr(backbones, build)((size, size), width=0.25)
+    maps = feature_maps(backbone)
+    assert [(m.name, m.size[0], m.stride, m.channels) for m in maps] == expected
+
+
+@pytest.mark.parametrize("build", ["vgg16", "resnet101"])
+def test_caffe_models_see_bgr_without_the_mean(build):
+    images = np.random.default_rng(0).uniform(0, 255, (1, 8, 8, 3)).astype("float32")
+    seen = getattr(backbones, build)((64, 64), width=0.25).get_layer("normalization")(images)
+    expected = keras.applications.imagenet_utils.preprocess_input(images.copy(), mode="caffe")
+    np.testing.assert_allclose(seen, expected, atol=1e-4)
+
+
+def test_l2_normalisation_gives_each_cell_the_length_of_its_scale():
+    layer = backbones.normalization.L2Normalization()
+    x = np.random.default_rng(1).normal(0, 300, (2, 3, 3, 512)).astype("float32")
+    x[0, 0, 0] = 0.0
+    lengths = np.linalg.norm(keras.ops.convert_to_numpy(layer(x)), axis=-1)
+    assert lengths[0, 0, 0] == 0.0
+    np.testing.assert_allclose(np.delete(lengths.ravel(), 0), 20.0, rtol=1e-5)
+
+
+def test_l2_normalisation_is_exact_where_float16_would_overflow():
+    layer = backbones.normalization.L2Normalization(dtype="float32")
+    x = np.full((1, 1, 1, 512), 60_000.0, "float16")
+    np.testing.assert_allclose(layer(x), 20.0 / np.sqrt(512), rtol=1e-5)
