@@ -229,3 +229,27 @@ def test_focal_loss_of_extreme_logits_is_finite():
     anchors, boxes, labels, codes, logits = _batch()
     targets = losses.multibox_targets(boxes, labels, anchors)
     assert np.isfinite(losses.focal_loss(targets, codes, logits[..., 1:] * 1e4)["loss"])
+
+
+# --- sigmoid scores
+
+
+def test_sigmoid_multibox_loss_is_binary_cross_entropy_of_the_chosen():
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 2, (2, 40, 4)).astype("float32")
+    classes = np.where(random.random((2, 40)) < 0.1, random.integers(1, 4, (2, 40)), 0)
+    targets = {
+        "codes": np.zeros((2, 40, 4), "float32"),
+        "classes": classes.astype("int32"),
+        "positive": classes > 0,
+    }
+    ours = losses.multibox_loss(targets, np.zeros((2, 40, 4)), logits, scores="sigmoid")
+    p = 1 / (1 + np.exp(-logits[..., 1:].astype("float64")))
+    wanted = np.eye(4)[classes][..., 1:]
+    cross_entropy = -np.sum(wanted * np.log(p) + (1 - wanted) * np.log(1 - p), axis=-1)
+    total = 0.0
+    for i in range(2):
+        positive = classes[i] > 0
+        negatives = np.sort(cross_entropy[i][~positive])[::-1][: 3 * positive.sum()]
+        total += cross_entropy[i][positive].sum() + negatives.sum()
+    np.testing.assert_allclose(ours["class_loss"], total / (classes > 0).sum(), rtol=1e-5)

@@ -115,12 +115,12 @@ def _config(path: Path) -> dict:
 
 
 def _explain(detector, path, report: LoadReport, wanted: set[str]) -> str:
-    if report.mismatched:
+    lacking = sorted(wanted & set(report.missing))
+    if lacking:
+        reason = f"it has no layer '{lacking[0]}'"
+    else:
         name, (ours, theirs) = next(iter(report.mismatched.items()))
         reason = f"'{name}' has shapes {ours} here and {theirs} there"
-    else:
-        lacking = sorted(wanted - set(report.loaded))
-        reason = f"it has no layer '{lacking[0]}'"
     return (
         f"'{path}' does not fit '{detector.name}': {reason}. Start from a detector with the same "
         "backbone and width."

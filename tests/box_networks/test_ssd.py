@@ -72,3 +72,12 @@ def test_config_builds_the_same_box_network():
 def test_a_detector_without_classes_is_refused():
     with pytest.raises(ValueError, match="at least one class"):
         SSD(0, anchors=ScaleAnchors())
+
+
+def test_sigmoid_scores_are_each_class_alone():
+    box_network = SSD(3, anchors=ScaleAnchors(), extras=((8, 16),), scores="sigmoid")
+    features = {"fine": keras.Input((8, 8, 4)), "coarse": keras.Input((4, 4, 4))}
+    box_network(features, (64, 64))
+    logits = np.random.default_rng(0).normal(0, 2, (1, 312, 4)).astype("float32")
+    _, scores = box_network.decode({"boxes": np.zeros((1, 312, 4)), "classes": logits})
+    np.testing.assert_allclose(scores, 1 / (1 + np.exp(-logits[..., 1:])), rtol=1e-5)

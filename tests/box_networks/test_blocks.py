@@ -1,0 +1,105 @@
+"""The parts that box networks share."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from ssd_keras.box_networks import blocks
+from ssd_keras.box_networks.blocks import Extra
+
+
+@pytest.mark.parametrize(
+    ("extra", "before", "after"),
+    [
+        (Extra(8, 8), 19, 10),
+        (Extra(8, 8), 10, 5),
+        (Extra(8, 8, kernel=3, stride=2, padding=1), 19, 10),
+        (Extra(8, 8, kernel=3, stride=2, padding=1), 10, 5),
+        (Extra(8, 8, kernel=3, stride=1, padding="valid"), 5, 3),
+        (Extra(8, 8, kernel=4, stride=1, padding=1), 2, 1),
+        (Extra(8, 8, kernel=2, stride=2, padding="valid"), 20, 10),
+        (Extra(8, 8, kernel=2, stride=2, padding="valid"), 19, 9),
+    ],
+)
+@pytest.mark.parametrize("block", blocks.EXTRA_BLOCKS)
+def test_an_extra_level_has_the_size_it_says(extra, before, after, block):
+    assert extra.size(before) == after
+    x = keras.Input((before, before, 4))
+    level = blocks.extra_level(x, extra, block, "relu", "extra")
+    assert level.shape == (None, after, after, 8)
+
+
+# Specification, section 0, rule 4: the sizes of DSSD321 and DSSD513; and of other detectors.
+@pytest.mark.parametrize(
+    ("before", "after", "kernel", "stride"),
+    [
+        (1, 3, 3, 1),
+        (3, 5, 3, 1),
+        (5, 10, 2, 2),
+        (10, 20, 2, 2),
+        (20, 40, 2, 2),
+        (1, 2, 2, 1),
+        (2, 4, 2, 2),
+        (32, 64, 2, 2),
+        (10, 19, 3, 2),
+        (9, 19, 3, 2),
+        (29, 60, 4, 2),
+    ],
+)
+def test_the_deconvolution_hits_the_size_exactly(before, after, kernel, stride):
+    assert blocks.deconvolution_window(before, after)[:2] == (kernel, stride)
+    coarse, fine = keras.Input((before, before, 6)), keras.Input((after, after, 3))
+    fused = blocks.fuse(coarse, fine, 8, "product", "deconvolution", "relu", "f")
+    assert fused.shape == (None, after, after, 8)
+    model = keras.Model([coarse, fine], fused)
+    inputs = [np.ones((1, before, before, 6)), np.ones((1, after, after, 3))]
+    assert model(inputs).shape == (1, after, after, 8)
+
+
+@pytest.mark.parametrize(("before", "after"), [(4, 11), (10, 18), (5, 5)])
+def test_sizes_that_no_deconvolution_joins_are_named(before, after):
+    with pytest.raises(ValueError, match=f"makes {after} cells of {before}.*bilinear"):
+        blocks.deconvolution_window(before, after)
+
+
+@pytest.mark.parametrize(("fusion", "join"), [("product", np.multiply), ("sum", np.add)])
+def test_fusion_joins_the_two_branches_element_by_element(fusion, join):
+    coarse, fine = keras.Input((5, 5, 6)), keras.Input((10, 10, 3))
+    fused = blocks.fuse(coarse, fine, 8, fusion, "deconvolution", "relu", "f")
+    model = keras.Model([coarse, fine], fused)
+    branches = [model.get_layer(n).output for n in ("f_up_bn", "f_skip2_bn")]
+    model = keras.Model(model.inputs, [*branches, fused])
+    random = np.random.default_rng(0)
+    up, skip, result = model([random.normal(size=(2, 5, 5, 6)), random.normal(size=(2, 10, 10, 3))])
+    expected = np.maximum(join(np.asarray(up), np.asarray(skip)), 0)
+    np.testing.assert_allclose(result, expected, rtol=1e-6)
+    assert expected.max() > 0
+
+
+def test_bilinear_upsampling_learns_less():
+    coarse, fine = keras.Input((5, 5, 6)), keras.Input((13, 13, 3))
+    fused = blocks.fuse(coarse, fine, 8, "sum", "bilinear", "relu", "f")
+    model = keras.Model([coarse, fine], fused)
+    assert fused.shape == (None, 13, 13, 8)
+    assert not [x for x in model.layers if isinstance(x, layers.Conv2DTranspose)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "channels", "convolutions"), [("a", 12, 0), ("b", 12, 3), ("c", 24, 4), ("d", 24, 8)]
+)
+def test_prediction_modules(kind, channels, convolutions):
+    x = keras.Input((7, 7, 12))
+    y = blocks.prediction_module(x, kind, (8, 24), "relu", "module")
+    assert y.shape == (None, 7, 7, channels)
+    found = [n for n in keras.Model(x, y).layers if isinstance(n, layers.Conv2D)]
+    assert len(found) == convolutions
+
+
+def test_module_b_is_the_map_itself_where_its_branch_is_zero():
+    x = keras.Input((4, 4, 6))
+    model = keras.Model(x, blocks.prediction_module(x, "b", (3, 9), "relu", "module"))
+    last = model.get_layer("module_3")
+    last.set_weights([0 * w for w in last.get_weights()])
+    values = np.random.default_rng(0).uniform(0, 1, (1, 4, 4, 6)).astype("float32")
+    np.testing.assert_allclose(model(values), values, atol=1e-6)

@@ -1,0 +1,76 @@
+"""Starting a detector from a trained one."""
+
+import keras
+import numpy as np
+import pytest
+
+import ssd_keras
+from ssd_keras.errors import UserError
+from ssd_keras.weights.keras_files import layers_with_weights
+
+SIZE = 96
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A saved SSD for cats and dogs, in a run folder, whose weights are all unlike any start."""
+    detector = ssd_keras.create(f"SSD_MobileNet_{SIZE}", ["cat", "dog"], width=0.25)
+    random = np.random.default_rng(0)
+    detector.set_weights([random.uniform(0.5, 1, w.shape) for w in detector.get_weights()])
+    folder = tmp_path_factory.mktemp("run")
+    detector.save(folder / "best.keras")
+    return detector, folder
+
+
+def start(name, classes, folder, **options):
+    return ssd_keras.create(name, classes, weights=folder, width=0.25, **options)
+
+
+def taken(detector, trained):
+    """Names of the layers that now hold the trained weights."""
+    theirs, ours = layers_with_weights(trained), layers_with_weights(detector)
+    return {
+        name
+        for name in ours.keys() & theirs.keys()
+        if all(
+            np.array_equal(a, b)
+            for a, b in zip(ours[name].get_weights(), theirs[name].get_weights(), strict=False)
+        )
+    }
+
+
+def test_the_same_classes_take_everything(trained):
+    detector, folder = trained
+    again = start(f"SSD_MobileNet_{SIZE}", ["cat", "dog"], folder)
+    assert taken(again, detector) == set(layers_with_weights(detector))
+
+
+@pytest.mark.parametrize("classes", [["cat", "dog", "cow"], ["dog", "cat"]])
+def test_other_classes_take_all_but_the_layers_that_predict_them(trained, classes, capsys):
+    detector, folder = trained
+    other = start(f"SSD_MobileNet_{SIZE}", classes, folder)
+    heads = {f"level{i}_classes" for i in range(6)}
+    assert taken(other, detector) == set(layers_with_weights(detector)) - heads
+    assert "6 that predict classes are new, since the classes differ" in capsys.readouterr().out
+
+
+def test_a_dssd_takes_all_but_its_decoder_and_heads_from_an_ssd(trained, capsys):
+    detector, folder = trained
+    dssd = start(f"DSSD_MobileNet_{SIZE}", ["cat", "dog"], folder)
+    shared = {n for n in layers_with_weights(detector) if not n.startswith("level")}
+    assert taken(dssd, detector) == shared
+    assert "are not in it and are new" in capsys.readouterr().out
+
+
+def test_another_width_or_backbone_is_refused(trained):
+    _, folder = trained
+    with pytest.raises(UserError, match=r"has shapes .* same backbone and width"):
+        ssd_keras.create(f"SSD_MobileNet_{SIZE}", ["cat"], weights=folder, width=0.5)
+    with pytest.raises(UserError, match="does not fit 'SSD_VGG16_96': it has no layer"):
+        start(f"SSD_VGG16_{SIZE}", ["cat"], folder)
+
+
+def test_a_file_that_is_no_detector_is_named(tmp_path):
+    keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]).save(tmp_path / "other.keras")
+    with pytest.raises(UserError, match=r"other\.keras' holds no detector"):
+        start(f"SSD_MobileNet_{SIZE}", ["cat"], tmp_path / "other.keras")
