@@ -221,8 +221,9 @@ class _Run:
 
     def _judged(self, detector) -> tuple[Detector, BatchStatistics | None]:
         """A float32 copy to judge and save, and what measures its statistics."""
-        settings = dataclasses.replace(self.settings, backbone_weights="none", weights="")
-        with _policy("float32"):
+        # Built like the one that is trained, whose architecture may be that of its start.
+        settings = dataclasses.replace(self.settings, backbone_weights="none")
+        with _policy("float32"), contextlib.redirect_stdout(None):
             judged = build(settings, detector.classes)
         if not self.settings.batch_norm_batches:
             return judged, None
