@@ -41,7 +41,7 @@ flags.DEFINE_list("model_options", [], "Options of the box network, such as head
 flags.DEFINE_list(
     "freeze", [], "What is not trained: 'backbone', 'batch_norm', 'backbone_batch_norm', layers."
 )
-flags.DEFINE_string("stage", "", "Stage of a DSSD's training: 'ssd', 'stage1', 'stage2', 'joint'.")
+flags.DEFINE_string("stage", "", "Stage of a DSSD's training: 'joint', 'stage1' or 'stage2'.")
 
 flags.DEFINE_string("augmentation", None, "'ssd', 'light', 'mosaic' or 'none'." + BY_MODEL_AND_DATA)
 flags.DEFINE_integer("max_boxes", RunSettings.max_boxes, "Most objects of an image that are used.")

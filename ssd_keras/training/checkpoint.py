@@ -76,7 +76,9 @@ def restore_state(path: Path, detector: keras.Model):
     with _opened(path) as stored:
         with_means = any(key.startswith("means") for key in stored.files)
         variables = _variables(detector, with_means)
-        if set(stored.files) != {*variables, PROGRESS}:
+        shapes = {key: tuple(variable.shape) for key, variable in variables.items()}
+        found = {key: stored[key].shape for key in stored.files if key != PROGRESS}
+        if found != shapes:
             raise UserError(
                 f"'{path}' is the state of another model or optimizer: give another --run_dir."
             )
@@ -106,7 +108,7 @@ def _variables(detector: keras.Model, with_means: bool) -> dict[str, keras.Varia
         "means": detector.metrics_variables if with_means else [],
     }
     return {
-        f"{group}{index}_{variable.name}": variable
+        f"{group}{index}": variable
         for group, variables in groups.items()
         for index, variable in enumerate(variables)
     }

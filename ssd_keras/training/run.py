@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import math
 
 import keras
 
@@ -19,6 +20,7 @@ from ssd_keras.training.freezing import freeze, leaf_layers
 from ssd_keras.training.precision import choose_jit, choose_precision, find_accelerator
 from ssd_keras.training.run_folder import RunFolder, replace
 from ssd_keras.training.settings import RunSettings
+from ssd_keras.training.stages import freeze_for_stage
 from ssd_keras.training.tensorboard import TensorBoard
 
 ROLLBACK_FACTOR = 0.1
@@ -115,6 +117,8 @@ class _Run:
         keras.utils.set_random_seed(self.settings.seed)
         with self.devices.scope(), _policy(self.precision):
             detector = build(self.settings, self.train_source.classes)
+        if self.settings.stage:
+            freeze_for_stage(detector, self.settings.stage)
         freeze(detector, self.settings.freeze)
         return detector
 
@@ -299,8 +303,10 @@ class _Run:
         if not self.devices.is_chief:
             return
         settings, recipe, classes = self.settings, self.recipe, self.train_source.classes
-        judged_on = f", judged on {len(self.eval_source)} of {settings.eval_data}"
-        trained = sum(v.shape.num_elements() for v in detector.trainable_variables)
+        judged_on = ""
+        if self.eval_source is not None:
+            judged_on = f", judged on {len(self.eval_source)} of {settings.eval_data}"
+        trained = sum(math.prod(v.shape) for v in detector.trainable_variables)
         frozen = f", {detector.count_params() - trained:,} of them not trained"
         print(
             f"{settings.model}: {detector.count_params():,} parameters"
@@ -308,7 +314,7 @@ class _Run:
             f"{len(detector.box_network.anchors):,} default boxes, "
             f"{len(classes)} classes ({', '.join(classes[:8])}{', ...' if classes[8:] else ''})\n"
             f"{len(self.train_source)} images of {settings.train_data}"
-            f"{judged_on if self.eval_source else ''}\n"
+            f"{judged_on}\n"
             f"{recipe.epochs} epochs of {self.steps_per_epoch} steps, batch {recipe.batch_size}, "
             f"{recipe.optimizer}, learning rate {recipe.learning_rate:g}; "
             f"{self.devices.describe()} ({find_accelerator()}), {self.precision}; "

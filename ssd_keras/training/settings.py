@@ -26,7 +26,7 @@ class RunSettings:
         smallest_box: side of the smallest default box, as a share of the image; None: the model's.
         model_options: further arguments of the box network, see `ssd_keras.create`.
         freeze: parts that are not trained, see `freezing.freeze`.
-        stage: stage of a DSSD's training, see `stages.freeze`; "" for all at once.
+        stage: stage of a DSSD's training, see `stages.freeze_for_stage`; "" for no stage.
         augmentation: "ssd", "light", "mosaic" or "none".
         max_boxes: most objects of an image that are used.
         eval_every: epochs between two evaluations.

@@ -33,6 +33,58 @@ def test_a_warm_up_longer_than_the_run_ends_with_it():
     np.testing.assert_allclose(rate[:4], np.linspace(0, 0.5, 4), rtol=1e-5)
 
 
+def test_steps_multiply_the_rate_at_shares_of_the_run():
+    recipe = Recipe(
+        epochs=10,
+        learning_rate=0.5,
+        warmup_epochs=1,
+        schedule="steps",
+        milestones=(0.4, 0.8),
+        step_factor=0.2,
+    )
+    rate = rates(recipe, 10)
+    np.testing.assert_allclose(rate[:11], np.linspace(0, 0.5, 11), rtol=1e-5)
+    np.testing.assert_allclose(rate[10:40], 0.5, rtol=1e-6)
+    np.testing.assert_allclose(rate[40:80], 0.1, rtol=1e-6)
+    np.testing.assert_allclose(rate[80:], 0.02, rtol=1e-6)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "steps"])
+def test_a_rollback_lowers_the_whole_schedule(schedule):
+    recipe = Recipe(epochs=4, schedule=schedule, warmup_epochs=1)
+    for step in (1, 5, 12):
+        full, tenth = (recipe.build_schedule(5, factor)(step) for factor in (1.0, 0.1))
+        np.testing.assert_allclose(float(tenth), 0.1 * float(full), rtol=1e-5)
+
+
+def test_accumulated_gradients_make_one_update_of_their_mean():
+    variable = keras.Variable([0.0])
+    optimizer = Recipe(
+        optimizer="sgd",
+        momentum=0.0,
+        learning_rate=1.0,
+        schedule="steps",
+        weight_decay=0.0,
+        warmup_epochs=0,
+        clip_norm=0.0,
+        accumulation=2,
+        epochs=1,
+    ).build_optimizer(1000)
+    optimizer.build([variable])
+    found = []
+    for gradient in (2.0, 4.0, 1.0, 1.0):
+        optimizer.apply([keras.ops.array([gradient])])
+        found.append(float(variable[0]))
+    assert found == [0.0, -3.0, -3.0, -4.0]
+
+
+def test_an_average_never_reaches_back_over_more_than_a_tenth_of_the_run():
+    recipe = Recipe(epochs=10, ema=0.999)
+    assert recipe.build_optimizer(20).ema_momentum == pytest.approx(0.95)
+    assert recipe.build_optimizer(2000).ema_momentum == 0.999
+    assert not Recipe().build_optimizer(20).use_ema
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw", "rmsprop"])
 def test_decay_shrinks_kernels_alone(optimizer):
     model = keras.Sequential(
@@ -76,6 +128,9 @@ def test_gradients_are_clipped_by_their_global_norm():
         ({"epochs": 0}, "epochs must be more than 0"),
         ({"learning_rate": float("nan")}, "learning_rate must be more than 0"),
         ({"weight_decay": -1.0}, "weight_decay must not be negative"),
+        ({"schedule": "cosin"}, "Did you mean 'cosine'"),
+        ({"milestones": (0.8, 0.4)}, "milestones must rise between 0 and 1"),
+        ({"ema": 1.0}, "ema must be less than 1"),
     ],
 )
 def test_values_that_make_no_sense_are_refused(values, message):

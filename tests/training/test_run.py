@@ -1,13 +1,18 @@
 """One training run."""
 
 import dataclasses
+import os
+import signal
 
+import keras
 import numpy as np
 import pytest
 
+from ssd_keras import data, losses, zoo
 from ssd_keras.errors import UserError
-from ssd_keras.training import Recipe, RunFolder, RunSettings, callbacks, train
-from ssd_keras.training.callbacks import duration, is_best
+from ssd_keras.training import Recipe, RunFolder, RunSettings, callbacks, checkpoint, run, train
+from ssd_keras.training.callbacks import copy_weights, duration, is_best, is_stalled
+from tests.training.ten_steps import smooth_backbone
 
 SETTINGS = RunSettings(
     model="SSD_MobileNet_96",
@@ -16,32 +21,78 @@ SETTINGS = RunSettings(
     width=0.25,
     augmentation="light",
     eval_every=2,
-    recipe=Recipe(epochs=3, batch_size=4, warmup_epochs=0.5),
+    recipe=Recipe(epochs=3, batch_size=4, warmup_epochs=0.5, accumulation=2, ema=0.9),
 )
+
+
+def changed(**values):
+    """The settings with values of the run or of the recipe changed."""
+    recipe = {key: values.pop(key) for key in list(values) if hasattr(Recipe, key)}
+    recipe = dataclasses.replace(SETTINGS.recipe, **recipe)
+    return dataclasses.replace(SETTINGS, recipe=recipe, **values)
+
+
+@pytest.fixture
+def tiny_model(monkeypatch):
+    """Builds a network that is traced in a moment in the place of MobileNet."""
+
+    def build(settings, classes):
+        return zoo.create(settings.model, classes, backbone=smooth_backbone)
+
+    monkeypatch.setattr(run, "build", build)
 
 
 class Killed(BaseException):
     """Stands for a process that ends without a chance to tidy up."""
 
 
-def test_a_run_that_was_stopped_ends_with_the_weights_of_one_that_was_not(tmp_path, monkeypatch):
+def before(monkeypatch, kind, method, at, act):
+    """Calls `act` before `kind.method` when its first argument, or the step, is `at`."""
+    original = getattr(kind, method)
+
+    def changed_method(callback, index, logs=None):
+        steps = getattr(callback, "steps", None)
+        if (steps.step if steps else index) == at:
+            monkeypatch.setattr(kind, method, original)
+            act()
+        original(callback, index, logs)
+
+    monkeypatch.setattr(kind, method, changed_method)
+
+
+def test_a_run_that_was_stopped_ends_with_the_weights_of_one_that_was_not(
+    tiny_model, tmp_path, monkeypatch, capsys
+):
     straight = train(SETTINGS, tmp_path / "straight")
+    folder = RunFolder(tmp_path / "stopped")
 
-    save_state = callbacks.Recorder.on_epoch_end
+    # SIGTERM in the middle of the second epoch, and between two updates of the weights.
+    before(
+        monkeypatch,
+        callbacks.Checkpoints,
+        "on_train_batch_end",
+        5,
+        lambda: os.kill(os.getpid(), signal.SIGTERM),
+    )
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        train(SETTINGS, folder.path)
+    assert ended.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) is handler
+    assert "checkpoint holds 1 epochs and 2 steps" in capsys.readouterr().out
+    assert checkpoint.read_progress(folder.state).step == 5
 
-    def die_in_the_third_epoch(recorder, epoch, logs=None):
-        if epoch == 2:
-            raise Killed
-        save_state(recorder, epoch, logs)
+    def die():
+        raise Killed
 
-    monkeypatch.setattr(callbacks.Recorder, "on_epoch_end", die_in_the_third_epoch)
+    before(monkeypatch, callbacks.Recorder, "on_epoch_end", 2, die)
     with pytest.raises(Killed):
-        train(SETTINGS, tmp_path / "stopped")
-    monkeypatch.setattr(callbacks.Recorder, "on_epoch_end", save_state)
-    resumed = train(SETTINGS, tmp_path / "stopped")
+        train(SETTINGS, folder.path)
+    assert "going on after epoch 1 and 2 steps" in capsys.readouterr().out
+    resumed = train(SETTINGS, folder.path)
 
-    for before, after in zip(straight.get_weights(), resumed.get_weights(), strict=True):
-        np.testing.assert_array_equal(before, after)
+    for first, second in zip(straight.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(first, second)
     rows = [
         [{k: v for k, v in row.items() if "seconds" not in k and "images" not in k} for row in rows]
         for rows in (RunFolder(tmp_path / name).history() for name in ("straight", "stopped"))
@@ -51,23 +102,109 @@ def test_a_run_that_was_stopped_ends_with_the_weights_of_one_that_was_not(tmp_pa
     # Evaluated in the second epoch, by eval_every, and in the last.
     assert ["ap50" in row for row in rows[0]] == [False, True, True]
     for picture in ("curves.png", "predictions.png"):
-        assert (tmp_path / "stopped/pictures" / picture).stat().st_size > 10_000
+        assert (folder.pictures / picture).stat().st_size > 10_000
+    assert any(file.stat().st_size > 10_000 for file in folder.tensorboard.iterdir())
 
 
 def test_a_batch_larger_than_the_data_is_refused(tmp_path):
-    recipe = dataclasses.replace(SETTINGS.recipe, batch_size=16)
-    settings = dataclasses.replace(SETTINGS, recipe=recipe)
     with pytest.raises(UserError, match="12 images, fewer than one batch of 16"):
-        train(settings, tmp_path / "run")
+        train(changed(batch_size=16), tmp_path / "run")
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_cause(tmp_path):
-    recipe = dataclasses.replace(
-        SETTINGS.recipe, optimizer="sgd", learning_rate=1e30, warmup_epochs=0, clip_norm=0.0
+def test_a_rate_of_a_million_is_rolled_back_and_then_stopped(
+    tiny_model, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(run, "MAX_ROLLBACKS", 1)
+    settings = changed(
+        learning_rate=1e6, warmup_epochs=0, accumulation=1, ema=0, eval_data="", on_nan="rollback"
     )
-    settings = dataclasses.replace(SETTINGS, recipe=recipe)
-    with pytest.raises(UserError, match=r"loss became .* epoch 1.*learning rate"):
+    with pytest.raises(UserError) as error:
         train(settings, tmp_path / "run")
+    told = str(error.value)
+    truth = data.load_source(SETTINGS.train_data).ground_truth()
+    named = [one.image_id for one in truth if one.image_id in told]
+    assert len(named) >= 4
+    assert "epoch 1" in told
+    assert "learning rate is the usual cause" in told
+    assert "lowering the rate 1 times did not help" in told
+    assert "from now on with 0.1 times the learning rate" in capsys.readouterr().out
+    assert not RunFolder(tmp_path / "run").best.exists()
+
+
+def test_a_run_ends_early_without_progress_and_stays_ended(
+    tiny_model, tmp_path, monkeypatch, capsys
+):
+    scores = iter([0.5, 0.4, 0.45, 0.6])
+    monkeypatch.setattr(
+        callbacks.Evaluation,
+        "on_epoch_end",
+        lambda self, epoch, logs=None: logs.update(ap50=next(scores)),
+    )
+    settings = changed(patience=2, epochs=4)
+    train(settings, tmp_path / "run")
+    assert len(RunFolder(tmp_path / "run").history()) == 3
+    train(settings, tmp_path / "run")
+    assert capsys.readouterr().out.count("ended early after 3 of 4 epochs") == 2
+
+
+@pytest.mark.parametrize("labels", [[[-1] * 3] * 2, [[-1] * 3, [0, 1, -1]]])
+def test_images_without_objects_train_without_harm(labels):
+    """A batch of nothing has no loss; beside another image, an empty one adds none."""
+    labels = np.array(labels, "int32")
+    boxes = np.where(
+        labels[..., None] < 0, -1.0, np.array([[0.1, 0.1, 0.5, 0.5], [0.4, 0.3, 0.9, 0.8], [0] * 4])
+    ).astype("float32")
+    anchors = np.random.default_rng(0).uniform(0, 0.5, (40, 4)).astype("float32")
+    anchors[:, 2:] += 0.4
+    targets = losses.multibox_targets(boxes, labels, anchors)
+    images = keras.Input((40,))
+    codes = keras.layers.Reshape((40, 4))(keras.layers.Dense(160)(images))
+    logits = keras.layers.Reshape((40, 3))(keras.layers.Dense(120)(images))
+
+    class Model(keras.Model):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            return losses.multibox_loss(y, *y_pred)["loss"]
+
+    model = Model(images, [codes, logits])
+    model.compile(Recipe(warmup_epochs=0, weight_decay=0.0).build_optimizer(10))
+    x = np.random.default_rng(1).normal(size=(2, 40)).astype("float32")
+    before_step = model.get_weights()
+    targets = {key: np.array(value) for key, value in targets.items()}
+    loss = model.fit(x, targets, batch_size=2, verbose=0).history["loss"][0]
+    assert (loss > 0) == bool((labels >= 0).any())
+    assert np.isfinite(loss)
+    moved = [
+        not np.array_equal(a, b) for a, b in zip(before_step, model.get_weights(), strict=True)
+    ]
+    assert any(moved) == bool((labels >= 0).any())
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
+def test_averaged_weights_are_what_is_judged():
+    trained, judged = (
+        keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, kernel_initializer="zeros")])
+        for _ in range(2)
+    )
+    optimizer = Recipe(
+        optimizer="sgd",
+        momentum=0.0,
+        learning_rate=1.0,
+        schedule="steps",
+        warmup_epochs=0,
+        weight_decay=0.0,
+        clip_norm=0.0,
+        ema=0.75,
+        epochs=1,
+    ).build_optimizer(1000)
+    trained.compile(optimizer)
+    optimizer.build(trained.trainable_variables)
+    for _ in range(3):
+        optimizer.apply([keras.ops.ones((2, 1)), keras.ops.zeros((1,))])
+    assert copy_weights(trained, judged)
+    # Weights were -1, -2, -3; the first average is the first weight.
+    average = 0.75 * (0.75 * -1 + 0.25 * -2) + 0.25 * -3
+    np.testing.assert_allclose(judged.get_weights()[0], average, rtol=1e-6)
+    np.testing.assert_array_equal(trained.get_weights()[0], -3)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +219,21 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_cause(tmp_path):
 )
 def test_the_best_epoch_is_that_of_the_highest_map_else_of_the_lowest_loss(rows, expected):
     assert is_best(rows) is expected
+
+
+@pytest.mark.parametrize(
+    ("scores", "patience", "expected"),
+    [
+        ([0.5, 0.4, 0.4], 2, True),
+        ([0.5, 0.4, 0.6], 2, False),
+        ([0.5, 0.4], 2, False),
+        ([0.5, 0.4, 0.4], 0, False),
+        ([0.5, 0.6, 0.6, 0.6], 2, True),
+    ],
+)
+def test_patience_ends_after_so_many_evaluations_without_a_better_one(scores, patience, expected):
+    rows = [row for score in scores for row in ({"loss": 1.0}, {"loss": 1.0, "ap50": score})]
+    assert is_stalled(rows, patience) is expected
 
 
 @pytest.mark.parametrize(

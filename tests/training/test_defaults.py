@@ -1,0 +1,77 @@
+"""Values that nobody gave follow the published recipe, the batch and the size of the data."""
+
+import pytest
+
+from ssd_keras.errors import UserError
+from ssd_keras.training import suggest
+
+DATA = {"train_data": "shapes#train"}
+VOC_IMAGES, COCO_IMAGES = 16_551, 118_287
+
+
+def test_the_published_steps_of_ssd300_on_voc():
+    settings = suggest("SSD_VGG16_300", VOC_IMAGES, DATA)
+    recipe = settings.recipe
+    assert recipe.epochs * VOC_IMAGES / recipe.batch_size == pytest.approx(120_000, rel=0.01)
+    assert (recipe.optimizer, recipe.learning_rate, recipe.batch_size) == ("sgd", 1e-3, 32)
+    assert recipe.milestones == pytest.approx((80 / 120, 100 / 120))
+    assert settings.augmentation == "ssd"
+
+
+def test_coco_is_trained_for_its_own_number_of_steps():
+    recipe = suggest("SSD_VGG16_512", COCO_IMAGES, DATA).recipe
+    assert recipe.epochs * COCO_IMAGES / recipe.batch_size == pytest.approx(400_000, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("given", "rate"),
+    [
+        ({"batch_size": 16}, 5e-4),
+        ({"batch_size": 16, "accumulation": 2}, 1e-3),
+        ({"batch_size": 16, "learning_rate": 0.02}, 0.02),
+    ],
+)
+def test_the_rate_of_sgd_follows_the_images_per_update(given, rate):
+    recipe = suggest("SSD_VGG16_300", VOC_IMAGES, DATA | given).recipe
+    assert recipe.learning_rate == pytest.approx(rate)
+
+
+def test_a_small_set_is_fine_tuned_on():
+    settings = suggest("SSD_VGG16_300", 205, DATA | {"backbone_weights": "imagenet"})
+    assert settings.recipe.optimizer == "adamw"
+    assert settings.recipe.epochs == 30
+    assert settings.augmentation == "light"
+    assert settings.eval_every == 3
+
+
+def test_the_root_of_the_batch_for_adamw():
+    recipe = suggest("SSD_MobileNet_300", 205, DATA | {"batch_size": 32}).recipe
+    assert recipe.learning_rate == pytest.approx(2e-3)
+
+
+def test_random_weights_get_more_epochs():
+    fine = suggest("SSD_MobileNet_300", 400, DATA | {"backbone_weights": "imagenet"}).recipe
+    assert suggest("SSD_MobileNet_300", 400, DATA).recipe.epochs == 3 * fine.epochs
+
+
+@pytest.mark.parametrize("images", [1, 3])
+def test_a_batch_is_never_larger_than_the_data(images):
+    assert suggest("SSD_MobileNet_300", images, DATA).recipe.batch_size == images
+
+
+@pytest.mark.parametrize(
+    ("model", "optimizer", "batch"),
+    [
+        ("SSD_MobileNet_300", "rmsprop", 24),
+        ("DSSD_ResNet101_321", "sgd", 32),
+        ("YOLO_Inception_500", "sgd", 64),
+    ],
+)
+def test_every_family_has_its_own(model, optimizer, batch):
+    recipe = suggest(model, VOC_IMAGES, DATA).recipe
+    assert (recipe.optimizer, recipe.batch_size) == (optimizer, batch)
+
+
+def test_a_model_that_does_not_exist_is_refused():
+    with pytest.raises(UserError, match="Did you mean 'SSD_VGG16_300'"):
+        suggest("SSD_VGG_300", VOC_IMAGES, DATA)

@@ -1,0 +1,104 @@
+"""Several devices and machines train as one device does with the whole batch."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ssd_keras.errors import UserError
+from ssd_keras.training import distribution
+from tests.training import ten_steps
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def start(devices: int, path: Path, **environment):
+    """Ten steps in a process of their own, which alone can make virtual devices."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.training.ten_steps", str(devices), str(path)],
+        cwd=ROOT,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def losses_of(*started) -> list[list[float]]:
+    """Waits for `(process, path)` pairs and reads what they wrote."""
+    found = []
+    for process, path in started:
+        told, _ = process.communicate(timeout=240)
+        assert process.returncode == 0, told[-3000:]
+        found.append(json.loads(path.read_text()))
+    return found
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("localhost", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+@pytest.fixture(scope="module")
+def one_device():
+    losses = ten_steps.train(1)
+    # Ten equal losses would agree with anything.
+    assert len(losses) == 10
+    assert np.ptp(losses) > 0.1
+    return losses
+
+
+def test_two_virtual_devices_under_a_mirrored_strategy(one_device, tmp_path):
+    path = tmp_path / "losses.json"
+    (losses,) = losses_of((start(2, path), path))
+    np.testing.assert_allclose(losses, one_device, rtol=1e-4)
+
+
+def test_two_workers_on_the_loopback_by_tf_config(one_device, tmp_path):
+    workers = [f"localhost:{port}" for port in free_ports(2)]
+    started = []
+    for index in range(2):
+        task = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+        path = tmp_path / f"losses{index}.json"
+        started.append((start(0, path, TF_CONFIG=json.dumps(task)), path))
+    for losses in losses_of(*started):
+        np.testing.assert_allclose(losses, one_device, rtol=1e-4)
+
+
+def test_two_devices_under_jax(tmp_path):
+    paths = [tmp_path / "one.json", tmp_path / "two.json"]
+    started = [(start(i + 1, path, KERAS_BACKEND="jax"), path) for i, path in enumerate(paths)]
+    one, two = losses_of(*started)
+    assert np.ptp(one) > 0.1
+    np.testing.assert_allclose(two, one, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "cluster", ["nonsense", '{"cluster": {}}', '{"cluster": {"worker": ["a:1"]}, "task": {}}']
+)
+def test_a_tf_config_that_cannot_be_used_is_explained(cluster):
+    with pytest.raises(UserError, match="TF_CONFIG must look like"):
+        distribution._find("tensorflow", 0, cluster)
+
+
+def test_more_devices_than_there_are_are_refused():
+    ten_steps.find_devices(1)
+    with pytest.raises(UserError, match=r"--devices=5, but this machine has 1"):
+        distribution._find("tensorflow", 5, "")
+
+
+def test_a_batch_must_be_shared_evenly():
+    devices = distribution.Devices(2)
+    devices.check_batch(8)
+    with pytest.raises(UserError, match="batch of 7 cannot be shared evenly by 2 devices"):
+        devices.check_batch(7)

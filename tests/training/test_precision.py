@@ -1,0 +1,57 @@
+"""What "auto" comes to on the devices of the world."""
+
+import pytest
+
+from ssd_keras.errors import UserError
+from ssd_keras.training import precision
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    def pretend(device, capability=(0, 0), flags=()):
+        monkeypatch.setattr(precision, "find_accelerator", lambda: device)
+        monkeypatch.setattr(precision, "gpu_capability", lambda: capability)
+        monkeypatch.setattr(precision, "cpu_flags", lambda: frozenset(flags))
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("device", "capability", "flags", "backbone", "expected"),
+    [
+        ("cpu", (0, 0), (), "VGG16", "float32"),
+        ("cpu", (0, 0), ("avx512_bf16",), "VGG16", "float32"),
+        ("cpu", (0, 0), ("amx_bf16",), "VGG16", "mixed_bfloat16"),
+        ("cpu", (0, 0), ("amx_bf16",), "MobileNetV2", "float32"),
+        ("gpu", (9, 0), (), "MobileNet", "mixed_bfloat16"),
+        ("gpu", (7, 5), (), "MobileNet", "mixed_float16"),
+        ("gpu", (6, 1), (), "VGG16", "float32"),
+        ("tpu", (0, 0), (), "VGG16", "mixed_bfloat16"),
+    ],
+)
+def test_auto_is_the_best_of_the_device(machine, device, capability, flags, backbone, expected):
+    machine(device, capability, flags)
+    assert precision.choose_precision("auto", backbone) == expected
+    assert precision.choose_precision("mixed_float16", backbone) == "mixed_float16"
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "replicas", "expected"),
+    [
+        ("auto", "cpu", 1, False),
+        ("auto", "gpu", 1, True),
+        ("auto", "gpu", 2, False),
+        ("on", "cpu", 1, True),
+        ("off", "gpu", 1, False),
+    ],
+)
+def test_xla_is_used_where_it_helps(machine, name, device, replicas, expected):
+    machine(device)
+    assert precision.choose_jit(name, replicas) is expected
+
+
+def test_misspelt_names_are_answered():
+    with pytest.raises(UserError, match="Did you mean 'mixed_float16'"):
+        precision.choose_precision("mixed_flot16", "VGG16")
+    with pytest.raises(UserError, match="jit must be one of auto, on, off"):
+        precision.choose_jit("yes", 1)
