@@ -22,6 +22,7 @@ from ssd_keras.weights.imported import (
     Tensors,
     batch_norm_arrays,
     batch_norm_epsilons,
+    check_plan,
     fill,
     folded_batch_norm_arrays,
     keep_classes,
@@ -72,11 +73,22 @@ def import_caffe(
         UserError: this is no SSD or DSSD with VGG16, MobileNet or ResNet-101, or it differs from
             what we can build.
     """
+    _check_shapes(network, blobs)
     heads = _heads(network)
     classes = _class_count(heads)
     numbers, names, note = class_list(labels, classes)
     reasons = []
     for candidate in _candidates(network, heads, blobs):
+        plan = candidate.box_network.keywords
+        check_plan(
+            candidate.name,
+            image_size=network.image_size,
+            width=candidate.backbone.keywords["width"],
+            classes=classes,
+            per_cell=[len(level) for level in plan["anchors"].sizes],
+            kernels=plan["head_kernels"],
+            extras=plan["extras"],
+        )
         try:
             backbone = candidate.backbone()
             detector = Detector(
@@ -113,6 +125,26 @@ def import_caffe(
 
 
 # === Reading the network ===
+
+
+def _check_shapes(network: Network, blobs: dict):
+    """Both files must speak of the same convolutions, before anything is built of them."""
+    for layer in network.layers.values():
+        if layer.kind not in (*_CONVOLUTIONS, "Deconvolution"):
+            continue
+        if layer.name not in blobs:
+            raise UserError(f"The .caffemodel has no weights for '{layer.name}' of the .prototxt.")
+        shape = blobs[layer.name][0].shape
+        outputs = layer.parameter("convolution_param", "num_output", 0)
+        kernel = _window(layer).kernel
+        told = (outputs, kernel, kernel)
+        if layer.kind == "Deconvolution":
+            shape = (*shape[1:2], *shape[:1], *shape[2:])
+        if (*shape[:1], *shape[2:]) != told:
+            raise UserError(
+                f"'{layer.name}' has {told[0]} outputs and kernel {kernel} in the .prototxt, but "
+                f"shape {list(shape)} in the .caffemodel: give the two files of one network."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,11 +217,12 @@ def _class_count(heads: _Heads) -> int:
     return int(count)
 
 
-def _anchors(network: Network, priors: Sequence[Layer]) -> tuple[ListedAnchors, tuple[float, ...]]:
+def _anchors(network: Network, heads: _Heads) -> tuple[ListedAnchors, tuple[float, ...]]:
     """The default boxes of PriorBox layers, and the variances of their codes."""
     height, width = network.image_size
     sizes, steps, starts = [], [], []
-    for prior in priors:
+    for prior, boxes in zip(heads.priors, heads.boxes, strict=True):
+        count = boxes.layer.parameter("convolution_param", "num_output", 0) // 4
 
         def values(field, default=(), prior=prior):
             return prior.values("prior_box_param", field, default)
@@ -207,10 +240,12 @@ def _anchors(network: Network, priors: Sequence[Layer]) -> tuple[ListedAnchors, 
                 middle = math.sqrt(small * int(values("max_size")[i]))
                 level.append((middle, middle))
             level += [(small / math.sqrt(r), small * math.sqrt(r)) for r in ratios if r != 1]
+        if len(level) != count:
+            raise UserError(f"'{prior.name}' has {len(level)} default boxes, its heads {count}.")
         sizes.append(tuple((h / height, w / width) for h, w in level))
         steps.append(float(values("step", [0])[0]))
         starts.append(steps[-1] * float(values("offset", [0.5])[0]))
-    variance = [float(v) for v in priors[0].values("prior_box_param", "variance", [0.1])]
+    variance = [float(v) for v in heads.priors[0].values("prior_box_param", "variance", [0.1])]
     variance = variance * 4 if len(variance) == 1 else [variance[i] for i in _CODE_ORDER]
     if not any(steps):
         return ListedAnchors(tuple(sizes)), tuple(variance)
@@ -250,7 +285,7 @@ class _Candidate:
 
 def _candidates(network: Network, heads: _Heads, blobs: dict) -> list[_Candidate]:
     size = network.image_size
-    anchors, variances = _anchors(network, heads.priors)
+    anchors, variances = _anchors(network, heads)
     kernels = tuple(
         node.layer.parameter("convolution_param", "kernel_size", 1) for node in heads.boxes
     )

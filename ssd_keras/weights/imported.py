@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from ssd_keras.box_networks import Extra
 from ssd_keras.detector import Detector
 from ssd_keras.errors import UserError
 from ssd_keras.weights.keras_files import layers_with_weights
@@ -55,6 +56,39 @@ class Tensors:
 
     arrays: list[np.ndarray]
     names: tuple[str, ...]
+
+
+def check_plan(
+    origin: str,
+    *,
+    image_size: Sequence[int],
+    width: float,
+    classes: int,
+    per_cell: Sequence[int],
+    kernels: Sequence[int],
+    extras: Sequence[Extra],
+):
+    """Refuses a detector that no one would publish, before memory is taken for it.
+
+    Raises:
+        UserError: a number read from the file is beyond all reason.
+    """
+    channels = [count for extra in extras for count in (extra.reduced, extra.channels)]
+    for what, values, low, high in (
+        ("image sides", image_size, 32, 2048),
+        ("a width", [width], 0.01, 4),
+        ("classes", [classes], 1, 10_000),
+        ("levels", [len(per_cell)], 1, 12),
+        ("default boxes per cell", per_cell, 1, 64),
+        ("kernel sizes", [*kernels, *(extra.kernel for extra in extras)], 1, 7),
+        ("strides", [extra.stride for extra in extras], 1, 4),
+        ("channels", channels, 1, 4096),
+    ):
+        if any(not low <= value <= high for value in values):
+            raise UserError(
+                f"{origin}: {what} of {list(values)} cannot be right; the file is damaged or of "
+                "another kind."
+            )
 
 
 def fill(detector: Detector, weights: dict[str, Tensors]) -> dict[str, tuple[str, ...]]:

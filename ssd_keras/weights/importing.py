@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ssd_keras.errors import UserError
 from ssd_keras.weights import caffe, caffe_ssd, object_detection_api, tensorflow_files, vgg_ssd
+from ssd_keras.weights.files import reading
 from ssd_keras.weights.imported import Imported
 from ssd_keras.weights.keras_files import read_keras_file
 from ssd_keras.weights.label_maps import read_labels
@@ -44,34 +45,48 @@ def import_detector(
     names = None if labels is None else read_labels(labels)
     if not source.exists() and not tensorflow_files.is_checkpoint(source):
         raise UserError(f"'{source}' does not exist: give {KINDS}.")
-    options = {"labels": names, "image_size": image_size}
     if source.name == "saved_model.pb":
         source = source.parent
-    if (source / "saved_model.pb").is_file():
-        file = tensorflow_files.read_saved_model(source)
-        facts = object_detection_api.graph_facts(file)
-        return object_detection_api.import_tensors(file, "SavedModel", facts, **options)
-    if tensorflow_files.is_checkpoint(source):
-        file = tensorflow_files.read_checkpoint(source)
-        facts = object_detection_api.Facts()
-        return object_detection_api.import_tensors(file, "checkpoint", facts, **options)
-    if source.suffix == ".pb":
-        file = tensorflow_files.read_frozen_graph(source)
-        facts = object_detection_api.graph_facts(file)
-        return object_detection_api.import_tensors(file, "frozen graph", facts, **options)
-    if source.suffix == ".caffemodel":
-        if prototxt is None:
-            raise UserError(f"'{source}' needs the .prototxt of its network: give --prototxt.")
-        network = caffe.read_network(prototxt)
-        return caffe_ssd.import_caffe(network, caffe.read_caffemodel(source), labels=names)
-    if source.suffix in (".pth", ".pt"):
-        return vgg_ssd.import_torchvision(read_state_dict(source), names)
-    if source.suffix in (".h5", ".hdf5"):
-        return vgg_ssd.import_ferrari(read_keras_file(source), names)
-    if source.suffix == ".tflite":
-        file, facts, packed = read_tflite(source)
-        options["labels"] = names or packed
-        imported = object_detection_api.import_tensors(file, "TFLite model", facts, **options)
+    kind = _kind(source)
+    if kind is None:
+        raise UserError(f"'{source}' is of no known kind: give {KINDS}.")
+    # Behind the readers too: a damaged file can be read and still make no sense.
+    with reading(source, "a detector"):
+        if kind == ".caffemodel":
+            if prototxt is None:
+                raise UserError(f"'{source}' needs the .prototxt of its network: give --prototxt.")
+            network = caffe.read_network(prototxt)
+            return caffe_ssd.import_caffe(network, caffe.read_caffemodel(source), labels=names)
+        if kind == ".pth":
+            return vgg_ssd.import_torchvision(read_state_dict(source), names)
+        if kind == ".h5":
+            return vgg_ssd.import_ferrari(read_keras_file(source), names)
+        if kind == ".tflite":
+            file, facts, packed = read_tflite(source)
+            names = names or packed
+        else:
+            read = {
+                "SavedModel": tensorflow_files.read_saved_model,
+                "checkpoint": tensorflow_files.read_checkpoint,
+                "frozen graph": tensorflow_files.read_frozen_graph,
+            }
+            file = read[kind](source)
+            facts = object_detection_api.graph_facts(file)
+        imported = object_detection_api.import_tensors(
+            file, kind.lstrip("."), facts, labels=names, image_size=image_size
+        )
         restore_statistics(imported.detector, imported.folded)
         return imported
-    raise UserError(f"'{source}' is of no known kind: give {KINDS}.")
+
+
+def _kind(source: Path) -> str | None:
+    """What the source is, by its name and what lies beside it."""
+    if (source / "saved_model.pb").is_file():
+        return "SavedModel"
+    if tensorflow_files.is_checkpoint(source):
+        return "checkpoint"
+    suffix = {".pb": "frozen graph", ".pt": ".pth", ".hdf5": ".h5"}.get(
+        source.suffix, source.suffix
+    )
+    known = ("frozen graph", ".caffemodel", ".pth", ".h5", ".tflite")
+    return suffix if suffix in known else None

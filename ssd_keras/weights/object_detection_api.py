@@ -19,6 +19,7 @@ from ssd_keras.weights.imported import (
     Tensors,
     batch_norm_arrays,
     batch_norm_epsilons,
+    check_plan,
     fill,
     folded_batch_norm_arrays,
     keep_classes,
@@ -186,9 +187,19 @@ def import_tensors(
     parts, names, unused = _collect(file.variables, family)
     _fix_epsilons(parts, file, family)
     size = image_size or facts.image_size or (DEFAULT_SIZE, DEFAULT_SIZE)
-    backbone = family.build(size, _width(parts, family, origin), _least(parts, family))
+    width = _width(parts, family, origin)
     extras, separable = _extras(parts, origin)
     heads = _heads(parts, origin)
+    check_plan(
+        origin,
+        image_size=size,
+        width=width,
+        classes=heads.classes,
+        per_cell=heads.per_cell,
+        kernels=heads.kernels,
+        extras=extras,
+    )
+    backbone = family.build(size, width, _least(parts, family))
     numbers, classes, label_note = class_list(labels, heads.classes)
     anchors, anchor_note = _anchors(facts, size, heads.per_cell)
     try:
@@ -395,6 +406,8 @@ def _our_layer(scope: str, in_norm: bool, family: _Family, levels: list[int]) ->
         name = f"extra{levels.index(int(extra['level'])) + 1}_{extra['depthwise'] or step}"
         name = name.replace("__", "_")
         return f"{name}_bn" if in_norm else name
+    if "BoxPredictor" in scope:
+        return None
     scope = re.sub(r"^.*?(MobilenetV1|MobilenetV2|InceptionV2)/(\1/)?", "", scope)
     found = family.layer(scope) or family.layer(scope.rpartition("/")[2])
     return found[in_norm] if found else None

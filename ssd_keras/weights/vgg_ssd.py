@@ -12,7 +12,7 @@ from ssd_keras.backbones import vgg16
 from ssd_keras.box_networks import SSD, Extra, ListedAnchors
 from ssd_keras.detector import Detector
 from ssd_keras.errors import UserError
-from ssd_keras.weights.imported import Imported, Tensors, fill, keep_classes
+from ssd_keras.weights.imported import Imported, Tensors, check_plan, fill, keep_classes
 from ssd_keras.weights.label_maps import class_list
 
 SUPPRESSION = {"score_threshold": 0.01, "iou_threshold": 0.45, "max_detections": 200}
@@ -205,7 +205,17 @@ def _build(
         )
         for i, window in enumerate(_EXTRA_WINDOWS[size], start=1)
     ]
-    backbone = vgg16((size, size), width=len(weights["block1_conv1"].arrays[1]) / 64, means=means)
+    width = len(weights["block1_conv1"].arrays[1]) / 64
+    check_plan(
+        origin,
+        image_size=(size, size),
+        width=width,
+        classes=count,
+        per_cell=per_cell,
+        kernels=[3],
+        extras=extras,
+    )
+    backbone = vgg16((size, size), width=width, means=means)
     network = SSD(
         len(classes),
         anchors=rule,

@@ -1,0 +1,210 @@
+"""Detectors of the TF Object Detection API compute what TensorFlow computes with their graphs."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ssd_keras.box_networks import ListedAnchors, ScaleAnchors
+from ssd_keras.errors import UserError
+from ssd_keras.weights import object_detection_api, tensorflow_files
+from ssd_keras.weights.importing import import_detector
+from tests.weights import api_graphs
+
+PERSON = "weights/ssdlite_mobilenet_v2_person_frozen_graph.pb"
+IMAGES = np.random.default_rng(1).integers(0, 256, (1, 128, 128, 3)).astype("float32")
+
+GRAPHS = {
+    "MobileNet v1, 0.25": lambda: api_graphs.mobilenet_v1(),
+    "MobileNet v1, 0.5, 3x3 heads": lambda: api_graphs.mobilenet_v1(width=0.5, kernel=3),
+    "MobileNet v1, another epsilon": lambda: api_graphs.mobilenet_v1(epsilon=1e-2),
+    "Inception v2": lambda: api_graphs.inception_v2(),
+}
+
+
+@pytest.mark.parametrize("build", GRAPHS.values(), ids=GRAPHS.keys())
+def test_raw_outputs_are_those_of_the_graph(build, tmp_path):
+    data = build()
+    (tmp_path / "x.pb").write_bytes(data)
+    imported = import_detector(tmp_path / "x.pb")
+    codes, logits = api_graphs.run(data, IMAGES)
+    ours = imported.detector.predict_on_batch(IMAGES)
+    np.testing.assert_allclose(ours["boxes"], codes, atol=1e-4)
+    np.testing.assert_allclose(ours["classes"], logits, atol=1e-4)
+    assert imported.unused == ()
+
+
+@pytest.fixture(scope="module")
+def person(shared):
+    """(imported detector, the graph's bytes)."""
+    path = shared(PERSON)
+    return import_detector(path), path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def photographs(shared):
+    from ssd_keras.data import read_image
+    from ssd_keras.detector import _resize
+
+    paths = sorted(shared("data/coco_subset/val/images").iterdir())[:5]
+    return np.stack([_resize(read_image(path), (300, 300)) for path in paths]).round()
+
+
+def test_a_published_detector_computes_what_its_graph_computes(person, photographs):
+    imported, data = person
+    names = ("concat:0", "concat_1:0")
+    codes, logits = api_graphs.run(data, photographs.astype(np.uint8), names)
+    ours = imported.detector.predict_on_batch(photographs)
+    np.testing.assert_allclose(ours["boxes"], codes.reshape(5, -1, 4), atol=1e-4)
+    np.testing.assert_allclose(ours["classes"], logits, atol=1e-4)
+
+
+def test_a_published_detector_finds_what_its_graph_finds(person, photographs):
+    imported, data = person
+    names = ("detection_boxes:0", "detection_scores:0", "num_detections:0")
+    boxes, scores, counts = api_graphs.run(data, photographs.astype(np.uint8), names)
+    found = imported.detector.detect(photographs, **imported.suppression)
+    for ours, box, score, count in zip(found, boxes, scores, counts.astype(int), strict=True):
+        assert len(ours) == count
+        np.testing.assert_allclose(ours.scores, score[:count], atol=1e-4)
+        # Boxes of scores that differ by rounding alone may have changed places.
+        clear = np.flatnonzero(np.abs(np.diff(score[:count], prepend=2, append=-1)) > 1e-6)
+        clear = [i for i in clear if i < count and i + 1 in {*clear, count}]
+        np.testing.assert_allclose(ours.boxes[clear], box[clear], atol=1 / 300)
+
+
+def test_every_tensor_of_a_published_detector_is_used(person):
+    imported, _ = person
+    assert imported.unused == ()
+    assert sum(map(len, imported.mapped.values())) == 404
+
+
+def test_what_the_graph_says_beside_its_weights_comes_along(person):
+    imported, _ = person
+    network = imported.detector.box_network
+    assert imported.detector.name == "SSDLite_MobileNetV2_300"
+    assert network.scores == "sigmoid"
+    assert network.variances == pytest.approx((0.1, 0.1, 0.2, 0.2))
+    assert network.anchor_rule == ScaleAnchors()
+    assert imported.suppression == {
+        "score_threshold": 1e-8,
+        "iou_threshold": 0.6,
+        "max_detections": 100,
+    }
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """(a frozen graph's tensors, what the imported detector predicts)."""
+    path = tmp_path_factory.mktemp("graph") / "x.pb"
+    path.write_bytes(api_graphs.mobilenet_v1())
+    predicted = import_detector(path).detector.predict_on_batch(IMAGES)
+    return tensorflow_files.read_frozen_graph(path).variables, predicted
+
+
+def assert_same(imported, predicted):
+    ours = imported.detector.predict_on_batch(IMAGES)
+    for key in ("boxes", "classes"):
+        np.testing.assert_allclose(ours[key], predicted[key], atol=1e-5)
+
+
+def test_tf1_checkpoints_are_read_without_optimizer_state(small, tmp_path):
+    variables, predicted = small
+    saved = {**variables, "global_step": np.int64(7)}
+    saved |= {f"{name}/RMSProp": array for name, array in variables.items()}
+    tf.raw_ops.SaveV2(
+        prefix=str(tmp_path / "model.ckpt"),
+        tensor_names=list(saved),
+        shape_and_slices=[""] * len(saved),
+        tensors=list(saved.values()),
+    )
+    assert_same(import_detector(tmp_path / "model.ckpt", image_size=(128, 128)), predicted)
+
+
+def keras_names(variables):
+    """TF1's names as the Keras layers of the API's TF2 models name their variables."""
+    renamed = {}
+    for name, array in variables.items():
+        new = name.replace("FeatureExtractor/MobilenetV1/", "")
+        new = new.replace("BoxPredictor_", "BoxPredictor/ConvolutionalBoxHead_")
+        if "ClassPredictor" in new:
+            new = new.replace("BoxHead", "ClassHead")
+        extra = "_Conv2d_" in new
+        if not extra:
+            new = new.replace("Conv2d_0/", "conv1/")
+            for i in range(13, 0, -1):
+                new = new.replace(f"Conv2d_{i}_depthwise", f"conv_dw_{i}")
+                new = new.replace(f"Conv2d_{i}_pointwise", f"conv_pw_{i}")
+        new = new.replace("/BatchNorm/", "_batchnorm/" if extra else "_bn/")
+        new = new.replace("/weights", "_conv/kernel" if extra else "/kernel")
+        new = new.replace("/depthwise_weights", "/depthwise_kernel").replace("/biases", "/bias")
+        renamed[new] = array
+    return renamed
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "SavedModel"])
+def test_tf2_files_are_read_by_the_names_of_their_layers(small, tmp_path, kind):
+    variables, predicted = small
+    module = tf.Module()
+    module.parts = [tf.Variable(array, name=name) for name, array in keras_names(variables).items()]
+    if kind == "checkpoint":
+        tf.train.Checkpoint(model=module).save(str(tmp_path / "ckpt"))
+    else:
+        tf.saved_model.save(module, str(tmp_path))
+    assert_same(import_detector(tmp_path, image_size=(128, 128)), predicted)
+
+
+def test_class_numbers_without_a_name_are_left_out(small, tmp_path):
+    _, predicted = small
+    (tmp_path / "x.pb").write_bytes(api_graphs.mobilenet_v1())
+    (tmp_path / "labels.txt").write_text("???\ncat\n???\ndog\n")
+    imported = import_detector(tmp_path / "x.pb", labels=tmp_path / "labels.txt")
+    assert imported.detector.classes == ("cat", "dog")
+    ours = imported.detector.predict_on_batch(IMAGES)["classes"]
+    np.testing.assert_allclose(ours, predicted["classes"][..., [0, 1, 3]], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda v: v.pop("FeatureExtractor/MobilenetV1/Conv2d_3_pointwise/weights"), "conv_pw_3"),
+        (lambda v: v.pop("FeatureExtractor/MobilenetV1/Conv2d_0/BatchNorm/beta"), "lacks its beta"),
+        (lambda v: v.update({"BoxPredictor_0/Conv2d_0/weights": np.ones(3, "f4")}), "no place"),
+        (lambda v: v.pop("BoxPredictor_2/ClassPredictor/biases"), "level 2 lacks"),
+        (lambda v: v.clear(), "not those of an SSD"),
+    ],
+    ids=["missing layer", "missing part", "unknown layer", "missing head", "nothing"],
+)
+def test_what_does_not_fit_is_an_error_that_names_it(small, change, message):
+    variables = dict(small[0])
+    change(variables)
+    file = tensorflow_files.TensorFlowFile(variables)
+    with pytest.raises(UserError, match=message):
+        object_detection_api.import_tensors(
+            file, "test", object_detection_api.Facts(), image_size=(128, 128)
+        )
+
+
+def anchor_constants(levels):
+    """Constants as the API's anchor generator leaves them in a graph."""
+    constants = {}
+    for i, (scales, ratios) in enumerate(levels):
+        root = "MultipleGridAnchorGenerator"
+        constants[f"{root}/Sqrt{f'_{i}' if i else ''}/x"] = np.array(ratios, "f4")
+        constants[f"{root}/truediv_{14 + i}/x"] = np.array(scales, "f4")
+        constants[f"{root}/mul_{15 + i}/x"] = np.array(scales, "f4")
+    return constants
+
+
+def test_default_boxes_that_follow_no_rule_are_listed():
+    levels = [([0.1, 0.15], [1.0, 2.0]), ([0.3, 0.5], [1.0, 0.5])]
+    file = tensorflow_files.TensorFlowFile({}, anchor_constants(levels))
+    rule = object_detection_api.graph_facts(file).anchors
+    assert isinstance(rule, ListedAnchors)
+    np.testing.assert_allclose(
+        rule.sizes,
+        [
+            [(0.1, 0.1), (0.15 / 2**0.5, 0.15 * 2**0.5)],
+            [(0.3, 0.3), (0.5 * 2**0.5, 0.5 / 2**0.5)],
+        ],
+        rtol=1e-6,
+    )
