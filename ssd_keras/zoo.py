@@ -221,6 +221,11 @@ CORES = {
         adapt=renumbered_inception_weights,
         anchors=_inception_anchors,
     ),
+    "InceptionV2": Core(
+        build=backbones.inception_v2,
+        extras=_four_extras,
+        activation="relu6",
+    ),
     "ResNet101": Core(
         build=backbones.resnet101,
         application=lambda width: keras.applications.ResNet101(
