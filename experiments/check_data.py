@@ -21,7 +21,8 @@ from ssd_keras.data import coverage, inspection, pictures  # noqa: E402
 FLAGS = flags.FLAGS
 flags.DEFINE_string("data", None, "Data to check, FORMAT:PLACE#SPLIT.", required=True)
 flags.DEFINE_string("model", "", "Model whose default boxes are held against the objects.")
-flags.DEFINE_float("smallest_box", 0.1, "Smallest default box of the model, share of the image.")
+flags.DEFINE_float("smallest_box", None, "Smallest default box, as a share of the image.")
+flags.DEFINE_string("box_scale", None, "Default boxes for 'voc' or 'coco'; None: the model's own.")
 flags.DEFINE_list("classes", None, "Class names in the order of their labels.")
 flags.DEFINE_string("out", "", "Folder for the pictures; empty for none.")
 flags.DEFINE_string("augmentation", "ssd", "Augmentation of the last mosaic.")
@@ -41,7 +42,14 @@ def main(argv):
     # An unknown model must not wait for the last image to be decoded.
     detector = None
     if FLAGS.model:
-        detector = zoo.create(FLAGS.model, source.classes, smallest_box=FLAGS.smallest_box)
+        # The width changes no default box, and a narrow model is there at once.
+        detector = zoo.create(
+            FLAGS.model,
+            source.classes,
+            width=0.25,
+            smallest_box=FLAGS.smallest_box,
+            box_scale=FLAGS.box_scale,
+        )
     size = tuple(detector.image_size) if detector else (300, 300)
     problems = list(source.problems)
     if FLAGS.decode:
@@ -97,8 +105,11 @@ def print_problems(problems, show):
 
 
 def print_coverage(source, detector, size):
-    """Prints how the default boxes meet the objects; returns the coverage."""
+    """Prints how the default boxes meet the objects; returns the coverage, None for YOLO."""
     levels = detector.box_network.level_anchors
+    if not levels:
+        print(f"\n{FLAGS.model} has no default boxes that could miss an object.")
+        return None
     anchors = detector.box_network.anchors
     starts = np.cumsum([0, *(len(level) for level in levels[:-1])])
     truth = source.ground_truth()
@@ -135,7 +146,7 @@ def print_coverage(source, detector, size):
 def save_pictures(source, detector, result, size):
     """Saves the pictures into --out."""
     summary = inspection.summarize(source, size)
-    anchors = detector.box_network.anchors if detector else None
+    anchors = detector.box_network.anchors if result is not None else None
     made = {
         "classes": pictures.class_counts(summary),
         "box_sizes": pictures.box_sizes(source, anchors, size),
