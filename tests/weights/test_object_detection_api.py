@@ -5,6 +5,8 @@ import pytest
 import tensorflow as tf
 
 from ssd_keras.box_networks import ListedAnchors, ScaleAnchors
+from ssd_keras.data import read_image
+from ssd_keras.detector import _resize
 from ssd_keras.errors import UserError
 from ssd_keras.weights import object_detection_api, tensorflow_files
 from ssd_keras.weights.importing import import_detector
@@ -42,9 +44,6 @@ def person(shared):
 
 @pytest.fixture(scope="module")
 def photographs(shared):
-    from ssd_keras.data import read_image
-    from ssd_keras.detector import _resize
-
     paths = sorted(shared("data/coco_subset/val/images").iterdir())[:5]
     return np.stack([_resize(read_image(path), (300, 300)) for path in paths]).round()
 
