@@ -253,7 +253,8 @@ def yolo_loss(targets, predictions, grid, *, box_weight=5.0, no_object_weight=0.
         no_object_weight: weight of the confidences that should be 0.
 
     Returns:
-        dict of scalars `loss`, `class_loss` (classes and confidences), `box_loss` and `positives`.
+        dict of scalars `loss`, `class_loss` (classes and confidences), `box_loss`, `positives` and
+        `normalizer`, what the errors were divided by.
 
     Source: YOLO paper, arXiv 1506.02640, equation 3; darknet, detection_layer.c (rescore=1).
     """
@@ -304,6 +305,7 @@ def yolo_loss(targets, predictions, grid, *, box_weight=5.0, no_object_weight=0.
         "class_loss": class_loss,
         "box_loss": box_loss,
         "positives": ops.sum(ops.cast(positive, "float32")),
+        "normalizer": images,
     }
 
 

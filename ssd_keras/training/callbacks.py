@@ -381,14 +381,17 @@ class Recorder(keras.callbacks.Callback):
         return "  ".join(parts)
 
 
-def predictions_picture(detector: Detector, source) -> np.ndarray:
-    """The first images of a source, ground truth beside prediction, RGB uint8."""
+def predictions_picture(detector: Detector, source, batch_size: int) -> np.ndarray:
+    """The first images of a source, ground truth beside prediction, RGB uint8.
+
+    With the batch size of the evaluation nothing needs to be compiled anew.
+    """
     count = min(PICTURED_IMAGES, len(source))
     images = [source.image(i) for i in range(count)]
     return plots.side_by_side(
         images,
         source.ground_truth()[:count],
-        detector.detect(images),
+        detector.detect(images, batch_size=batch_size),
         source.classes,
         score_threshold=PICTURED_SCORE,
     )

@@ -51,6 +51,13 @@ class Devices:
         """The data set that `fit` takes, from `make(shard=(index, count))`."""
         return make(shard=(0, 1))
 
+    def explained(self):
+        """A context in which the loss of a machine becomes a `UserError`."""
+        return contextlib.nullcontext()
+
+    def wait_for_all(self):
+        """Returns when every machine has come this far."""
+
     def check_batch(self, batch_size: int):
         """Raises UserError if a batch cannot be shared evenly."""
         if batch_size % self.replicas:
@@ -107,6 +114,28 @@ class TensorFlowDevices(Devices):
             return dataset
 
         return self.strategy.distribute_datasets_from_function(of_worker)
+
+    @contextlib.contextmanager
+    def explained(self):
+        import tensorflow as tf
+
+        try:
+            yield
+        except tf.errors.OpError as error:
+            if self.workers == 1:
+                raise
+            raise UserError(
+                "The machines have lost each other "
+                f"({' '.join(str(error.message).split())[:150]}): start the same command on all "
+                "of them again; they go on from the last checkpoint."
+            ) from error
+
+    def wait_for_all(self):
+        import tensorflow as tf
+
+        if self.workers > 1:
+            arrived = self.strategy.run(lambda: tf.constant(1.0))
+            self.strategy.reduce(tf.distribute.ReduceOp.SUM, arrived, axis=None)
 
 
 def find_devices(count: int = 0) -> Devices:
@@ -208,6 +237,8 @@ def _check_count(count: int, found: int):
 
 def _share_of_global_loss(loss: Callable, replicas: int, targets: dict, predictions: dict) -> dict:
     """A box network's loss, divided by the normaliser of the whole batch.
+
+    What `loss` divided by is its "normalizer", else its "positives" or 1 where there are none.
 
     "loss" is this device's part of the sum over all devices; "class_loss" and "box_loss" are such
     that their mean over the devices is the loss of the whole batch.

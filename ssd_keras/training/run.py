@@ -9,7 +9,7 @@ import math
 
 import keras
 
-from ssd_keras import data, plots, zoo
+from ssd_keras import data, zoo
 from ssd_keras.detector import Detector
 from ssd_keras.errors import UserError
 from ssd_keras.training import callbacks as on
@@ -18,7 +18,7 @@ from ssd_keras.training.batch_norm import BatchStatistics
 from ssd_keras.training.distribution import Devices, find_devices
 from ssd_keras.training.freezing import freeze, leaf_layers
 from ssd_keras.training.precision import choose_jit, choose_precision, find_accelerator
-from ssd_keras.training.run_folder import RunFolder, replace
+from ssd_keras.training.run_folder import RunFolder
 from ssd_keras.training.settings import RunSettings
 from ssd_keras.training.stages import freeze_for_stage
 from ssd_keras.training.tensorboard import TensorBoard
@@ -76,18 +76,16 @@ def train(settings: RunSettings, run_dir: str, *, train_source=None) -> Detector
     run.announce(detector, progress)
     while True:
         try:
-            judged = run.fit(detector, progress)
+            with devices.explained():
+                judged = run.fit(detector, progress)
             break
         except on.Explosion as explosion:
             progress = run.rolled_back(explosion, progress)
             detector = run.build()
-    if not devices.is_chief:
-        return judged
-    best = zoo.load(run.folder.path)
-    if eval_source is not None:
-        picture = on.predictions_picture(best, eval_source)
-        replace(run.folder.pictures / "predictions.png", lambda path: plots.save(picture, path))
-    return best
+    if devices.is_chief:
+        judged = zoo.load(run.folder.path)
+    devices.wait_for_all()
+    return judged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -257,7 +255,9 @@ class _Run:
             on.Recorder(folder, judged, rows, recipe.epochs, checkpoints, settings.patience)
         )
         if chief:
-            records.append(TensorBoard(self.folder, judged, self.eval_source, rows))
+            records.append(
+                TensorBoard(self.folder, judged, self.eval_source, rows, recipe.batch_size)
+            )
         return records
 
     def _fit(self, detector, step: int, first_epoch: int, last_epoch: int, used: list):

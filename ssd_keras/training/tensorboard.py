@@ -5,20 +5,23 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+from ssd_keras import plots
 from ssd_keras.detector import Detector
-from ssd_keras.training.callbacks import predictions_picture
-from ssd_keras.training.run_folder import RunFolder
+from ssd_keras.training.callbacks import is_best, predictions_picture
+from ssd_keras.training.run_folder import RunFolder, replace
 
 
 class TensorBoard(keras.callbacks.Callback):
     """Writes each epoch's numbers, and with each evaluation some predictions, for TensorBoard.
 
-    `rows` are those that the `Recorder` adds to, which must come before.
+    The predictions of the best epoch become pictures/predictions.png, too. `rows` are those that
+    the `Recorder` adds to, which must come before.
     """
 
-    def __init__(self, folder: RunFolder, judged: Detector, source, rows: list):
+    def __init__(self, folder: RunFolder, judged: Detector, source, rows: list, batch_size: int):
         super().__init__()
         self.folder, self.judged, self.source, self.rows = folder, judged, source, rows
+        self.batch_size = batch_size
         self.writer = None
 
     def on_epoch_end(self, epoch, logs=None):
@@ -32,7 +35,13 @@ class TensorBoard(keras.callbacks.Callback):
                 if name != "epoch":
                     write_scalar(name, value)
             if "ap50" in row:
-                write_image("predictions", predictions_picture(self.judged, self.source))
+                picture = predictions_picture(self.judged, self.source, self.batch_size)
+                write_image("predictions", picture)
+                if is_best(self.rows):
+                    replace(
+                        self.folder.pictures / "predictions.png",
+                        lambda path: plots.save(picture, path),
+                    )
         self.writer.flush()
 
 

@@ -1,5 +1,6 @@
 """The training program: what goes wrong ends in one clear sentence."""
 
+import json
 import os
 import signal
 import subprocess
@@ -28,7 +29,8 @@ def start(program, *flags):
 FAULTS = {
     "misspelt model": (
         ["--model=SSD_MobilNet_300", "--train_data=shapes#train"],
-        "error: There is no model 'SSD_MobilNet_300'. Did you mean 'SSD_MobileNet_300'?",
+        "error: There is no model 'SSD_MobilNet_300': 'MobilNet' is no core network. Did you mean "
+        "'SSD_MobileNet_300'",
     ),
     "missing folder": (["--train_data=voc:nowhere#train"], "nowhere"),
     "missing weights": (
@@ -40,6 +42,14 @@ FAULTS = {
     "misspelt optimizer": (
         ["--train_data=shapes#train", "--optimizer=adamm"],
         "error: There is no optimizer 'adamm'. Did you mean 'adamw'?",
+    ),
+    "misspelt recipe": (
+        ["--train_data=shapes#train", "--config=fine-tune-smal-set"],
+        "error: There is no recipe 'fine-tune-smal-set'. Did you mean 'fine-tune-small-set'?",
+    ),
+    "misspelt stage": (
+        ["--train_data=shapes#train", "--stage=stage3", "--model=DSSD_MobileNet_96"],
+        "error: There is no stage 'stage3'. Did you mean 'stage",
     ),
 }
 
@@ -84,7 +94,7 @@ def test_killed_at_any_moment_the_same_command_goes_on(tmp_path):
     ]
     process = start("experiments.train", *flags)
     for line in process.stdout:
-        if line.startswith("epoch   1/3"):
+        if line.startswith("epoch   1/3  loss"):
             break
     time.sleep(0.2)
     process.send_signal(signal.SIGKILL)
@@ -101,3 +111,80 @@ def test_killed_at_any_moment_the_same_command_goes_on(tmp_path):
     told, _ = finished.communicate(timeout=120)
     assert finished.returncode == 0
     assert "is finished: all 3 epochs are done" in told
+
+
+READ_RECIPES = """
+import dataclasses, json
+from absl import flags
+from experiments import train
+from ssd_keras.training import suggest
+
+def settings(*given):
+    argv = train.expand_config(["train", *given, "--run_dir=run"])
+    for name in flags.FLAGS:
+        flags.FLAGS[name].unparse()
+    flags.FLAGS(argv)
+    return dataclasses.asdict(suggest(flags.FLAGS.model, 16551, train.given_values()))
+
+found = {}
+for path in sorted(train.CONFIGS.glob("*.flags")):
+    found[path.stem] = settings("--train_data=mine", f"--config={path.stem}")
+found["overridden"] = settings(
+    "--config", "ssd300-coco", "--train_data=mine", "--epochs=7", "--freeze=backbone,conv1",
+    "--model_options=head_kernels=5,prediction_module=c", "--milestones=0.5",
+)
+print("RECIPES" + json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def recipes():
+    """The settings that each file of experiments/configs comes to."""
+    ended = subprocess.run(
+        [sys.executable, "-c", READ_RECIPES], cwd=ROOT, text=True, capture_output=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout.partition("RECIPES")[2])
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "images", "steps", "drops", "rate"),
+    [
+        ("ssd300-voc0712", "SSD_VGG16_300", 16_551, 120_000, (80, 100), 1e-3),
+        ("ssd512-voc0712", "SSD_VGG16_512", 16_551, 120_000, (80, 100), 1e-3),
+        ("ssd300-coco", "SSD_VGG16_300", 118_287, 400_000, (280, 360), 1e-3),
+        ("ssd512-coco", "SSD_VGG16_512", 118_287, 400_000, (280, 360), 1e-3),
+        ("dssd321-voc0712-1-ssd", "SSD_ResNet101_321", 16_551, 80_000, (40, 60), 1e-3),
+        ("dssd321-voc0712-2-decoder", "DSSD_ResNet101_321", 16_551, 30_000, (20,), 1e-3),
+        ("dssd321-voc0712-3-all", "DSSD_ResNet101_321", 16_551, 40_000, (20,), 1e-4),
+        ("dssd513-coco-1-ssd", "SSD_ResNet101_513", 118_287, 250_000, (130, 210), 1e-3),
+        ("dssd513-coco-2-decoder", "DSSD_ResNet101_513", 118_287, 150_000, (80, 130), 1e-3),
+        ("yolo-inception", "YOLO_Inception_500", 16_551, 35_000, (19.4, 27.2), 1e-2),
+    ],
+)
+def test_ready_recipes_take_the_published_steps(recipes, name, model, images, steps, drops, rate):
+    found, recipe = recipes[name], recipes[name]["recipe"]
+    assert found["model"] == model
+    assert recipe["epochs"] * images / recipe["batch_size"] == pytest.approx(steps, rel=0.015)
+    marks = [share * steps / 1000 for share in recipe["milestones"]]
+    assert marks == pytest.approx(drops, rel=0.015)
+    assert recipe["learning_rate"] == rate
+    assert recipe["schedule"] == "steps"
+
+
+def test_flags_go_before_the_recipe(recipes):
+    found = recipes["overridden"]
+    assert found["recipe"]["epochs"] == 7
+    assert found["train_data"] == "mine"
+    assert found["freeze"] == ["backbone", "conv1"]
+    assert found["model_options"] == {"head_kernels": 5, "prediction_module": "c"}
+    assert found["recipe"]["milestones"] == [0.5]
+    assert found["box_scale"] == "coco"
+
+
+def test_the_stages_of_dssd_begin_with_each_other(recipes):
+    for data in ("dssd321-voc0712", "dssd513-coco"):
+        decoder, everything = recipes[f"{data}-2-decoder"], recipes[f"{data}-3-all"]
+        assert (decoder["stage"], everything["stage"]) == ("stage1", "stage2")
+        assert decoder["weights"].endswith("1-ssd")
+        assert everything["weights"].endswith("2-decoder")

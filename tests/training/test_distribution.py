@@ -84,6 +84,38 @@ def test_two_devices_under_jax(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("mine", "others", "share"),
+    [
+        ({"positives": 3.0}, {"positives": 5.0}, 3 / 8),
+        ({"positives": 0.0}, {"positives": 4.0}, 1 / 4),
+        ({"positives": 0.0}, {"positives": 0.0}, 1.0),
+        ({"positives": 3.0, "normalizer": 4.0}, {"positives": 5.0, "normalizer": 4.0}, 1 / 2),
+    ],
+)
+def test_the_loss_is_divided_by_what_the_whole_batch_is_divided_by(
+    monkeypatch, mine, others, share
+):
+    import tensorflow as tf
+
+    class Context:
+        def all_reduce(self, operation, value):
+            assert operation == tf.distribute.ReduceOp.SUM
+            (name,) = (name for name in mine if mine[name] is value)
+            return value + others[name]
+
+    monkeypatch.setattr(tf.distribute, "get_replica_context", Context)
+
+    def loss(targets, predictions):
+        return mine | {"loss": 8.0, "class_loss": 6.0, "box_loss": 2.0}
+
+    found = distribution._share_of_global_loss(loss, 2, {}, {})
+    assert float(found["loss"]) == pytest.approx(8 * share)
+    # Metrics average over the two devices.
+    assert float(found["class_loss"]) == pytest.approx(2 * 6 * share)
+    assert float(found["box_loss"]) == pytest.approx(2 * 2 * share)
+
+
+@pytest.mark.parametrize(
     "cluster", ["nonsense", '{"cluster": {}}', '{"cluster": {"worker": ["a:1"]}, "task": {}}']
 )
 def test_a_tf_config_that_cannot_be_used_is_explained(cluster):

@@ -147,6 +147,23 @@ def test_a_run_ends_early_without_progress_and_stays_ended(
     assert capsys.readouterr().out.count("ended early after 3 of 4 epochs") == 2
 
 
+def test_half_precision_trains_like_float32_and_saves_a_float32_detector(tiny_model, tmp_path):
+    found = {}
+    for precision in ("float32", "mixed_float16", "mixed_bfloat16"):
+        settings = changed(precision=precision, eval_data="", epochs=2, warmup_epochs=0)
+        best = train(settings, tmp_path / precision)
+        assert {layer.compute_dtype for layer in best.layers} == {"float32"}
+        found[precision] = RunFolder(tmp_path / precision).history()[-1]["loss"]
+        # Only float16 needs the loss to be scaled, by two more numbers that must be kept.
+        with np.load(RunFolder(tmp_path / precision).state) as state:
+            found[f"{precision} numbers"] = len(state.files)
+    assert found["mixed_float16"] == pytest.approx(found["float32"], rel=0.02)
+    assert found["mixed_bfloat16"] == pytest.approx(found["float32"], rel=0.02)
+    assert found["mixed_float16"] != found["float32"] != found["mixed_bfloat16"]
+    assert found["mixed_float16 numbers"] > found["mixed_bfloat16 numbers"]
+    assert keras.config.dtype_policy().name == "float32"
+
+
 @pytest.mark.parametrize("labels", [[[-1] * 3] * 2, [[-1] * 3, [0, 1, -1]]])
 def test_images_without_objects_train_without_harm(labels):
     """A batch of nothing has no loss; beside another image, an empty one adds none."""
