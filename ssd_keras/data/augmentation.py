@@ -238,17 +238,6 @@ def sample(image, place, interpolation):
     first, last = place["source"][:2], place["source"][2:]
     part = image[first[0] : last[0], first[1] : last[1]][None]
     size = place["target"][2:] - place["target"][:2]
-    scale = tf.cast(size, tf.float32) / tf.cast(last - first, tf.float32)
-
-    def lanczos():
-        return tf.raw_ops.ScaleAndTranslate(
-            images=part,
-            size=size,
-            scale=scale,
-            translation=tf.zeros([2]),
-            kernel_type="lanczos3",
-            antialias=False,
-        )
 
     def nearest():
         near = tf.raw_ops.ResizeNearestNeighbor(images=part, size=size, half_pixel_centers=True)
@@ -263,9 +252,33 @@ def sample(image, place, interpolation):
         "bicubic": lambda: tf.raw_ops.ResizeBicubic(
             images=part, size=size, half_pixel_centers=True
         ),
-        "lanczos": lanczos,
+        "lanczos": lambda: _lanczos(part[0], size)[None],
     }
     return tf.switch_case(interpolation, [kernels[name] for name in INTERPOLATIONS])[0]
+
+
+def _lanczos(image, size):
+    """Resizes `[h, w, 3]` by Lanczos' kernel of radius 3.
+
+    Rows and columns one after the other, each as rows of one very deep pixel: the same to the bit
+    as both at once, in half the time, because TensorFlow's sum over columns works pixel by pixel.
+    """
+    import tensorflow as tf
+
+    def rows(image, count):
+        height, width = tf.unstack(tf.shape(image)[:2])
+        resized = tf.raw_ops.ScaleAndTranslate(
+            images=tf.reshape(image, [1, height, 1, 3 * width]),
+            size=tf.stack([count, 1]),
+            scale=tf.stack([tf.cast(count, tf.float32) / tf.cast(height, tf.float32), 1.0]),
+            translation=tf.zeros([2]),
+            kernel_type="lanczos3",
+            antialias=False,
+        )
+        return tf.reshape(resized, [count, width, 3])
+
+    turned = tf.transpose(rows(image, size[0]), [1, 0, 2])
+    return tf.transpose(rows(turned, size[1]), [1, 0, 2])
 
 
 def lay_on_fill(picture, place, image_size):

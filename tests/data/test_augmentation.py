@@ -271,6 +271,27 @@ def test_every_interpolation_keeps_the_place(interpolation):
     np.testing.assert_allclose(result[30, 5:-5, 0], expected[5:-5], atol=0.76)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (30, 50), (90, 40), (300, 7)])
+def test_lanczos_in_two_steps_changes_no_bit(size):
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    place = {
+        "source": tf.constant([2, 3, 40, 55]),
+        "target": tf.constant([5, 6, 5 + size[0], 6 + size[1]]),
+    }
+    at_once = tf.raw_ops.ScaleAndTranslate(
+        images=image[None, 2:40, 3:55],
+        size=size,
+        scale=np.float32(size) / np.float32([38, 52]),
+        translation=tf.zeros([2]),
+        kernel_type="lanczos3",
+        antialias=False,
+    )
+    result = augment.sample(
+        tf.constant(image), place, tf.constant(augment.INTERPOLATIONS.index("lanczos"))
+    )
+    np.testing.assert_array_equal(result, at_once[0])
+
+
 def test_mosaic_puts_boxes_into_their_quarters():
     pictures = [
         (tf.fill([4, 6, 3], float(i)), tf.constant([[0.0, 0.5, 1.0, 1.0]]), tf.constant([i]))
