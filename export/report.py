@@ -42,11 +42,13 @@ def main(argv):
     folder = Path(FLAGS.out or FLAGS.run_dir)
     folder = folder.parent if folder.suffix == ".keras" else folder
     forms = [form.strip() for form in FLAGS.forms]
+    report.check_forms(forms)
     if "tflite int8" in forms and not FLAGS.calibration_data:
         raise UserError(
             "The form 'tflite int8' needs --calibration_data=FORMAT:PLACE#SPLIT; or leave it out "
             "with --forms='tflite float32'."
         )
+    threads = _threads()
     check_writable(folder / "export_report.json")
     detector = ssd_keras.load(FLAGS.run_dir)
     source = data.load_source(FLAGS.data, classes=detector.classes)
@@ -55,7 +57,7 @@ def main(argv):
         source,
         forms=forms,
         calibration_images=_calibration_images() if "tflite int8" in forms else None,
-        threads=[int(count) for count in FLAGS.threads],
+        threads=threads,
         max_images=FLAGS.images or None,
         say=lambda line: print(f"  {line} ...", flush=True),
     )
@@ -68,6 +70,18 @@ def main(argv):
     if drop > FLAGS.max_drop:
         print(f"error: {form} loses {drop:.4f} AP50, more than {FLAGS.max_drop}.", file=sys.stderr)
         sys.exit(1)
+
+
+def _threads() -> list[int]:
+    try:
+        threads = [int(count) for count in FLAGS.threads]
+    except ValueError:
+        threads = []
+    if not threads or min(threads) < 1:
+        raise UserError(
+            f"--threads must be numbers from 1, such as 1,4, got {FLAGS['threads'].value}."
+        )
+    return threads
 
 
 def _calibration_images() -> list:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from ssd_keras.deploy.terminal import held_back
 from ssd_keras.errors import UserError, did_you_mean
@@ -21,19 +22,20 @@ def convert(
     function: Callable,
     spec: tf.TensorSpec | Iterable[tf.TensorSpec],
     *,
-    track: keras.Model | None = None,
     quantization: str = "none",
     calibration: Iterable[np.ndarray] | None = None,
     allow_custom_ops: bool = False,
 ) -> bytes:
     """Turns a function of tensors into a .tflite file with one signature.
 
+    Variables that the function uses become constants first. Left as they are, those of a Keras
+    model would be missing from the file without a word; besides, saving and restoring each takes
+    most of the time of a conversion.
+
     Args:
         function: called with one tensor per spec, returns a dict of tensors.
         spec: named specs with fixed shapes; an unnamed input would be called `args_0`, and an open
             batch would leave shape arithmetic in the file.
-        track: the model whose variables `function` uses. Without it, they would silently be
-            missing from the file.
         quantization: "none", "float16" (weights), "dynamic" (int8 weights, float activations) or
             "int8" (weights and activations; uint8 input, float outputs).
         calibration: for int8: float32 arrays like the (only) input, from which the ranges of the
@@ -48,15 +50,27 @@ def convert(
     _check(quantization, calibration)
     require_tensorflow()
     with tempfile.TemporaryDirectory() as folder, quiet():
-        archive = keras.export.ExportArchive()
-        if track is not None:
-            archive.track(track)
-        archive.add_endpoint("serve", function, input_signature=list(specs))
-        archive.write_out(folder, verbose=False)
+        module = tf.Module()
+        module.serve = _frozen(tf.function(function, input_signature=specs))
+        tf.saved_model.save(module, folder, signatures={"serve": module.serve})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serve"])
         converter.allow_custom_ops = allow_custom_ops
         _set_quantization(converter, quantization, calibration, specs[0].name)
         return converter.convert()
+
+
+def _frozen(function):
+    """The same `tf.function` with constants in the place of variables."""
+    concrete = function.get_concrete_function()
+    if not any(tensor.dtype == tf.resource for tensor in concrete.captured_inputs):
+        # As it is: freezing would look into functions that stand for custom operators.
+        return function
+    frozen = convert_variables_to_constants_v2(concrete)
+    names = sorted(concrete.structured_outputs)
+    return tf.function(
+        lambda *tensors: dict(zip(names, frozen(*tensors), strict=True)),
+        input_signature=function.input_signature,
+    )
 
 
 def require_tensorflow():

@@ -74,11 +74,7 @@ def compare_forms(
     Returns:
         A row per form; Keras first.
     """
-    for form in forms:
-        if form not in FORMS:
-            raise UserError(
-                f"There is no form '{form}'.{did_you_mean(form, FORMS)} Known: {', '.join(FORMS)}."
-            )
+    check_forms(forms)
     truth = source.ground_truth()[:max_images]
     images = [source.image(i) for i in range(len(truth))]
     say(f"Keras on {len(images)} images")
@@ -103,6 +99,15 @@ def compare_forms(
             row.worst_layers = _worst_layers(detector, calibration_images, images[:NOISE_IMAGES])
         rows.append(row)
     return rows
+
+
+def check_forms(forms: Sequence[str]):
+    """Raises a UserError if a form is not one of `FORMS`."""
+    for form in forms:
+        if form not in FORMS:
+            raise UserError(
+                f"There is no form '{form}'.{did_you_mean(form, FORMS)} Known: {', '.join(FORMS)}."
+            )
 
 
 def _run_tflite(content: bytes, images, threads) -> tuple[list[Detections], dict]:

@@ -115,9 +115,7 @@ def raw_network(
         calibration = _Calibration(calibration_images, (height, width))
     model = float32_model(detector)
     spec = tf.TensorSpec([1, height, width, 3], tf.float32, "image")
-    converted = convert(
-        _predict(model), spec, track=model, quantization=quantization, calibration=calibration
-    )
+    converted = convert(_predict(model), spec, quantization=quantization, calibration=calibration)
     check_weights(converted, model, quantization)
     return converted
 

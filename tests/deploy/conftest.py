@@ -27,22 +27,30 @@ def pictures(count: int, seed: int = 0) -> list[np.ndarray]:
 def lively_detector() -> ssd_keras.Detector:
     """A detector with random weights whose scores range from 0 to 1."""
     keras.utils.set_random_seed(0)
-    detector = ssd_keras.create("SSD_MobileNet_96", CLASSES, width=0.25)
-    normalisations = [
-        layer
-        for layer in (*detector.layers, *detector.backbone.layers)
-        if isinstance(layer, keras.layers.BatchNormalization)
-    ]
-    # With batch statistics of real inputs, activations neither vanish nor explode.
-    for layer in normalisations:
-        layer.momentum = 0.0
-    detector(
-        np.stack([resize(image, detector.image_size) for image in pictures(16)]), training=True
-    )
-    for weight in detector.weights:
-        if "_classes" in weight.path and "kernel" in weight.path:
-            weight.assign(weight * 10)
+    return enliven(ssd_keras.create("SSD_MobileNet_96", CLASSES, width=0.25))
+
+
+def enliven(detector: ssd_keras.Detector, images: list | None = None) -> ssd_keras.Detector:
+    """Lets activations neither vanish nor explode, and scores range from 0 to 1."""
+    images = np.stack([resize(image, detector.image_size) for image in images or pictures(16)])
+    for layer in _layers(detector):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    detector(images, training=True)
+    predictions = detector(images)
+    for name, spread in (("boxes", 0.4), ("classes", 3.5)):
+        factor = spread / float(np.std(predictions[name]))
+        for layer in detector.box_network.class_layers:
+            head = layer.replace("_classes", f"_{name}")
+            if head != "prediction":
+                kernel = detector.get_layer(head).kernel
+                kernel.assign(kernel * factor)
     return detector
+
+
+def _layers(model: keras.Model):
+    for layer in model.layers:
+        yield from _layers(layer) if isinstance(layer, keras.Model) else (layer,)
 
 
 @functools.cache

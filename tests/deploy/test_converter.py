@@ -45,9 +45,7 @@ def run(content: bytes, image) -> np.ndarray:
     [("none", 28e3, 1e-6), ("float16", 16e3, 2e-3), ("dynamic", 11e3, 3e-2)],
 )
 def test_values_and_size(model, quantization, largest, tolerance):
-    content = convert(
-        lambda image: {"y": model(image)}, SPEC, track=model, quantization=quantization
-    )
+    content = convert(lambda image: {"y": model(image)}, SPEC, quantization=quantization)
     assert len(content) < largest
     wanted = np.asarray(model(images()[0]))
     assert np.abs(run(content, images()[0]) - wanted).max() <= tolerance * np.abs(wanted).max()
@@ -59,7 +57,6 @@ def test_int8_takes_uint8_and_gives_float(model):
     content = convert(
         lambda image: {"y": model(image)},
         SPEC,
-        track=model,
         quantization="int8",
         calibration=pixels,
     )
@@ -74,7 +71,7 @@ def test_int8_takes_uint8_and_gives_float(model):
 
 
 def test_shapes_are_fixed_and_the_input_is_named(model):
-    content = convert(lambda image: {"y": model(image)}, SPEC, track=model)
+    content = convert(lambda image: {"y": model(image)}, SPEC)
     assert set(flatbuffer.operators(content)) == {"CONV_2D"}
     (entry,) = flatbuffer.read(content).signatureDefs[0].inputs
     assert entry.name == b"image"
@@ -87,7 +84,7 @@ def test_lost_weights_are_noticed(model):
 
 
 def test_nothing_is_printed(model, capfd):
-    convert(lambda image: {"y": model(image)}, SPEC, track=model)
+    convert(lambda image: {"y": model(image)}, SPEC)
     printed = capfd.readouterr()
     assert (printed.out, printed.err) == ("", "")
 
@@ -109,4 +106,4 @@ def test_a_failure_tells_what_the_converter_said():
 )
 def test_wrong_quantization(model, quantization, message):
     with pytest.raises(UserError, match=message):
-        convert(lambda image: {"y": model(image)}, SPEC, track=model, quantization=quantization)
+        convert(lambda image: {"y": model(image)}, SPEC, quantization=quantization)

@@ -1,32 +1,16 @@
 """The export program: its files, and what it says when something is wrong."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
+from PIL import Image
 
 from ssd_keras import deploy
-from tests.conftest import ROOT
-from tests.deploy.conftest import lively_detector, pictures
+from tests.deploy.conftest import pictures
+from tests.export.programs import assert_one_sentence, run_program
 
 
-@pytest.fixture(scope="module")
-def run_dir(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "pets"
-    folder.mkdir()
-    lively_detector().save(folder / "best.keras")
-    return folder
-
-
-def export(*flags) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "export.tflite", *flags],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def export(*flags):
+    return run_program("export.tflite", *flags)
 
 
 def test_a_run_folder_becomes_a_file_with_the_detectors_answers(run_dir, detector, tmp_path):
@@ -45,15 +29,35 @@ def test_a_run_folder_becomes_a_file_with_the_detectors_answers(run_dir, detecto
     [
         (["--quantization=int8"], "--quantization=int8 needs --calibration_data=FORMAT:PLACE#"),
         (["--out=FILE/pets.tflite"], "file' is a file, not a folder"),
+        ([], "holds no trained detector (best.keras)"),
     ],
 )
 def test_faults_are_one_sentence_and_leave_no_file(tmp_path, flags, message):
     (tmp_path / "file").touch()
-    flags = [flag.replace("FILE", str(tmp_path / "file")) for flag in flags]
+    flags = [flag.replace("FILE", f"{tmp_path}/file") for flag in flags]
     done = export(f"--run_dir={tmp_path}", f"--out={tmp_path}/out/pets.tflite", *flags)
-    last = done.stderr.splitlines()[-1]
-    assert done.returncode == 2
-    assert last.startswith("error: ")
-    assert message in last
-    assert "Traceback" not in done.stderr
+    assert_one_sentence(done, message)
     assert not list(tmp_path.rglob("*pets.tflite"))
+
+
+def test_calibration_images_of_the_wrong_range_leave_no_file_either(run_dir, tmp_path):
+    done = export(
+        f"--run_dir={run_dir}",
+        f"--out={tmp_path}/out/pets.tflite",
+        "--quantization=int8",
+        f"--calibration_data=csv:{black_images(tmp_path)}",
+    )
+    message = "Calibration images must be RGB 0..255, but these reach from 0 to 1"
+    assert_one_sentence(done, message)
+    assert not list(tmp_path.rglob("*pets.tflite"))
+
+
+def black_images(folder) -> str:
+    """A data set of two images as another program leaves them that has scaled them to 0..1."""
+    lines = []
+    for index in range(2):
+        Image.fromarray(np.eye(32, dtype=np.uint8)).convert("RGB").save(folder / f"{index}.png")
+        lines.append(f"{index}.png,2,2,20,20,cat")
+    file = folder / "boxes.csv"
+    file.write_text("image,xmin,ymin,xmax,ymax,label\n" + "\n".join(lines) + "\n")
+    return str(file)

@@ -1,0 +1,125 @@
+"""Every named model becomes a file that computes what Keras computes, in float32 and int8."""
+
+import functools
+import re
+
+import keras
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+
+import ssd_keras
+from ssd_keras import deploy, zoo
+from ssd_keras.deploy import tflite
+from ssd_keras.deploy.images import resize
+from tests.comparing import assert_same_detections
+from tests.deploy.conftest import CLASSES, enliven, pictures
+
+WIDTH = 0.25
+UNSEEN = pictures(2, seed=9)
+# Small, and with the same kinds of layers: a name that differs from another in its size alone is
+# the same model here.
+FAMILIES = sorted({re.sub(r"_\d+$", "", name) for name in zoo.MODELS})
+
+
+# YOLO's grid is so coarse that a smaller image would leave a single cell.
+SIZES = {"YOLO": 224}
+
+
+def small_name(family: str) -> str:
+    return f"{family}_{SIZES.get(family.split('_')[0], 96)}"
+
+
+@functools.cache
+def small(family: str) -> ssd_keras.Detector:
+    keras.utils.set_random_seed(0)
+    return enliven(ssd_keras.create(small_name(family), CLASSES, width=WIDTH))
+
+
+@functools.cache
+def raw(family: str, quantization: str) -> bytes:
+    images = pictures(8) if quantization == "int8" else None
+    return deploy.raw_network(small(family), quantization=quantization, calibration_images=images)
+
+
+def run(content: bytes, image: np.ndarray) -> dict[str, np.ndarray]:
+    serve = Interpreter(model_content=content).get_signature_runner("serve")
+    return serve(image=image)
+
+
+def images_of(detector) -> list[np.ndarray]:
+    return [np.round(resize(image, detector.image_size))[None] for image in UNSEEN]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_raw_outputs_are_keras_own(family):
+    detector = small(family)
+    for image in images_of(detector):
+        found = run(raw(family, "none"), image)
+        wanted = {name: np.asarray(value) for name, value in detector(image).items()}
+        assert found.keys() == wanted.keys()
+        for name in wanted:
+            difference = np.abs(found[name] - wanted[name]).max()
+            assert difference < 1e-3 * np.abs(wanted[name]).max(), name
+
+
+# A backbone and a box network of each kind; int8 takes as long again.
+INT8_FAMILIES = ["SSD_VGG16", "SSDLite_MobileNetV2", "DSSD_MobileNet", "YOLO_Inception"]
+
+
+@pytest.mark.parametrize("family", INT8_FAMILIES)
+def test_int8_changes_raw_outputs_about_as_much_as_slight_image_noise(family):
+    """A yardstick is needed: a network with random weights amplifies every small change."""
+    detector = small(family)
+    rng = np.random.default_rng(0)
+    images = np.concatenate(images_of(detector))
+    found = [run(raw(family, "int8"), image[None].astype(np.uint8)) for image in images]
+    wanted = detector(images)
+    noisy = detector(images + rng.normal(0, 2, images.shape).astype(np.float32))
+    for name in wanted:
+        ours = np.asarray(wanted[name])
+        change = np.concatenate([outputs[name] for outputs in found]) - ours
+        yardstick = np.asarray(noisy[name]) - ours
+        assert np.mean(change**2) < 2.5 * np.mean(yardstick**2), name
+
+
+def assembled(family: str, kind: str) -> bytes:
+    detector = small(family)
+    options = {
+        "quantization": "none",
+        "postprocess": kind,
+        "max_detections": 100,
+        "score_threshold": 0.1,
+        "iou_threshold": 0.45,
+    }
+    card = tflite.model_card(detector, options)
+    return tflite.assemble(raw(family, "none"), tflite.tail(detector, options), detector, card)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_detections_are_keras_own(family):
+    runner = deploy.TFLiteDetector(assembled(family, "builtin"))
+    for image in UNSEEN:
+        wanted = small(family).detect(image, max_detections=100, score_threshold=0.1)
+        assert len(wanted) > 3
+        assert_same_detections(runner.detect(image), wanted, box_atol=0.5 / 160, score_atol=1e-3)
+
+
+def test_raw_outputs_of_free_boxes_are_codes_relative_to_the_whole_image():
+    detector = small("YOLO_Inception")
+    (image, _) = images_of(detector)
+    boxes, scores = (np.asarray(x) for x in detector.box_network.decode(detector(image)))
+    found = run(assembled("YOLO_Inception", "none"), image)
+    middle, size = found["boxes"][..., :2], np.exp(found["boxes"][..., 2:])
+    corners = np.concatenate([middle - size / 2, middle + size / 2], axis=-1)
+    np.testing.assert_allclose(corners, boxes, atol=1e-3)
+    np.testing.assert_allclose(found["scores"], scores, atol=1e-3)
+
+
+def test_the_operator_decodes_free_boxes():
+    image = UNSEEN[0]
+    best = small("YOLO_Inception").detect(image)
+    found = deploy.TFLiteDetector(assembled("YOLO_Inception", "op")).detect(image)
+    np.testing.assert_allclose(found.boxes[0], best.boxes[0], atol=1e-3)
+    np.testing.assert_allclose(found.scores[0], best.scores[0], atol=1e-3)
+    assert found.labels[0] == best.labels[0]

@@ -1,0 +1,107 @@
+"""The report program: its table, its files, its exit code, and what it says of faults."""
+
+import json
+
+import pytest
+
+from ssd_keras.deploy import report
+from tests.export.programs import assert_one_sentence, run_program
+
+DATA = "shapes#val,count=4"
+
+
+def run_report(run_dir, *flags):
+    return run_program("export.report", f"--run_dir={run_dir}", *flags)
+
+
+@pytest.fixture(scope="module")
+def shapes_run(tmp_path_factory):
+    """A run folder whose detector knows the classes of the drawn shapes."""
+    import ssd_keras
+    from ssd_keras import data
+    from tests.deploy.conftest import enliven
+
+    classes = data.load_source(DATA).classes
+    folder = tmp_path_factory.mktemp("runs") / "shapes"
+    folder.mkdir()
+    detector = enliven(ssd_keras.create("SSD_MobileNet_96", classes, width=0.25))
+    detector.save(folder / "best.keras")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(shapes_run, tmp_path_factory):
+    """A report of every form, and where it was written."""
+    out = tmp_path_factory.mktemp("report")
+    done = run_report(
+        shapes_run,
+        f"--data={DATA}",
+        "--calibration_data=shapes#train,count=4",
+        f"--out={out}",
+        "--threads=1,2",
+        "--max_drop=1",
+    )
+    assert done.returncode == 0, done.stderr
+    return done, out
+
+
+def test_it_writes_json_and_a_page_and_says_where(finished):
+    done, out = finished
+    for name in ("export_report.json", "export_report.html"):
+        assert (out / name).is_file()
+        assert f"{out / name}" in done.stdout
+    assert {path.name for path in out.iterdir()} == {"export_report.json", "export_report.html"}
+
+
+def test_float_forms_find_what_keras_finds(finished):
+    _, out = finished
+    rows = {
+        row["form"]: row for row in json.loads((out / "export_report.json").read_text())["rows"]
+    }
+    assert rows.keys() == {"keras", *report.FORMS}
+    for form in ("saved_model", "tflite float32"):
+        assert rows[form]["parity"]["matched"] == 1.0
+        assert rows[form]["parity"]["box_max"] < 0.5
+        assert abs(rows[form]["ap50"] - rows["keras"]["ap50"]) < 0.002
+    assert rows["tflite float32"]["milliseconds"].keys() == {"1", "2"}
+    assert rows["tflite int8"]["megabytes"] < 0.4 * rows["tflite float32"]["megabytes"]
+    assert rows["tflite int8"]["worst_layers"]
+
+
+def test_the_table_names_every_form_and_few_calibration_images(finished):
+    done, _ = finished
+    lines = done.stdout.splitlines()
+    for form in ("keras", *report.FORMS):
+        assert any(line.startswith(form + " ") for line in lines), form
+    assert "warning: only 4 calibration images; 100 or more are better." in lines
+
+
+def test_the_exit_code_tells_of_a_loss_over_the_limit(shapes_run, tmp_path):
+    done = run_report(
+        shapes_run,
+        f"--data={DATA}",
+        "--forms=tflite float16",
+        # More than the limit is lost if nothing is.
+        "--max_drop=-2",
+        f"--out={tmp_path}",
+        "--images=2",
+    )
+    assert done.returncode == 1, done.stderr
+    assert "error: tflite float16 loses" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "The form 'tflite int8' needs --calibration_data=FORMAT:PLACE#SPLIT"),
+        (["--forms=tflite float23"], "no form 'tflite float23'. Did you mean 'tflite float"),
+        (["--forms=saved_model", "--out=TMP/file/out"], "file' is a file, not a folder"),
+        (["--forms=saved_model", "--threads=many"], "--threads must be numbers from 1"),
+    ],
+)
+def test_faults_are_one_sentence_and_leave_no_file(shapes_run, tmp_path, flags, message):
+    (tmp_path / "file").touch()
+    flags = [flag.replace("TMP", str(tmp_path)) for flag in flags]
+    done = run_report(shapes_run, f"--data={DATA}", f"--out={tmp_path}", *flags)
+    assert_one_sentence(done, message)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
