@@ -184,6 +184,15 @@ def test_figures_are_drawn_without_a_warning(name, recwarn, tmp_path):
     assert [str(w.message) for w in recwarn] == []
 
 
+def test_a_feature_map_shows_the_mean_strength_of_its_channels():
+    level = np.zeros((4, 4, 2))
+    level[1, 2] = (-3, 1)
+    (cell,) = plots.feature_pyramids({"SSD": [level]}).axes
+    shown = cell.images[0].get_array()
+    assert (shown[1, 2], shown.sum()) == (2, 2)
+    assert cell.get_title() == "SSD  4x4"
+
+
 def test_history_is_sorted_into_panels():
     rows = [{"epoch": e, "loss": 1.0, "ap50": 0.5, "learning_rate": 0.1} for e in (1, 2)]
     titles = [axes.get_title() for axes in plots.training_curves(rows).axes]

@@ -208,7 +208,7 @@ def _reader(source: Source, cache_bytes: int, training: bool):
     all_labels = tf.constant(
         np.concatenate([t.labels[k] for t, k in zip(truth, keep, strict=True)])
     )
-    image_of = _image_reader(source, cache_bytes)
+    image_of = _image_reader(source, cache_bytes, training)
 
     def read(index):
         image, sound = image_of(index)
@@ -220,10 +220,10 @@ def _reader(source: Source, cache_bytes: int, training: bool):
     return read
 
 
-def _image_reader(source: Source, cache_bytes: int):
+def _image_reader(source: Source, cache_bytes: int, training: bool):
     import tensorflow as tf
 
-    lenient = _Lenient(source, cache_bytes)
+    lenient = _Lenient(source, cache_bytes, "Left out of training" if training else "Not seen")
 
     def slow(index):
         image, sound = tf.numpy_function(lenient, [index], (tf.uint8, tf.bool), stateful=False)
@@ -264,8 +264,9 @@ def _encoded_reader(source: Source):
 class _Lenient:
     """Reads images in Python, keeps them if all fit, and survives those it cannot read."""
 
-    def __init__(self, source: Source, cache_bytes: int):
+    def __init__(self, source: Source, cache_bytes: int, complaint: str):
         self.source = source
+        self.complaint = complaint
         size = sum(3 * t.height * t.width for t in source.ground_truth())
         self.caches = size <= cache_bytes
         self.kept: dict[int, np.ndarray] = {}
@@ -282,7 +283,7 @@ class _Lenient:
                 with self.lock:
                     if index not in self.said:
                         self.said.add(index)
-                        logging.warning("Left out of training: %s", error)
+                        logging.warning("%s: %s", self.complaint, error)
                 return np.full((32, 32, 3), augment.FILL, np.uint8), np.False_
             if self.caches:
                 self.kept[index] = image

@@ -13,6 +13,8 @@ import numpy as np
 from PIL import Image
 
 from ssd_keras import plots
+from ssd_keras.detections import Detections
+from ssd_keras.errors import UserError
 from ssd_keras.evaluation import analysis
 from ssd_keras.evaluation.errors import KINDS, MEANING, Errors, table_errors
 from ssd_keras.evaluation.metrics import DEFINITIONS, evaluate_table
@@ -295,19 +297,30 @@ def _worst_section(evaluation, ground_truth, detections, classes, image) -> str:
         )
         pictures = ""
         if image is not None:
-            pixels = plots.fit(image(i), _PICTURE_SIZE[0], max_width=_PICTURE_SIZE[1])
-            found = detections[i]
-            keep = found.scores >= evaluation.thresholds[found.labels]
-            right = plots.draw_boxes(
-                pixels, found.boxes[keep], found.labels[keep], classes, found.scores[keep]
-            )
-            left = plots.draw_truth(pixels, ground_truth[i], classes)
-            pictures = _jpeg(left, "ground truth") + _jpeg(right, "found")
+            try:
+                shown = _shown(detections[i], evaluation.thresholds)
+                pictures = _pair(image(i), ground_truth[i], shown, classes)
+            except UserError as error:
+                caption += f"<br>{html.escape(str(error))}"
         parts.append(f'<figure class="pair"><div>{pictures}</div><figcaption>{caption}'
                      "</figcaption></figure>")  # fmt: skip
     text = "Most errors first, at the best-F1 thresholds. First the ground truth, then what was "
     text += "found. Objects in grey don't count."
     return _section("Worst images", "".join(parts), text)
+
+
+def _shown(found: Detections, thresholds: np.ndarray) -> Detections:
+    """The detections from the score threshold of their class up."""
+    keep = found.scores >= thresholds[found.labels]
+    return Detections(found.boxes[keep], found.scores[keep], found.labels[keep], found.classes)
+
+
+def _pair(pixels: np.ndarray, truth, found, classes) -> str:
+    """The ground truth and what was found, side by side."""
+    pixels = plots.fit(pixels, _PICTURE_SIZE[0], max_width=_PICTURE_SIZE[1])
+    left = plots.draw_truth(pixels, truth, classes)
+    right = plots.draw_boxes(pixels, found.boxes, found.labels, classes, found.scores)
+    return _jpeg(left, "ground truth") + _jpeg(right, "found")
 
 
 def _definition_section(metrics: dict) -> str:

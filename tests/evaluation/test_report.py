@@ -97,6 +97,16 @@ def test_worst_images_are_shown_as_pairs():
     assert pictures[-3:] == ["confusion matrix", "ground truth", "found"]
 
 
+def test_an_image_that_cannot_be_read_is_named():
+    def broken(index):
+        raise UserError("one.jpg: cannot be decoded")
+
+    measured = measure(TRUTHS, FOUNDS, CLASSES)
+    text = report(measured, TRUTHS, FOUNDS, CLASSES, title="t", image=broken)
+    assert "one.jpg: cannot be decoded" in Page(text).text
+    assert Page(text).pictures[-1]["alt"] == "confusion matrix"
+
+
 def test_names_are_escaped():
     text = page("usual")
     assert "&lt;one&gt;" in text
