@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 
 from ssd_keras.errors import UserError
+from ssd_keras.weights.caffe_backbones import read_caffe_backbone
 from ssd_keras.weights.keras_files import LoadReport, load_by_name, read_keras_file
 
 
@@ -25,7 +26,8 @@ def load_backbone_weights(
     Args:
         backbone: a Core Network whose layers carry Keras' names.
         weights: "imagenet" for Keras' own file, downloaded on this call if it is not in Keras'
-            cache; or the path of a `.weights.h5`, `.h5` or `.keras` file.
+            cache; or the path of a `.weights.h5`, `.h5` or `.keras` file, or of a `.caffemodel`
+            of fc-reduced VGG16 or ResNet-101.
         application: for "imagenet", a function without arguments that builds the
             `keras.applications` model of this backbone with its ImageNet weights.
         adapt: turns Keras' weights, layer -> arrays, into those of the backbone.
@@ -36,6 +38,8 @@ def load_backbone_weights(
     """
     if weights == "imagenet":
         arrays = _download(backbone, application)
+    elif Path(weights).suffix == ".caffemodel":
+        arrays = read_caffe_backbone(weights)
     else:
         arrays = read_keras_file(weights)
     before = {layer.name: layer.get_weights() for layer in backbone.layers}

@@ -90,10 +90,11 @@ class Net:
         )
         return name
 
-    def batch_norm(self, blob, eps=1e-5, gain=1.0):
+    def batch_norm(self, blob, eps=1e-5, gain=1.0, norm=None):
         """Adds a batch norm and its scale in place."""
         n = self.channels[blob]
-        norm, scale = f"{blob}/bn", f"{blob}/scale"
+        norm, scale = norm or f"{blob}/bn", norm and norm.replace("bn", "scale", 1)
+        scale = scale or f"{blob}/scale"
         factor = np.array([0.5], "f4")
         mean = self.rng.normal(0, 0.2, n).astype("f4")
         variance = self.rng.uniform(0.5, 2, n).astype("f4")
