@@ -10,8 +10,9 @@ from ssd_keras.evaluation.analysis import (
 from ssd_keras.evaluation.coco import coco_ap
 from ssd_keras.evaluation.errors import error_analysis
 from ssd_keras.evaluation.files import make_folder, write_evaluation
+from ssd_keras.evaluation.measuring import Evaluation, json_ready, measure
 from ssd_keras.evaluation.metrics import DEFINITIONS, evaluate
-from ssd_keras.evaluation.report import Evaluation, json_ready, measure, report
+from ssd_keras.evaluation.report import report
 from ssd_keras.evaluation.results import read_results, to_results, write_results
 from ssd_keras.evaluation.tables import tabulate
 from ssd_keras.evaluation.voc import voc_ap

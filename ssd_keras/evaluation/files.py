@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from ssd_keras.errors import UserError
-from ssd_keras.evaluation.report import Evaluation, json_ready, report
+from ssd_keras.evaluation.measuring import Evaluation, json_ready
+from ssd_keras.evaluation.report import report
 from ssd_keras.evaluation.results import to_results, write_results
 
 REPORT, METRICS, DETECTIONS = "report.html", "metrics.json", "detections.json"
