@@ -60,8 +60,10 @@ def main(argv):
     thresholds = ", ".join(f"{name} {value:g}" for name, value in imported.suppression.items())
     print(
         f"The original detects with {thresholds}.\n"
-        f"Written: '{folder.best}'. Next: python -m experiments.detect --run_dir={folder.path} "
-        "--images=GLOB --out=DIR"
+        f"Written: '{folder.best}'. Next:\n"
+        f"  python -m experiments.detect --run_dir={folder.path} --images=GLOB --out=DIR\n"
+        f"  python -m experiments.train --model={detector.name} --weights={folder.path} "
+        "--train_data=SPEC --run_dir=DIR"
     )
 
 

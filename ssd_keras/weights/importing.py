@@ -56,7 +56,9 @@ def import_detector(
             if prototxt is None:
                 raise UserError(f"'{source}' needs the .prototxt of its network: give --prototxt.")
             network = caffe.read_network(prototxt)
-            return caffe_ssd.import_caffe(network, caffe.read_caffemodel(source), labels=names)
+            imported = caffe_ssd.import_caffe(network, caffe.read_caffemodel(source), labels=names)
+            restore_statistics(imported.detector, imported.folded)
+            return imported
         if kind == ".pth":
             return vgg_ssd.import_torchvision(read_state_dict(source), names)
         if kind == ".h5":

@@ -17,8 +17,9 @@ IMAGES = np.random.default_rng(1).integers(0, 256, (1, 128, 128, 3)).astype("flo
 
 GRAPHS = {
     "MobileNet v1, 0.25": lambda: api_graphs.mobilenet_v1(),
-    "MobileNet v1, 0.5, 3x3 heads": lambda: api_graphs.mobilenet_v1(width=0.5, kernel=3),
-    "MobileNet v1, another epsilon": lambda: api_graphs.mobilenet_v1(epsilon=1e-2),
+    "MobileNet v1, 0.5, 3x3 heads, another epsilon": lambda: api_graphs.mobilenet_v1(
+        width=0.5, kernel=3, epsilon=1e-2
+    ),
     "Inception v2": lambda: api_graphs.inception_v2(),
 }
 
@@ -37,9 +38,7 @@ def test_raw_outputs_are_those_of_the_graph(build, tmp_path):
 
 @pytest.fixture(scope="module")
 def person(shared):
-    """(imported detector, the graph's bytes)."""
-    path = shared(PERSON)
-    return import_detector(path), path.read_bytes()
+    return import_detector(shared(PERSON))
 
 
 @pytest.fixture(scope="module")
@@ -48,43 +47,46 @@ def photographs(shared):
     return np.stack([_resize(read_image(path), (300, 300)) for path in paths]).round()
 
 
-def test_a_published_detector_computes_what_its_graph_computes(person, photographs):
-    imported, data = person
-    names = ("concat:0", "concat_1:0")
-    codes, logits = api_graphs.run(data, photographs.astype(np.uint8), names)
-    ours = imported.detector.predict_on_batch(photographs)
+@pytest.fixture(scope="module")
+def graphs_outputs(shared, photographs):
+    """What TensorFlow computes with the published graph."""
+    names = ("concat", "concat_1", "detection_boxes", "detection_scores", "num_detections")
+    data = shared(PERSON).read_bytes()
+    return api_graphs.run(data, photographs.astype(np.uint8), [f"{name}:0" for name in names])
+
+
+def test_a_published_detector_computes_what_its_graph_computes(person, photographs, graphs_outputs):
+    codes, logits = graphs_outputs[:2]
+    ours = person.detector.predict_on_batch(photographs)
     np.testing.assert_allclose(ours["boxes"], codes.reshape(5, -1, 4), atol=1e-4)
     np.testing.assert_allclose(ours["classes"], logits, atol=1e-4)
 
 
-def test_a_published_detector_finds_what_its_graph_finds(person, photographs):
-    imported, data = person
-    names = ("detection_boxes:0", "detection_scores:0", "num_detections:0")
-    boxes, scores, counts = api_graphs.run(data, photographs.astype(np.uint8), names)
-    found = imported.detector.detect(photographs, **imported.suppression)
+def test_a_published_detector_finds_what_its_graph_finds(person, photographs, graphs_outputs):
+    boxes, scores, counts = graphs_outputs[2:]
+    found = person.detector.detect(photographs, **person.suppression)
     for ours, box, score, count in zip(found, boxes, scores, counts.astype(int), strict=True):
         assert len(ours) == count
         np.testing.assert_allclose(ours.scores, score[:count], atol=1e-4)
-        # Boxes of scores that differ by rounding alone may have changed places.
-        clear = np.flatnonzero(np.abs(np.diff(score[:count], prepend=2, append=-1)) > 1e-6)
-        clear = [i for i in clear if i < count and i + 1 in {*clear, count}]
-        np.testing.assert_allclose(ours.boxes[clear], box[clear], atol=1 / 300)
+        # Boxes whose scores differ by rounding alone may have changed places.
+        gaps = np.abs(np.diff(score[:count], prepend=2, append=-1)) > 1e-6
+        clear = gaps[:-1] & gaps[1:]
+        assert clear.mean() > 0.5
+        np.testing.assert_allclose(ours.boxes[clear], box[:count][clear], atol=1 / 300)
 
 
 def test_every_tensor_of_a_published_detector_is_used(person):
-    imported, _ = person
-    assert imported.unused == ()
-    assert sum(map(len, imported.mapped.values())) == 404
+    assert person.unused == ()
+    assert sum(map(len, person.mapped.values())) == 404
 
 
 def test_what_the_graph_says_beside_its_weights_comes_along(person):
-    imported, _ = person
-    network = imported.detector.box_network
-    assert imported.detector.name == "SSDLite_MobileNetV2_300"
+    network = person.detector.box_network
+    assert person.detector.name == "SSDLite_MobileNetV2_300"
     assert network.scores == "sigmoid"
     assert network.variances == pytest.approx((0.1, 0.1, 0.2, 0.2))
     assert network.anchor_rule == ScaleAnchors()
-    assert imported.suppression == {
+    assert person.suppression == {
         "score_threshold": 1e-8,
         "iou_threshold": 0.6,
         "max_detections": 100,
