@@ -41,13 +41,18 @@ def smooth_backbone(image_size):
     return keras.Model(images, maps)
 
 
+def tiny_detector(name: str, classes):
+    """A detector that is traced in a moment."""
+    return zoo.create(name, classes, backbone=smooth_backbone, extras=())
+
+
 def train(count: int) -> list[float]:
     """Losses of ten steps of eight images, whatever the devices."""
     devices = find_devices(count)
     source = data.load_source("shapes#train,count=24")
     keras.utils.set_random_seed(0)
     with devices.scope():
-        detector = zoo.create("SSD_Smooth_64", source.classes, backbone=smooth_backbone)
+        detector = tiny_detector("SSD_Smooth_64", source.classes)
         recipe = Recipe(
             optimizer="sgd",
             learning_rate=0.002,

@@ -8,11 +8,11 @@ import keras
 import numpy as np
 import pytest
 
-from ssd_keras import data, losses, zoo
+from ssd_keras import data, losses
 from ssd_keras.errors import UserError
 from ssd_keras.training import Recipe, RunFolder, RunSettings, callbacks, checkpoint, run, train
 from ssd_keras.training.callbacks import copy_weights, duration, is_best, is_stalled
-from tests.training.ten_steps import smooth_backbone
+from tests.training.ten_steps import tiny_detector
 
 SETTINGS = RunSettings(
     model="SSD_MobileNet_96",
@@ -36,10 +36,9 @@ def changed(**values):
 def tiny_model(monkeypatch):
     """Builds a network that is traced in a moment in the place of MobileNet."""
 
-    def build(settings, classes):
-        return zoo.create(settings.model, classes, backbone=smooth_backbone)
-
-    monkeypatch.setattr(run, "build", build)
+    monkeypatch.setattr(
+        run, "build", lambda settings, classes: tiny_detector(settings.model, classes)
+    )
 
 
 class Killed(BaseException):
