@@ -11,7 +11,6 @@ from ssd_keras.weights.imported import Imported
 from ssd_keras.weights.keras_files import read_keras_file
 from ssd_keras.weights.label_maps import read_labels
 from ssd_keras.weights.statistics import restore_statistics
-from ssd_keras.weights.tflite_files import read_tflite
 from ssd_keras.weights.torch_files import read_state_dict
 
 KINDS = (
@@ -64,6 +63,9 @@ def import_detector(
         if kind == ".h5":
             return vgg_ssd.import_ferrari(read_keras_file(source), names)
         if kind == ".tflite":
+            # Its schema takes a while to import.
+            from ssd_keras.weights.tflite_files import read_tflite
+
             file, facts, packed = read_tflite(source)
             names = names or packed
         else:
