@@ -4,7 +4,8 @@ python -m experiments.evaluate --run_dir=runs/pets --data=voc:DIR#val
 python -m experiments.evaluate --detections=results.json --data=coco:DIR
 
 Writes report.html (one page with everything inside), metrics.json and detections.json (COCO
-results) to --out. metrics.json holds voc.ap50, voc.ap50_11point, the twelve numbers of COCO
+results, with the category_id that the data themselves give a class, else 1, 2, 3 .. in the order of
+the classes) to --out. metrics.json holds voc.ap50, voc.ap50_11point, the twelve numbers of COCO
 (coco.AP, coco.AP50, coco.APs ...), per_class, errors, recall_by_size and recall_by_level.
 """
 

@@ -33,7 +33,7 @@ def folder(tmp_path_factory):
     import ssd_keras
 
     folder = tmp_path_factory.mktemp("detect")
-    detector = ssd_keras.create("SSD_MobileNet_300", classes=["cat", "dog"], width=0.25)
+    detector = ssd_keras.create("SSD_MobileNet_96", classes=["cat", "dog"], width=0.25)
     detector.save(folder / "tiny.keras")
     (folder / "images").mkdir()
     (folder / "empty").mkdir()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import ssd_keras
 from tests.experiments.programs import end, start
 
 
@@ -38,15 +39,21 @@ RESULTS = {"image_id": 7, "category_id": 44, "bbox": [1, 2, 3, 4], "score": 0.9}
 FAULTS = {
     "nothing": ([], "Give either --run_dir (a detector) or --detections (a results file)."),
     "other classes": (["--detections={}/other.json"], "there is no category_id 1 in the data"),
+    "no class in common": (["--run_dir={}/bird.keras"], "the data have cat ..., the detector bird"),
 }
 
 
 @pytest.fixture(scope="module")
 def ended(folder):
-    """The program on right results, without a detector, and on misfits, all at once."""
+    """The program on right results, on a detector, and on misfits, all at once."""
+    for classes in (["bird"], ["cat", "bird"]):
+        detector = ssd_keras.create("SSD_MobileNet_96", classes=classes, width=0.25)
+        detector.save(folder / f"{'_'.join(classes)}.keras")
     (folder / "other.json").write_text(json.dumps([RESULTS | {"category_id": 1}]))
     data = f"--data=coco:{folder}"
     running = {"good": start("evaluate", f"--detections={folder / 'results.json'}", data)}
+    some = (f"--run_dir={folder / 'cat_bird.keras'}", f"--out={folder / 'detected'}")
+    running["detector"] = start("evaluate", *some, data)
     for name, (flags, _) in FAULTS.items():
         running[name] = start("evaluate", data, *(flag.format(folder) for flag in flags))
     return {name: end(process) for name, process in running.items()}
@@ -71,6 +78,21 @@ def test_detections_keep_the_numbers_of_the_data(folder, ended):
     written = json.loads((folder / "results_evaluation/detections.json").read_text())
     assert {row["category_id"] for row in written} == {44}
     assert sorted(row["image_id"] for row in written) == [7, 9]
+
+
+def test_a_detector_is_measured(folder, ended):
+    assert ended["detector"].code == 0, ended["detector"].complaint
+    metrics = json.loads((folder / "detected/metrics.json").read_text())
+    assert 0 <= metrics["voc"]["ap50"] < 1
+    assert metrics["per_class"]["bird"]["objects"] == 0
+    levels = metrics["recall_by_level"]["all detections"]
+    assert (len(levels), sum(level["objects"] for level in levels)) == (6, 2)
+
+
+def test_detections_of_classes_that_the_data_do_not_have_are_left_out(folder, ended):
+    assert "Not in detections.json: bird, for which coco:" in ended["detector"].printed
+    written = json.loads((folder / "detected/detections.json").read_text())
+    assert {row["category_id"] for row in written} == {44}
 
 
 @pytest.mark.parametrize("name", FAULTS)
