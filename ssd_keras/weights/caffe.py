@@ -19,6 +19,9 @@ from ssd_keras.weights.files import (
 )
 from ssd_keras.weights.text_format import parse_text
 
+# What Caffe adds to variances where a network does not say.
+BATCH_NORM_EPSILON = 1e-5
+
 _MAX_FIELDS = 1_000_000
 
 # Field numbers of caffe.proto: the layer lists of NetParameter, and in each kind of layer the
@@ -125,6 +128,13 @@ def read_network(path: str | Path) -> Network:
         if not layers:
             raise ValueError("it has no layers")
         return Network(_input_size(net, layers), layers)
+
+
+def statistics_of(blobs: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance from the blobs of a BatchNorm layer: sums, and what to divide them by."""
+    factor = float(blobs[2].reshape(-1)[0]) if len(blobs) > 2 else 1.0
+    share = np.float32(1 / factor if factor else 0.0)
+    return blobs[0].reshape(-1) * share, blobs[1].reshape(-1) * share
 
 
 def _input_size(net: dict, layers: dict[str, Layer]) -> tuple[int, int]:

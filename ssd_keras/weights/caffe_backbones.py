@@ -9,11 +9,9 @@ import numpy as np
 
 from ssd_keras.backbones.resnet import EPSILON
 from ssd_keras.errors import UserError
-from ssd_keras.weights.caffe import read_caffemodel
+from ssd_keras.weights.caffe import BATCH_NORM_EPSILON, read_caffemodel, statistics_of
 from ssd_keras.weights.files import reading
 from ssd_keras.weights.imported import batch_norm_arrays
-
-BATCH_NORM_EPSILON = 1e-5
 
 
 def read_caffe_backbone(path: str | Path) -> dict[str, list[np.ndarray]]:
@@ -67,13 +65,12 @@ def _resnet_layer(name: str) -> str | None:
 
 
 def _batch_norm(statistics: list[np.ndarray], scale: list[np.ndarray]) -> list[np.ndarray]:
-    factor = float(statistics[2].reshape(-1)[0]) if len(statistics) > 2 else 1.0
-    share = np.float32(1 / factor if factor else 0.0)
+    mean, variance = statistics_of(statistics)
     return batch_norm_arrays(
         EPSILON,
         gamma=scale[0].reshape(-1),
         beta=scale[1].reshape(-1),
-        mean=statistics[0].reshape(-1) * share,
-        variance=statistics[1].reshape(-1) * share,
+        mean=mean,
+        variance=variance,
         epsilon=BATCH_NORM_EPSILON,
     )

@@ -9,14 +9,21 @@ from collections.abc import Sequence
 
 import keras
 import numpy as np
-from keras import layers
 
 from ssd_keras.backbones import mobilenet, resnet101, vgg16
-from ssd_keras.backbones.normalization import L2Normalization
 from ssd_keras.box_networks import DSSD, SSD, Extra, ListedAnchors
 from ssd_keras.detector import Detector
 from ssd_keras.errors import UserError
-from ssd_keras.weights.caffe import Layer, Network
+from ssd_keras.weights.caffe import BATCH_NORM_EPSILON, Layer, Network, statistics_of
+from ssd_keras.weights.caffe_alignment import (
+    CONVOLUTIONS,
+    Alignment,
+    Differs,
+    Node,
+    build_nodes,
+    from_caffe,
+    window_of,
+)
 from ssd_keras.weights.imported import (
     Imported,
     Tensors,
@@ -32,25 +39,10 @@ from ssd_keras.weights.label_maps import class_list
 # What caffe-ssd subtracts from red, green and blue, and what chuanqi305's MobileNet-SSD divides by.
 MEANS = (123.0, 117.0, 104.0)
 MOBILENET_SCALE = 0.007843
-BATCH_NORM_EPSILON = 1e-5
 DEFAULT_SUPPRESSION = {"score_threshold": 0.01, "iou_threshold": 0.45, "max_detections": 200}
 
-_CONVOLUTIONS = ("Convolution", "DepthwiseConvolution", "ConvolutionDepthwise")
-_TRANSPARENT = ("Split", "Dropout")
 # Caffe codes boxes as x, y, width, height; we as y, x, height, width.
 _CODE_ORDER = [1, 0, 3, 2]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Node:
-    """A layer of Caffe's network and the layers whose results it reads."""
-
-    layer: Layer
-    inputs: tuple[_Node, ...]
-
-    @property
-    def kind(self) -> str:
-        return self.layer.kind
 
 
 def import_caffe(
@@ -78,7 +70,7 @@ def import_caffe(
     classes = _class_count(heads)
     numbers, names, note = class_list(labels, classes)
     reasons = []
-    for candidate in _candidates(network, heads, blobs):
+    for candidate in _candidates(network, heads):
         plan = candidate.box_network.keywords
         check_plan(
             candidate.name,
@@ -96,8 +88,8 @@ def import_caffe(
             )
             trial = candidate.box_network(classes)
             flat = keras.Model(backbone.input, trial(backbone.output, network.image_size))
-            pairs = _Alignment(flat, blobs).of(heads, candidate.prefix)
-        except (ValueError, _Differs) as error:
+            pairs = Alignment(flat, blobs).of(heads.by_name(candidate.prefix))
+        except (ValueError, Differs) as error:
             reasons.append(f"{candidate.name}: {error}")
             continue
         weights = _weights(pairs, blobs, detector, heads, numbers, candidate)
@@ -130,13 +122,13 @@ def import_caffe(
 def _check_shapes(network: Network, blobs: dict):
     """Both files must speak of the same convolutions, before anything is built of them."""
     for layer in network.layers.values():
-        if layer.kind not in (*_CONVOLUTIONS, "Deconvolution"):
+        if layer.kind not in (*CONVOLUTIONS, "Deconvolution"):
             continue
         if layer.name not in blobs:
             raise UserError(f"The .caffemodel has no weights for '{layer.name}' of the .prototxt.")
         shape = blobs[layer.name][0].shape
         outputs = layer.parameter("convolution_param", "num_output", 0)
-        kernel = _window(layer).kernel
+        kernel = window_of(layer).kernel
         told = (outputs, kernel, kernel)
         if layer.kind == "Deconvolution":
             shape = (*shape[1:2], *shape[:1], *shape[2:])
@@ -152,26 +144,22 @@ class _Heads:
     """Per level, finest first: PriorBox layer, box and class convolution."""
 
     priors: tuple[Layer, ...]
-    boxes: tuple[_Node, ...]
-    classes: tuple[_Node, ...]
-    sources: tuple[_Node, ...]
+    boxes: tuple[Node, ...]
+    classes: tuple[Node, ...]
+    sources: tuple[Node, ...]
 
-
-def _nodes(network: Network) -> tuple[dict[str, _Node], dict[str, _Node]]:
-    """Nodes by layer name, and the last writer of each blob."""
-    nodes, writer = {}, {}
-    for layer in network.layers.values():
-        inputs = tuple(writer[blob] for blob in layer.bottoms if blob in writer)
-        node = _Node(layer, inputs)
-        if layer.kind in _TRANSPARENT and inputs:
-            node = inputs[0]
-        nodes[layer.name] = node
-        writer |= dict.fromkeys(layer.tops, node)
-    return nodes, writer
+    def by_name(self, prefix: str) -> dict[str, Node]:
+        """Our names of the heads, with a box network's prefix, and Caffe's layers."""
+        pairs = enumerate(zip(self.boxes, self.classes, strict=True))
+        return {
+            f"{prefix}{level}_{kind}": node
+            for level, both in pairs
+            for kind, node in zip(("boxes", "classes"), both, strict=True)
+        }
 
 
 def _heads(network: Network) -> _Heads:
-    nodes, _ = _nodes(network)
+    nodes = build_nodes(network)
     ends = network.of_kind("DetectionOutput") + network.of_kind("MultiBoxLoss")
     if not ends:
         raise UserError("The .prototxt has no DetectionOutput or MultiBoxLoss layer: it is no SSD.")
@@ -179,7 +167,7 @@ def _heads(network: Network) -> _Heads:
     if len(inputs) < 3:
         raise UserError(f"'{ends[0].name}' does not read boxes, classes and default boxes.")
     boxes, classes, priors = (_concatenated(node) for node in inputs[:3])
-    convolutions = [[_before(node, _CONVOLUTIONS) for node in side] for side in (boxes, classes)]
+    convolutions = [[_before(node, CONVOLUTIONS) for node in side] for side in (boxes, classes)]
     priors = [_before(node, ("PriorBox",)) for node in priors]
     if not len(priors) == len(boxes) == len(classes):
         raise UserError("The levels of the .prototxt differ in number for boxes and classes.")
@@ -190,7 +178,7 @@ def _heads(network: Network) -> _Heads:
     )
 
 
-def _concatenated(node: _Node) -> tuple[_Node, ...]:
+def _concatenated(node: Node) -> tuple[Node, ...]:
     while node.kind != "Concat":
         if len(node.inputs) != 1:
             return (node,)
@@ -198,7 +186,7 @@ def _concatenated(node: _Node) -> tuple[_Node, ...]:
     return node.inputs
 
 
-def _before(node: _Node, kinds: Sequence[str]) -> _Node:
+def _before(node: Node, kinds: Sequence[str]) -> Node:
     while node.kind not in kinds:
         if node.kind not in ("Flatten", "Permute", "Reshape") or not node.inputs:
             raise UserError(f"'{node.layer.name}' ({node.kind}) is not where a head should be.")
@@ -283,7 +271,7 @@ class _Candidate:
     swap_input: bool = False
 
 
-def _candidates(network: Network, heads: _Heads, blobs: dict) -> list[_Candidate]:
+def _candidates(network: Network, heads: _Heads) -> list[_Candidate]:
     size = network.image_size
     anchors, variances = _anchors(network, heads)
     kernels = tuple(
@@ -291,14 +279,14 @@ def _candidates(network: Network, heads: _Heads, blobs: dict) -> list[_Candidate
     )
     common = {"anchors": anchors, "variances": variances, "head_kernels": kernels}
     kinds = {layer.kind for layer in network.layers.values()}
-    first = next((layer for layer in network.layers.values() if layer.kind in _CONVOLUTIONS), None)
+    first = next((layer for layer in network.layers.values() if layer.kind in CONVOLUTIONS), None)
     if first is None:
         raise UserError("The .prototxt has no convolutions.")
     channels = first.parameter("convolution_param", "num_output", 0)
     grouped = any(
         layer.parameter("convolution_param", "group", 1) > 1 for layer in network.layers.values()
     )
-    if grouped or kinds & set(_CONVOLUTIONS[1:]):
+    if grouped or kinds & set(CONVOLUTIONS[1:]):
         extras = [_plain_extra(source) for source in heads.sources[2:]]
         return [
             _Candidate(
@@ -336,14 +324,14 @@ def _candidates(network: Network, heads: _Heads, blobs: dict) -> list[_Candidate
                 first.name,
             )
         ]
-    return _resnet_candidates(network, heads, blobs, common, means, channels / 64, note, first)
+    return _resnet_candidates(network, heads, common, means, channels / 64, note, first)
 
 
-def _plain_extra(source: _Node) -> Extra:
+def _plain_extra(source: Node) -> Extra:
     """An extra level of a 1x1 and another convolution, each with whatever follows it."""
     shrink = _convolution_of(source)
     reduce = _convolution_of(shrink.inputs[0])
-    window = _window(shrink.layer)
+    window = window_of(shrink.layer)
     return Extra(
         reduce.layer.parameter("convolution_param", "num_output"),
         shrink.layer.parameter("convolution_param", "num_output"),
@@ -353,15 +341,15 @@ def _plain_extra(source: _Node) -> Extra:
     )
 
 
-def _convolution_of(node: _Node) -> _Node:
+def _convolution_of(node: Node) -> Node:
     while node.kind in ("ReLU", "Scale", "BatchNorm") and node.inputs:
         node = node.inputs[0]
-    if node.kind not in _CONVOLUTIONS or not node.inputs:
+    if node.kind not in CONVOLUTIONS or not node.inputs:
         raise UserError(f"'{node.layer.name}' ({node.kind}) is not where an extra level should be.")
     return node
 
 
-def _resnet_candidates(network, heads, blobs, common, means, width, note, first):
+def _resnet_candidates(network, heads, common, means, width, note, first):
     """SSD and DSSD on ResNet-101, each with the prediction modules it may have."""
     size = network.image_size
     extras = [_residual_extra(node) for node in _residual_levels(network, len(heads.priors) - 2)]
@@ -395,17 +383,17 @@ def _resnet_candidates(network, heads, blobs, common, means, width, note, first)
     ]
 
 
-def _residual_levels(network: Network, count: int) -> list[_Node]:
+def _residual_levels(network: Network, count: int) -> list[Node]:
     """The ends of the residual blocks that make the extra levels: those that shrink their map.
 
     The blocks of ResNet and of prediction modules begin with a 1x1 convolution instead.
     """
-    nodes, _ = _nodes(network)
+    nodes = build_nodes(network)
     blocks = [node for node in dict.fromkeys(nodes.values()) if _is_residual_block(node)]
     return [node for node in blocks if _residual_extra(node).kernel > 1][:count]
 
 
-def _is_residual_block(end: _Node) -> bool:
+def _is_residual_block(end: Node) -> bool:
     try:
         _residual_extra(end)
     except UserError:
@@ -413,7 +401,7 @@ def _is_residual_block(end: _Node) -> bool:
     return True
 
 
-def _residual_extra(end: _Node) -> Extra:
+def _residual_extra(end: Node) -> Extra:
     """A bottleneck block as an extra level, from the ReLU that ends it."""
     if end.kind != "ReLU" or not end.inputs or end.inputs[0].kind != "Eltwise":
         raise UserError(f"'{end.layer.name}' ({end.kind}) does not end a residual block.")
@@ -421,14 +409,14 @@ def _residual_extra(end: _Node) -> Extra:
     for side in eltwise.inputs:
         chain = []
         node = side
-        while len(chain) < 3 and node.kind in ("ReLU", "Scale", "BatchNorm", *_CONVOLUTIONS):
-            if node.kind in _CONVOLUTIONS:
+        while len(chain) < 3 and node.kind in ("ReLU", "Scale", "BatchNorm", *CONVOLUTIONS):
+            if node.kind in CONVOLUTIONS:
                 chain.append(node.layer)
             if not node.inputs:
                 break
             node = node.inputs[0]
-        if len(chain) == 3 and _window(chain[1]).kernel == 3 and _window(chain[0]).kernel == 1:
-            window = _window(chain[2])
+        if len(chain) == 3 and window_of(chain[1]).kernel == 3 and window_of(chain[0]).kernel == 1:
+            window = window_of(chain[2])
             return Extra(
                 chain[2].parameter("convolution_param", "num_output"),
                 chain[0].parameter("convolution_param", "num_output"),
@@ -448,225 +436,7 @@ def _means(network: Network) -> tuple[float, ...]:
     return MEANS
 
 
-# === Laying the networks side by side ===
-
-
-@dataclasses.dataclass(frozen=True)
-class _Window:
-    kernel: int
-    stride: int
-    padding: int
-    dilation: int = 1
-
-    def size(self, before: int) -> int:
-        return (
-            before + 2 * self.padding - self.dilation * (self.kernel - 1) - 1
-        ) // self.stride + 1
-
-
-def _window(layer: Layer) -> _Window:
-    def value(field, default):
-        return layer.parameter("convolution_param", field, default)
-
-    return _Window(
-        value("kernel_size", value("kernel_h", 1)),
-        value("stride", value("stride_h", 1)),
-        value("pad", value("pad_h", 0)),
-        value("dilation", 1),
-    )
-
-
-class _Differs(Exception):
-    """Two layers that should be the same are not."""
-
-
-@dataclasses.dataclass(frozen=True)
-class _Pair:
-    """A layer of Caffe's that fills a layer of ours; a batch norm has its Scale beside it."""
-
-    theirs: _Node
-    folded: bool = False
-
-
-class _Alignment:
-    """Pairs of our layers and Caffe's, found from the heads back to the image."""
-
-    def __init__(self, model: keras.Model, blobs: dict):
-        self.blobs = blobs
-        self.maker = {}
-        for layer in model.layers:
-            if not isinstance(layer, layers.InputLayer):
-                self.maker[id(layer.output)] = layer
-        self.model = model
-        self.pairs: dict[str, _Pair] = {}
-        self.seen: set[tuple[str, int]] = set()
-
-    def of(self, heads: _Heads, prefix: str) -> dict[str, _Pair]:
-        """Our layer -> Caffe's, for all layers that have weights.
-
-        Raises:
-            _Differs: the networks are not the same.
-        """
-        for level in range(len(heads.boxes)):
-            for kind, node in (("boxes", heads.boxes[level]), ("classes", heads.classes[level])):
-                self._match(self.model.get_layer(f"{prefix}{level}_{kind}").output, node)
-        return self.pairs
-
-    def _match(self, tensor, node: _Node):
-        ours = self.maker.get(id(tensor))
-        if ours is None or (ours.name, id(node)) in self.seen:
-            return
-        if ours.name == "normalization":
-            if node.kind not in ("Input", "AnnotatedData", "Data"):
-                raise _Differs(f"our network begins where theirs has '{node.layer.name}'")
-            return
-        self._pair(ours, node)
-        self.seen.add((ours.name, id(node)))
-
-    def _pair(self, ours, node: _Node):
-        if isinstance(ours, (layers.Conv2D, layers.DepthwiseConv2D)):
-            self._convolution(ours, node)
-        elif isinstance(ours, layers.Conv2DTranspose):
-            self._deconvolution(ours, node)
-        elif isinstance(ours, layers.BatchNormalization):
-            self._batch_norm(ours, node)
-        elif isinstance(ours, L2Normalization):
-            self._expect(node, "Normalize", ours)
-            if node.layer.parameter("norm_param", "across_spatial", True):
-                raise _Differs(f"'{node.layer.name}' normalises over the whole map")
-            self.pairs[ours.name] = _Pair(node)
-            self._match(ours.input, self._input(node))
-        elif isinstance(ours, layers.ReLU):
-            self._expect(node, "ReLU", ours)
-            self._match(ours.input, self._input(node))
-        elif isinstance(ours, layers.MaxPooling2D):
-            self._expect(node, "Pooling", ours)
-            self._pool(ours, node)
-            self._match(ours.input, self._input(node))
-        elif isinstance(ours, (layers.Add, layers.Multiply)):
-            self._expect(node, "Eltwise", ours)
-            self._eltwise(ours, node)
-        else:
-            raise _Differs(f"'{node.layer.name}' meets our '{ours.name}'")
-
-    def _expect(self, node: _Node, kind: str, ours):
-        if node.kind != kind:
-            raise _Differs(
-                f"'{node.layer.name}' is a {node.kind} where our '{ours.name}' needs a {kind}"
-            )
-
-    def _input(self, node: _Node) -> _Node:
-        if node.inputs:
-            return node.inputs[0]
-        return _Node(
-            Layer(node.layer.bottoms[0] if node.layer.bottoms else "", "Input", (), (), {}), ()
-        )
-
-    def _convolution(self, ours, node: _Node):
-        if getattr(ours, "activation", None) is keras.activations.relu:
-            self._expect(node, "ReLU", ours)
-            node = self._input(node)
-        if node.kind not in _CONVOLUTIONS:
-            raise _Differs(
-                f"'{node.layer.name}' is a {node.kind} where our '{ours.name}' is a convolution"
-            )
-        source, padding = ours.input, 0
-        before = self.maker.get(id(source))
-        if isinstance(before, layers.ZeroPadding2D):
-            padding, source = before.padding[0][0], before.input
-        have, want = source.shape[1], ours.output.shape[1]
-        mine = _Window(ours.kernel_size[0], ours.strides[0], padding, ours.dilation_rate[0])
-        if ours.padding == "same":
-            reach = mine.dilation * (mine.kernel - 1) + 1
-            mine = dataclasses.replace(
-                mine, padding=max(0, (want - 1) * mine.stride + reach - have) // 2
-            )
-        theirs = _window(node.layer)
-        if mine != theirs or theirs.size(have) != want:
-            raise _Differs(f"'{node.layer.name}' has {theirs}, our '{ours.name}' {mine}")
-        kernel = self._blobs(node)[0]
-        depthwise = isinstance(ours, layers.DepthwiseConv2D)
-        shape = _from_caffe(kernel, depthwise).shape
-        weights = tuple(ours.weights[0].shape)
-        if shape != weights:
-            raise _Differs(f"'{node.layer.name}' has {shape}, our '{ours.name}' {weights}")
-        self.pairs[ours.name] = _Pair(node)
-        self._match(source, self._input(node))
-
-    def _blobs(self, node: _Node) -> list[np.ndarray]:
-        if node.layer.name not in self.blobs:
-            raise _Differs(f"the .caffemodel has no weights for '{node.layer.name}'")
-        return self.blobs[node.layer.name]
-
-    def _deconvolution(self, ours, node: _Node):
-        self._expect(node, "Deconvolution", ours)
-        window = _window(node.layer)
-        crop = 0 if ours.padding == "valid" else (ours.kernel_size[0] - 1) // 2
-        if (window.kernel, window.stride, window.padding) != (
-            ours.kernel_size[0],
-            ours.strides[0],
-            crop,
-        ):
-            raise _Differs(f"'{node.layer.name}' has {window}, other than our '{ours.name}'")
-        self._blobs(node)
-        self.pairs[ours.name] = _Pair(node)
-        self._match(ours.input, self._input(node))
-
-    def _batch_norm(self, ours, node: _Node):
-        if node.kind in _CONVOLUTIONS:
-            if len(self._blobs(node)) < 2:
-                raise _Differs(f"'{node.layer.name}' has neither a bias nor a batch norm")
-            self.pairs[ours.name] = _Pair(node, folded=True)
-            self._match(ours.input, node)
-            return
-        self._expect(node, "Scale", ours)
-        norm = self._input(node)
-        self._expect(norm, "BatchNorm", ours)
-        self._blobs(node), self._blobs(norm)
-        self.pairs[ours.name] = _Pair(node)
-        self._match(ours.input, self._input(norm))
-
-    def _pool(self, ours, node: _Node):
-        def value(field, default):
-            return node.layer.parameter("pooling_param", field, default)
-
-        kernel, stride, pad = value("kernel_size", 1), value("stride", 1), value("pad", 0)
-        have, want = ours.input.shape[1], ours.output.shape[1]
-        # Caffe rounds up.
-        theirs = math.ceil((have + 2 * pad - kernel) / stride) + 1
-        if pad and (theirs - 1) * stride >= have + pad:
-            theirs -= 1
-        mine = (ours.pool_size[0], ours.strides[0])
-        if value("pool", "MAX") not in ("MAX", 0) or mine != (kernel, stride) or theirs != want:
-            raise _Differs(f"'{node.layer.name}' pools otherwise than our '{ours.name}'")
-
-    def _eltwise(self, ours, node: _Node):
-        operation = node.layer.parameter("eltwise_param", "operation", "SUM")
-        expected = ("PROD", 0) if isinstance(ours, layers.Multiply) else ("SUM", 1)
-        if operation not in expected or len(node.inputs) != 2:
-            raise _Differs(f"'{node.layer.name}' joins otherwise than our '{ours.name}'")
-        first, second = ours.input
-        reasons = []
-        for theirs in (node.inputs, node.inputs[::-1]):
-            pairs, seen = dict(self.pairs), set(self.seen)
-            try:
-                self._match(first, theirs[0])
-                self._match(second, theirs[1])
-                return
-            except _Differs as difference:
-                reasons.append(str(difference))
-                self.pairs, self.seen = pairs, seen
-        raise _Differs(" and ".join(reasons)[:300])
-
-
 # === Weights ===
-
-
-def _from_caffe(kernel: np.ndarray, depthwise: bool) -> np.ndarray:
-    """Caffe's kernel `[out, in, h, w]` in Keras' layout."""
-    if kernel.ndim != 4:
-        raise _Differs(f"a kernel of shape {kernel.shape}")
-    return np.transpose(kernel, (2, 3, 0, 1) if depthwise else (2, 3, 1, 0))
 
 
 def _weights(pairs, blobs, detector, heads, numbers, candidate) -> dict[str, Tensors]:
@@ -688,7 +458,7 @@ def _weights(pairs, blobs, detector, heads, numbers, candidate) -> dict[str, Ten
             filled = [arrays[0].reshape(-1)]
         else:
             grouped = node.layer.parameter("convolution_param", "group", 1) > 1
-            filled = [_from_caffe(arrays[0], grouped or node.kind in _CONVOLUTIONS[1:])]
+            filled = [from_caffe(arrays[0], grouped or node.kind in CONVOLUTIONS[1:])]
             if len(arrays) > 1 and node not in folded:
                 filled.append(arrays[1].reshape(-1))
             elif _has_bias(detector, name):
@@ -718,15 +488,14 @@ def _has_bias(detector: keras.Model, name: str) -> bool:
     return False
 
 
-def _batch_norm(epsilon: float, norm: _Node, statistics: list, scale: list) -> list[np.ndarray]:
-    factor = float(statistics[2].reshape(-1)[0]) if len(statistics) > 2 else 1.0
-    factor = 1 / factor if factor else 0.0
+def _batch_norm(epsilon: float, norm: Node, statistics: list, scale: list) -> list[np.ndarray]:
+    mean, variance = statistics_of(statistics)
     return batch_norm_arrays(
         epsilon,
         gamma=scale[0].reshape(-1),
         beta=scale[1].reshape(-1) if len(scale) > 1 else np.zeros(scale[0].size, np.float32),
-        mean=statistics[0].reshape(-1) * np.float32(factor),
-        variance=statistics[1].reshape(-1) * np.float32(factor),
+        mean=mean,
+        variance=variance,
         epsilon=norm.layer.parameter("batch_norm_param", "eps", BATCH_NORM_EPSILON),
     )
 
