@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Sequence
 
 from ssd_keras.data import coco, csv_file, images, shapes, tfds, tfrecord, voc, yolo
 from ssd_keras.data.combined import CombinedSource
+from ssd_keras.data.filtered import FILTERS, FilteredSource
 from ssd_keras.data.source import Source
 from ssd_keras.errors import UserError, did_you_mean
 
@@ -47,9 +49,8 @@ def _parts(spec: str) -> list[str]:
     """Splits at each `+` that a format name or an existing place follows."""
     parts = [""]
     for piece in spec.split("+"):
-        begins = piece.split(":")[0].split("#")[0] in FORMATS or os.path.exists(
-            piece.partition("#")[0]
-        )
+        place = re.split(r"[#?]", piece)[0]
+        begins = place.partition(":")[0] in FORMATS or os.path.exists(place)
         if begins or not parts[-1]:
             parts.append(piece)
         else:
@@ -58,6 +59,14 @@ def _parts(spec: str) -> list[str]:
 
 
 def _load(spec: str, classes) -> Source:
+    if filtered := re.fullmatch(r"(.+)\?(\w+)=(.*)", spec):
+        whole, kind, pattern = filtered.groups()
+        if kind not in FILTERS:
+            raise UserError(
+                f"Unknown filter '{kind}' in '{spec}'; known: {', '.join(FILTERS)}."
+                + did_you_mean(kind, FILTERS)
+            )
+        return FilteredSource(spec, _load(whole, classes), kind, pattern)
     head, _, split = spec.partition("#")
     name, colon, place = head.partition(":")
     if head == "shapes":

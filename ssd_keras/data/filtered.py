@@ -1,0 +1,62 @@
+"""Part of a source, chosen by the names of its images."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import numpy as np
+
+from ssd_keras.data.source import GroundTruth, Source
+from ssd_keras.errors import UserError
+
+FILTERS = ("only", "without")
+
+
+class FilteredSource(Source):
+    """The images of a source whose names a pattern is found in, or is not.
+
+    Classes, their numbers and the problems are those of the whole source, so that two parts of one
+    data set agree in them.
+
+    Args:
+        spec: how the user named the data.
+        source: all images.
+        kind: "only" keeps the images that match, "without" leaves them out.
+        pattern: regular expression, searched in the file name without its folder, or in the id of
+            an image that has no file.
+
+    Raises:
+        UserError: the pattern is no regular expression, keeps nothing, or the images are drawn.
+    """
+
+    def __init__(self, spec: str, source: Source, kind: str, pattern: str):
+        if hasattr(source, "example"):
+            raise UserError(f"Drawn shapes have no names to choose by (in '{spec}').")
+        try:
+            expression = re.compile(pattern)
+        except re.error as error:
+            raise UserError(
+                f"'{pattern}' in '{spec}' is no regular expression: {error}."
+            ) from error
+        truth = source.ground_truth()
+        matches = [expression.search(_name(t)) is not None for t in truth]
+        self._kept = np.flatnonzero(np.array(matches, bool) == (kind == "only")).tolist()
+        if not self._kept:
+            raise UserError(
+                f"'{spec}' keeps none of {len(truth)} images, which are called "
+                f"{', '.join(_name(t) for t in truth[:3])} ..."
+            )
+        super().__init__(spec, source.classes, [truth[i] for i in self._kept], source.problems)
+        self.category_ids = source.category_ids
+        self.plain = source.plain[self._kept]
+        self._source = source
+        if hasattr(source, "encoded"):
+            self.encoded = lambda index: source.encoded(self._kept[index])
+
+    def image(self, index: int) -> np.ndarray:
+        return self._source.image(self._kept[index])
+
+
+def _name(truth: GroundTruth) -> str:
+    return os.path.basename(truth.path) if truth.path else truth.image_id
