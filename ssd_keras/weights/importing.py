@@ -49,38 +49,45 @@ def import_detector(
     kind = _kind(source)
     if kind is None:
         raise UserError(f"'{source}' is of no known kind: give {KINDS}.")
-    # Behind the readers too: a damaged file can be read and still make no sense.
-    with reading(source, "a detector"):
-        if kind == ".caffemodel":
-            if prototxt is None:
-                raise UserError(f"'{source}' needs the .prototxt of its network: give --prototxt.")
-            network = caffe.read_network(prototxt)
-            imported = caffe_ssd.import_caffe(network, caffe.read_caffemodel(source), labels=names)
+    try:
+        # Behind the readers too: a damaged file can be read and still make no sense.
+        with reading(source, "a detector"):
+            imported = _import(kind, source, prototxt, names, image_size)
             restore_statistics(imported.detector, imported.folded)
             return imported
-        if kind == ".pth":
-            return vgg_ssd.import_torchvision(read_state_dict(source), names)
-        if kind == ".h5":
-            return vgg_ssd.import_ferrari(read_keras_file(source), names)
-        if kind == ".tflite":
-            # Its schema takes a while to import.
-            from ssd_keras.weights.tflite_files import read_tflite
+    except UserError as error:
+        if any(str(path) in str(error) for path in (source, prototxt) if path is not None):
+            raise
+        raise UserError(f"'{source}': {error}") from error
 
-            file, facts, packed = read_tflite(source)
-            names = names or packed
-        else:
-            read = {
-                "SavedModel": tensorflow_files.read_saved_model,
-                "checkpoint": tensorflow_files.read_checkpoint,
-                "frozen graph": tensorflow_files.read_frozen_graph,
-            }
-            file = read[kind](source)
-            facts = object_detection_api.graph_facts(file)
-        imported = object_detection_api.import_tensors(
-            file, kind.lstrip("."), facts, labels=names, image_size=image_size
-        )
-        restore_statistics(imported.detector, imported.folded)
-        return imported
+
+def _import(kind: str, source: Path, prototxt, labels, image_size) -> Imported:
+    if kind == ".caffemodel":
+        if prototxt is None:
+            raise UserError(f"'{source}' needs the .prototxt of its network: give --prototxt.")
+        network = caffe.read_network(prototxt)
+        return caffe_ssd.import_caffe(network, caffe.read_caffemodel(source), labels=labels)
+    if kind == ".pth":
+        return vgg_ssd.import_torchvision(read_state_dict(source), labels)
+    if kind == ".h5":
+        return vgg_ssd.import_ferrari(read_keras_file(source), labels)
+    if kind == ".tflite":
+        # Its schema takes a while to import.
+        from ssd_keras.weights.tflite_files import read_tflite
+
+        file, facts, packed = read_tflite(source)
+        labels = labels or packed
+    else:
+        read = {
+            "SavedModel": tensorflow_files.read_saved_model,
+            "checkpoint": tensorflow_files.read_checkpoint,
+            "frozen graph": tensorflow_files.read_frozen_graph,
+        }
+        file = read[kind](source)
+        facts = object_detection_api.graph_facts(file)
+    return object_detection_api.import_tensors(
+        file, kind.lstrip("."), facts, labels=labels, image_size=image_size
+    )
 
 
 def _kind(source: Path) -> str | None:

@@ -162,5 +162,7 @@ def ssd300_vgg16(torch, weights, x):
 
 def test_other_weights_are_refused(tmp_path):
     (tmp_path / "x.pth").write_bytes(torch_file.pth({"layer1.weight": np.ones((3, 3), "f4")}))
-    with pytest.raises(UserError, match=r"not of torchvision's ssd300_vgg16.*layer1\.weight"):
+    with pytest.raises(
+        UserError, match=r"x\.pth.*not of torchvision's ssd300_vgg16.*layer1\.weight"
+    ):
         import_detector(tmp_path / "x.pth")
