@@ -61,7 +61,7 @@ class BatchStatistics:
             rest = [v.value for v in variables]
             place = {id(variable): index for index, variable in enumerate(variables)}
             for images, _ in batches:
-                after = self.forward(trainable, rest, images)
+                after = self.forward(trainable, rest, np.asarray(images))
                 means.append([_of(after, place, layer.moving_mean) for layer in self.free])
                 variances.append([_of(after, place, layer.moving_variance) for layer in self.free])
         for index, layer in enumerate(self.free):
