@@ -30,6 +30,7 @@ setup(
         "test": [
             "importlib_resources>=6",
             "jax>=0.4.36",
+            "mediapipe>=1.2",
             "pytest>=8",
             "pytest-xdist>=3.5",
             "ruff>=0.9",

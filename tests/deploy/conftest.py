@@ -38,7 +38,7 @@ def enliven(detector: ssd_keras.Detector, images: list | None = None) -> ssd_ker
             layer.momentum = 0.0
     detector(images, training=True)
     predictions = detector(images)
-    for name, spread in (("boxes", 0.4), ("classes", 3.5)):
+    for name, spread in (("boxes", 0.4), ("classes", 1.0)):
         factor = spread / float(np.std(predictions[name]))
         for layer in detector.box_network.class_layers:
             head = layer.replace("_classes", f"_{name}")
