@@ -37,12 +37,19 @@ def main(argv):
     files = {"published": PUBLISHED.read_bytes()}
     files["ours"] = Path(FLAGS.file).read_bytes() if FLAGS.file else ours()
     for threads in map(int, FLAGS.threads):
-        for name, times in measure(files, threads).items():
-            size = len(files[name])
+        rows = {
+            name: (len(files[name]), statistics.median(times), min(times))
+            for name, times in measure(files, threads).items()
+        }
+        for name, (size, median, best) in rows.items():
             print(
-                f"{name:<10} {size:>9} bytes  {threads} threads  median "
-                f"{statistics.median(times):6.2f} ms  best {min(times):6.2f} ms"
+                f"{name:<10} {size:>9} bytes  {threads} threads  median {median:6.2f} ms  "
+                f"best {best:6.2f} ms"
             )
+        size, median, best = (
+            ours / theirs for ours, theirs in zip(rows["ours"], rows["published"], strict=True)
+        )
+        print(f"ours / published: size {size:.3f}, median {median:.2f}, best {best:.2f}")
 
 
 def ours() -> bytes:

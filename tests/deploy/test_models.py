@@ -83,13 +83,18 @@ def test_int8_changes_raw_outputs_about_as_much_as_slight_image_noise(family):
         assert np.mean(change**2) < 2.5 * np.mean(yardstick**2), name
 
 
+def threshold_of(family: str) -> float:
+    """YOLO has few boxes, and a score is a product of two numbers below 1."""
+    return 0.01 if family.startswith("YOLO") else 0.1
+
+
 def assembled(family: str, kind: str) -> bytes:
     detector = small(family)
     options = {
         "quantization": "none",
         "postprocess": kind,
         "max_detections": 100,
-        "score_threshold": 0.1,
+        "score_threshold": threshold_of(family),
         "iou_threshold": 0.45,
     }
     card = tflite.model_card(detector, options)
@@ -99,10 +104,14 @@ def assembled(family: str, kind: str) -> bytes:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_detections_are_keras_own(family):
     runner = deploy.TFLiteDetector(assembled(family, "builtin"))
+    total = 0
     for image in UNSEEN:
-        wanted = small(family).detect(image, max_detections=100, score_threshold=0.1)
-        assert len(wanted) > 3
+        wanted = small(family).detect(
+            image, max_detections=100, score_threshold=threshold_of(family)
+        )
+        total += len(wanted)
         assert_same_detections(runner.detect(image), wanted, box_atol=0.5 / 160, score_atol=1e-3)
+    assert total > 5
 
 
 def test_raw_outputs_of_free_boxes_are_codes_relative_to_the_whole_image():
