@@ -31,6 +31,7 @@ setup(
             "importlib_resources>=6",
             "jax>=0.4.36",
             "mediapipe>=1.2",
+            "opencv-python-headless>=4.9,<5",
             "pytest>=8",
             "pytest-xdist>=3.5",
             "ruff>=0.9",
