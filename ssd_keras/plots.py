@@ -221,6 +221,34 @@ def training_curves(rows: Sequence[Mapping]) -> Figure:
     return figure
 
 
+def compared_curves(histories: Mapping[str, Sequence[Sequence[Mapping]]]) -> Figure:
+    """Training loss and average precision of several models, a colour each, a line each run.
+
+    Args:
+        histories: name of a model to the histories of its runs, rows of `step`, `loss` and, where
+            it was measured, `ap50`.
+    """
+    figure = _figure(9.6, 3.9)
+    panels = (("loss", "Training loss"), ("ap50", "mAP@0.5 on the evaluation data"))
+    for axes, (key, title) in zip(_row(figure, 2), panels, strict=True):
+        top = []
+        for i, (name, runs) in enumerate(histories.items()):
+            for j, rows in enumerate(runs):
+                points = [(row["step"], row[key]) for row in rows if key in row]
+                if points:
+                    x, y = zip(*points, strict=True)
+                    top.append(np.percentile(y, 90))
+                    marker = "o" if len(x) < 30 else None
+                    axes.plot(x, y, color=_rgb(i), marker=marker, markersize=3, linewidth=1.3)
+                if not j and key == "loss":
+                    axes.plot([], [], color=_rgb(i), label=name)
+        axes.set(title=title, xlabel="step")
+        if top:
+            axes.set_ylim(0, 1.15 * max([*top, 1e-3]))
+    figure.legend(fontsize=8, loc="outside lower center", ncols=min(3, len(histories)))
+    return figure
+
+
 def precision_recall(curves: Mapping[str, Mapping], *, highlight: int = 8) -> Figure:
     """Precision over recall, a line per class and their mean.
 

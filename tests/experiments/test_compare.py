@@ -1,0 +1,168 @@
+"""The comparison of models, in miniature: what it writes, and that it goes on where it stopped."""
+
+import csv
+import json
+
+import pytest
+from PIL import Image
+
+from ssd_keras import data
+from ssd_keras.errors import UserError
+from ssd_keras.training import RunSettings, comparison
+from tests.experiments.programs import end, start
+
+SSD, DSSD = "SSD_MobileNet_96", "DSSD_MobileNet_96 fusion=product"
+BUDGET = {"train_data": "shapes#train,count=12", "batch_size": 4, "width": 0.25}
+
+
+@pytest.fixture(scope="module")
+def source():
+    return data.load_source(BUDGET["train_data"])
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """The miniature of two models."""
+    folder = tmp_path_factory.mktemp("compare")
+    ended = end(start("compare", "--small", f"--runs_dir={folder}"))
+    assert ended.code == 0, ended.complaint
+    return folder, ended
+
+
+def rows_of(folder):
+    with open(folder / "runs.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_model_is_trained_and_measured(compared):
+    ssd, dssd = rows_of(compared[0])
+    assert (ssd["variant"], dssd["variant"]) == (SSD, DSSD)
+    assert int(dssd["parameters"]) > int(ssd["parameters"])
+    assert float(dssd["gmacs"]) > float(ssd["gmacs"])
+    for row in (ssd, dssd):
+        assert row["steps"] == "8"
+        assert 0 <= float(row["ap50"]) <= 1
+        assert float(row["ms_keras"]) > 0
+        assert float(row["ms_int8"]) > 0
+        assert float(row["memory_mb"]) > 100
+
+
+def test_the_table_holds_the_measured_numbers_and_the_command(compared):
+    folder, ended = compared
+    table = (folder / "table.md").read_text()
+    assert f"`python -m experiments.compare --small --runs_dir={folder}`" in table
+    for row in rows_of(folder):
+        (line, *_) = [line for line in table.splitlines() if line.startswith(f"| {row['variant']}")]
+        assert f"| {float(row['ap50']):.3f} |" in line
+        assert f"| {int(row['parameters']):,} |" in line
+        assert line in ended.printed
+
+
+def test_the_json_holds_the_same_runs(compared):
+    content = json.loads((compared[0] / "runs.json").read_text())
+    assert [run["variant"] for run in content["runs"]] == [SSD, DSSD]
+    assert content["about"]["Training"].startswith("32 images of `shapes#train")
+
+
+def test_curves_are_drawn(compared):
+    with Image.open(compared[0] / "curves.png") as picture:
+        assert min(picture.size) > 300
+
+
+def test_only_what_is_missing_is_done_again(compared):
+    folder, _ = compared
+    ssd, dssd = (folder / f"{name.replace(' ', '-')}-seed0" for name in (SSD, DSSD))
+    measured = (ssd / "measured.json").read_text()
+    before = [(run / "training_state.npz").stat().st_mtime_ns for run in (ssd, dssd)]
+    (ssd / "measured.json").unlink()
+    again = end(start("compare", "--small", f"--runs_dir={folder}"))
+    assert again.code == 0, again.complaint
+    assert "1 of 2 runs are finished" in again.printed
+    assert f"{SSD}, seed 0: done" in again.printed
+    assert f"{DSSD}, seed 0: done" not in again.printed
+    assert "time and size" not in again.printed
+    assert [(run / "training_state.npz").stat().st_mtime_ns for run in (ssd, dssd)] == before
+    assert json.loads((ssd / "measured.json").read_text())["ap50"] == json.loads(measured)["ap50"]
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "values"),
+    [
+        ("SSD_MobileNet_96", "SSD_MobileNet_96", {}),
+        ("SSD_MobileNet_96 name=wide width=0.5", "wide", {"width": 0.5}),
+        ("DSSD_MobileNet_96 fusion=sum", None, {"model_options": {"fusion": "sum"}}),
+        ("DSSD_MobileNet_96 stage=stage1 weights=runs/a", None, {"weights": "runs/a"}),
+        (
+            'SSD_MobileNet_96 anchors={"rule":"ScaleAnchors","smallest":0.05}',
+            None,
+            {"model_options": {"anchors": {"rule": "ScaleAnchors", "smallest": 0.05}}},
+        ),
+    ],
+)
+def test_a_variant_is_a_model_with_options(source, text, name, values):
+    variant = comparison.parse_variant(text, BUDGET, source, steps=9)
+    assert variant.name == (name or text)
+    assert variant.settings.recipe.epochs == 3
+    for key, value in ({"width": 0.25, "seed": 0} | values).items():
+        assert getattr(variant.settings, key) == value
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["SSD_MobilNet_96"], "Did you mean"),
+        (["SSD_MobileNet_96 fusion"], "option=value"),
+        (["SSD_MobileNet_96 fusion=sum"], "no option 'fusion'"),
+        (["DSSD_MobileNet_96 fusion=summ"], "fusion"),
+        (["SSD_MobileNet_96", "SSD_MobileNet_96"], "name="),
+    ],
+)
+def test_a_wrong_variant_is_refused_before_anything_is_trained(source, texts, message):
+    with pytest.raises(UserError, match=message):
+        comparison.check_variants(
+            [comparison.parse_variant(text, BUDGET, source, 9) for text in texts], source.classes
+        )
+
+
+def test_runs_take_turns_so_that_a_part_of_them_is_comparable(tmp_path):
+    variants = [comparison.Variant(name, RunSettings(name, "x")) for name in ("a", "b c")]
+    runs = comparison.runs_of(variants, [0, 5], tmp_path)
+    assert [(run.variant, run.seed) for run in runs] == [("a", 0), ("b c", 0), ("a", 5), ("b c", 5)]
+    assert runs[3].folder.path == tmp_path / "b-c-seed5"
+
+
+def test_a_finished_run_of_other_settings_is_refused(tmp_path):
+    settings = RunSettings("SSD_MobileNet_96", "x")
+    (run,) = comparison.runs_of([comparison.Variant("a", settings)], [0], tmp_path)
+    run.folder.path.mkdir()
+    run.folder.settings_file.write_text(json.dumps({"model": "SSD_MobileNet_128"}))
+    (run.folder.path / comparison.MEASURED).write_text("{}")
+    with pytest.raises(UserError, match="other settings"):
+        comparison.complete([run])
+
+
+COSTS = {"parameters": 7, "gmacs": 1.5, "ms_keras": 2.0, "ms_int8": 1.0, "mb_int8": 0.5}
+MEASURED = {"ap": 0.1, "ap_small": None, "ap_medium": 0.1, "ap_large": 0.2, "steps": 8}
+
+
+def row(variant, seed, ap50, memory):
+    rest = {"loss": 3.0, "minutes": 1.0, "memory_mb": memory, "covered": None}
+    return {"variant": variant, "seed": seed, "ap50": ap50} | MEASURED | COSTS | rest
+
+
+def test_seeds_are_averaged_with_their_range():
+    rows = [row("a", 0, 0.2, 100), row("a", 1, 0.4, 300), row("b", 0, 0.5, 50)]
+    a, b = comparison.summarize(rows)
+    assert a["ap50"] == (pytest.approx(0.3), 0.2, 0.4)
+    assert a["memory_mb"] == 300
+    assert a["ap_small"] is None
+    assert (b["variant"], b["seeds"]) == ("b", 1)
+    page = comparison.markdown(rows, "T", {})
+    assert "| a | 2 | 0.300 (0.200-0.400) | 0.100 | - |" in page
+    assert "| b | 1 | 0.500 | 0.100 | - |" in page
+
+
+def test_faults_end_in_one_line(tmp_path):
+    ended = end(start("compare", "--model=SSD_MobileNet_96", f"--runs_dir={tmp_path}"))
+    assert ended.code == 2
+    assert ended.complaint.strip() == "error: --train_data is missing (or try --small)."
