@@ -17,8 +17,8 @@ from absl import flags
 
 from experiments import _program
 from ssd_keras import data, deploy, evaluation, plots
+from ssd_keras.files import replace, write_text
 from ssd_keras.training import Recipe, RunFolder, RunSettings, detect_source, train
-from ssd_keras.training.run_folder import replace, write_text
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("run_dir", "runs/demo", "Folder of the run; the same folder goes on with it.")

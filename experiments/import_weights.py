@@ -33,8 +33,8 @@ flags.DEFINE_string("run_dir", None, "Folder for the detector.", required=True)
 def main(argv):
     """Imports, writes the run folder and prints what was mapped."""
     del argv
+    from ssd_keras.files import replace, write_text
     from ssd_keras.training import RunFolder
-    from ssd_keras.training.run_folder import replace, write_text
     from ssd_keras.weights.importing import import_detector
 
     folder = RunFolder(FLAGS.run_dir)

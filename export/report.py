@@ -19,8 +19,8 @@ _program.quiet_tensorflow()
 import ssd_keras  # noqa: E402
 from ssd_keras import data  # noqa: E402
 from ssd_keras.deploy import report  # noqa: E402
-from ssd_keras.deploy.files import check_writable, write_file  # noqa: E402
 from ssd_keras.errors import UserError  # noqa: E402
+from ssd_keras.files import check_writable, write_bytes  # noqa: E402
 
 FEW_IMAGES = 100
 
@@ -65,7 +65,7 @@ def main(argv):
     text = json.dumps({"data": FLAGS.data, "rows": report.as_json(rows)}, indent=1)
     page = report.as_page(rows, f"Exports of {FLAGS.run_dir} on {FLAGS.data}")
     for name, content in (("export_report.json", text), ("export_report.html", page)):
-        print(write_file(folder / name, content.encode()))
+        print(write_bytes(folder / name, content.encode()))
     form, drop = report.largest_drop(rows)
     if drop > FLAGS.max_drop:
         print(f"error: {form} loses {drop:.4f} AP50, more than {FLAGS.max_drop}.", file=sys.stderr)

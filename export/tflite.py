@@ -15,8 +15,8 @@ _program.quiet_tensorflow()
 
 import ssd_keras  # noqa: E402
 from ssd_keras import deploy  # noqa: E402
-from ssd_keras.deploy.files import check_writable, write_file  # noqa: E402
 from ssd_keras.errors import UserError  # noqa: E402
+from ssd_keras.files import check_writable, write_bytes  # noqa: E402
 
 FEW_IMAGES = 100
 
@@ -66,7 +66,7 @@ def main(argv):
         author=FLAGS.author,
         license=FLAGS.license,
     )
-    path = write_file(FLAGS.out, model)
+    path = write_bytes(FLAGS.out, model)
     _report(path, detector)
 
 

@@ -12,10 +12,10 @@ import tensorflow as tf
 
 from ssd_keras import boxes
 from ssd_keras.deploy.converter import quiet, require_tensorflow
-from ssd_keras.deploy.files import check_writable
 from ssd_keras.deploy.postprocess import Suppression
 from ssd_keras.deploy.precision import float32_model
 from ssd_keras.errors import UserError
+from ssd_keras.files import check_writable
 
 # Files in assets.extra travel with the model but are not part of its graph.
 LABELS = Path("assets.extra") / "labels.txt"

@@ -13,6 +13,7 @@ from ssd_keras.errors import UserError
 from ssd_keras.evaluation.measuring import Evaluation, json_ready
 from ssd_keras.evaluation.report import report
 from ssd_keras.evaluation.results import to_results, write_results
+from ssd_keras.files import replace, write_text
 
 REPORT, METRICS, DETECTIONS = "report.html", "metrics.json", "detections.json"
 
@@ -50,22 +51,10 @@ def write_evaluation(
         evaluation, ground_truth, detections, classes, title=title, subtitle=subtitle, image=image
     )
     metrics = json.dumps(json_ready(evaluation.metrics), indent=2, allow_nan=False)
-    writers = {
-        REPORT: lambda path: path.write_text(page, encoding="utf-8"),
-        METRICS: lambda path: path.write_text(metrics + "\n", encoding="utf-8"),
-        DETECTIONS: lambda path: write_results(
-            path, to_results(ground_truth, detections, category_ids)
-        ),
-    }
-    make_folder(out)
-    for name, write in writers.items():
-        partial = out / f".partial-{name}"
-        try:
-            write(partial)
-            os.replace(partial, paths[name])
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise UserError(f"'{paths[name]}' cannot be written: {error.strerror}.") from error
+    write_text(paths[REPORT], page)
+    write_text(paths[METRICS], metrics + "\n")
+    results = to_results(ground_truth, detections, category_ids)
+    replace(paths[DETECTIONS], lambda path: write_results(path, results))
     return paths
 
 

@@ -14,10 +14,11 @@ import numpy as np
 from ssd_keras import evaluation, plots
 from ssd_keras.detector import Detector
 from ssd_keras.errors import UserError
+from ssd_keras.files import replace
 from ssd_keras.training import checkpoint
 from ssd_keras.training.batch_norm import BatchStatistics
 from ssd_keras.training.detection import detect_source
-from ssd_keras.training.run_folder import RunFolder, replace
+from ssd_keras.training.run_folder import RunFolder
 
 CURVES = ("epoch", "loss", "class_loss", "box_loss", "ap50", "learning_rate")
 PROGRESS_SECONDS = 1.0

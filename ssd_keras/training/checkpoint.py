@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from ssd_keras.errors import UserError
-from ssd_keras.training.run_folder import replace
+from ssd_keras.files import replace
 
 PROGRESS = "progress"
 

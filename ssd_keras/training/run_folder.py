@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import errno
 import io
 import json
-import os
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 from ssd_keras.errors import UserError
+from ssd_keras.files import write_text
 
 
 class RunFolder:
@@ -118,48 +114,4 @@ def _flat(settings: dict) -> dict:
     """The settings with those of the recipe beside the others."""
     return {key: value for key, value in settings.items() if key != "recipe"} | settings.get(
         "recipe", {}
-    )
-
-
-def write_text(path: Path, text: str):
-    """Writes a text file whole or not at all."""
-    replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def replace(path: Path, write: Callable[[Path], object]):
-    """Calls `write` with a temporary path beside `path` and moves the result there in one step.
-
-    A crash or a full disk while writing leaves the earlier file as it was.
-
-    Raises:
-        UserError: the file cannot be written (no space, no permission).
-    """
-    # The suffix stays last: Keras tells formats apart by it.
-    temporary = path.with_name(f".partial-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        reason = error.strerror or " ".join(str(error).split())
-        raise UserError(
-            f"'{path}' cannot be written: {reason}.{_about_disk(path, error)} What was there "
-            "before is unchanged."
-        ) from error
-
-
-def _about_disk(path: Path, error: OSError) -> str:
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return ""
-    disk = path.parent.resolve()
-    free = shutil.disk_usage(disk).free
-    while not os.path.ismount(disk):
-        disk = disk.parent
-    return (
-        f" The disk at '{disk}' has {free / 1e6:.1f} MB left: make room, then the same command "
-        "goes on."
     )

@@ -7,8 +7,9 @@ import numpy as np
 
 from ssd_keras import plots
 from ssd_keras.detector import Detector
+from ssd_keras.files import replace
 from ssd_keras.training.callbacks import is_best, predictions_picture
-from ssd_keras.training.run_folder import RunFolder, replace
+from ssd_keras.training.run_folder import RunFolder
 
 
 class TensorBoard(keras.callbacks.Callback):

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from ssd_keras.errors import UserError
+from ssd_keras.files import replace
 from ssd_keras.training import Recipe
 from ssd_keras.training.checkpoint import Progress, read_progress, restore_state, save_state
-from ssd_keras.training.run_folder import replace
 
 
 def model(units=3, optimizer="adamw"):

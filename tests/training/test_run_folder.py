@@ -4,7 +4,6 @@ import pytest
 
 from ssd_keras.errors import UserError
 from ssd_keras.training import RunFolder
-from ssd_keras.training.run_folder import replace
 
 SETTINGS = {"model": "SSD_MobileNet_300", "seed": 0, "recipe": {"epochs": 3}}
 
@@ -47,29 +46,3 @@ def test_history_keeps_rows_and_leaves_empty_values_out(tmp_path):
     assert folder.history() == []
     folder.write_history(rows)
     assert folder.history() == rows
-
-
-def test_a_write_that_fails_keeps_the_earlier_file(tmp_path):
-    path = tmp_path / "state.txt"
-    path.write_text("good")
-
-    def full_disk(temporary):
-        temporary.write_text("half")
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(UserError, match="No space left on device"):
-        replace(path, full_disk)
-    assert path.read_text() == "good"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_no_partial_file_is_ever_seen_under_the_final_name(tmp_path):
-    path = tmp_path / "state.txt"
-
-    def write(temporary):
-        temporary.write_text("whole")
-        assert not path.exists()
-        assert temporary.suffix == path.suffix
-
-    replace(path, write)
-    assert path.read_text() == "whole"

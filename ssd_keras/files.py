@@ -1,0 +1,92 @@
+"""Writing files whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from ssd_keras.errors import UserError
+
+
+def replace(path: str | Path, write: Callable[[Path], object]) -> Path:
+    """Calls `write` with a temporary path beside `path` and moves the result there in one step.
+
+    A crash or a full disk while writing leaves the earlier file as it was. Folders are made.
+
+    Returns:
+        The path.
+
+    Raises:
+        UserError: the file cannot be written (no space, no permission).
+    """
+    path = Path(path)
+    temporary = _temporary(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise _cannot_write(path, error, " What was there before is unchanged.") from error
+    return path
+
+
+def write_bytes(path: str | Path, data: bytes) -> Path:
+    """Writes a binary file; see `replace`."""
+    return replace(path, lambda temporary: temporary.write_bytes(data))
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Writes a text file; see `replace`."""
+    return replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def check_writable(path: str | Path):
+    """Finds out before a long computation that a file could not be written at its end.
+
+    Raises:
+        UserError: the folder cannot be made or written, or `path` is a folder.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f"'{path}' is a folder: give the name of a file in it.")
+    probe = _temporary(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise _cannot_write(path, error, " Give another place.") from error
+
+
+def _temporary(path: Path) -> Path:
+    # The suffix stays last: Keras tells formats apart by it.
+    return path.with_name(f".partial-{os.getpid()}-{path.name}")
+
+
+def _cannot_write(path: Path, error: OSError, advice: str) -> UserError:
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        blocker = next((parent for parent in path.parents if parent.is_file()), path)
+        return UserError(f"'{path}' cannot be written: '{blocker}' is a file, not a folder.")
+    reason = error.strerror or " ".join(str(error).split())
+    return UserError(f"'{path}' cannot be written: {reason}.{_about_disk(path, error)}{advice}")
+
+
+def _about_disk(path: Path, error: OSError) -> str:
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return ""
+    disk = path.parent.resolve()
+    free = shutil.disk_usage(disk).free
+    while not os.path.ismount(disk):
+        disk = disk.parent
+    return (
+        f" The disk at '{disk}' has {free / 1e6:.1f} MB left: make room, then the same command "
+        "goes on."
+    )
