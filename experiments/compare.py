@@ -44,6 +44,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_multi_string(
     "model", [], "A model with options, such as 'DSSD_MobileNet_300 fusion=sum'; once for each."
 )
+flags.DEFINE_string("options", "", "Options of all models, such as 'freeze=batch_norm ema=0.99'.")
 flags.DEFINE_string("train_data", "", "Data to train on, FORMAT:PLACE#SPLIT.")
 flags.DEFINE_string("eval_data", "", "Data to measure on, FORMAT:PLACE#SPLIT.")
 flags.DEFINE_integer("steps", 1000, "Training steps of each run, rounded to whole epochs.")
@@ -85,6 +86,7 @@ def main(argv):
     train_source = data.load_source(FLAGS.train_data)
     eval_source = data.load_source(FLAGS.eval_data, classes=train_source.classes)
     given = {name: FLAGS[name].value for name in BUDGET if FLAGS[name].value is not None}
+    given |= comparison.parse_options(FLAGS.options.split())
     variants = [
         comparison.parse_variant(text, given, train_source, FLAGS.steps) for text in FLAGS.model
     ]
@@ -111,12 +113,12 @@ def seeds() -> list[int]:
 
 def about(variants, train_source, eval_source) -> dict[str, str]:
     """What was compared on what."""
-    steps = sorted({variant.settings.recipe.epochs for variant in variants})
+    epochs = sorted({variant.settings.recipe.epochs for variant in variants})
     recipe = variants[0].settings.recipe
     return {
         "Command": f"`{command()}`",
         "Training": f"{len(train_source)} images of `{FLAGS.train_data}`, "
-        f"{'/'.join(map(str, steps))} epochs, batch {recipe.batch_size}, {recipe.optimizer}, "
+        f"{'/'.join(map(str, epochs))} epochs, batch {recipe.batch_size}, {recipe.optimizer}, "
         f"learning rate {recipe.learning_rate:g}, augmentation "
         f"'{variants[0].settings.augmentation}', start from {start()}",
         "Evaluation": f"{len(eval_source)} images of `{FLAGS.eval_data}` with "

@@ -105,7 +105,7 @@ def parse_variant(text: str, budget: Mapping, train_source, steps: int) -> Varia
         text: "MODEL option=value ..."; options are those of `RunSettings`, of `Recipe`, or of the
             box network (`fusion=sum`), values JSON or plain words without spaces. `name=...` is
             what the row is called, by default the model and its options.
-        budget: values of `RunSettings` and `Recipe` that all variants share.
+        budget: options that all variants share.
         train_source: the data they are trained on.
         steps: training steps, rounded to whole epochs.
 
@@ -114,17 +114,12 @@ def parse_variant(text: str, budget: Mapping, train_source, steps: int) -> Varia
     """
     model, *pairs = text.split()
     zoo.parse(model)
-    options = {}
-    for pair in pairs:
-        option, equals, value = pair.partition("=")
-        if not equals:
-            raise UserError(f"'{pair}' in '{text}' must be option=value.")
-        options[option] = _value(value)
+    options = parse_options(pairs)
     name = str(options.pop("name", " ".join([model, *pairs])))
     ours = {*RunSettings.__dataclass_fields__, *Recipe.__dataclass_fields__}
-    own = {key: value for key, value in options.items() if key not in ours}
-    given = {**budget, **{key: value for key, value in options.items() if key in ours}}
-    given["model_options"] = {**budget.get("model_options", {}), **own}
+    values = {**budget, **options}
+    given = {key: value for key, value in values.items() if key in ours}
+    given["model_options"] = {key: value for key, value in values.items() if key not in ours}
     if isinstance(given.get("freeze"), str):
         given["freeze"] = tuple(given["freeze"].split(","))
     settings = suggest(model, len(train_source), given)
@@ -134,11 +129,22 @@ def parse_variant(text: str, budget: Mapping, train_source, steps: int) -> Varia
     return Variant(name, suggest(model, len(train_source), given))
 
 
-def _value(text: str):
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+def parse_options(pairs: Sequence[str]) -> dict:
+    """ "option=value" texts as a dict; values are JSON, or else plain words.
+
+    Raises:
+        UserError: one has no "=".
+    """
+    options = {}
+    for pair in pairs:
+        option, equals, value = pair.partition("=")
+        if not equals:
+            raise UserError(f"'{pair}' must be option=value.")
+        try:
+            options[option] = json.loads(value)
+        except ValueError:
+            options[option] = value
+    return options
 
 
 def check_variants(variants: Sequence[Variant], classes: Sequence[str]):

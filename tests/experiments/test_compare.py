@@ -124,6 +124,16 @@ def test_a_wrong_variant_is_refused_before_anything_is_trained(source, texts, me
         )
 
 
+def test_the_budget_is_shared_and_a_models_own_options_go_before_it(source):
+    budget = BUDGET | comparison.parse_options(["smallest_box=0.05", "head_kernels=3"])
+    ours = comparison.parse_variant("SSD_MobileNet_96", budget, source, 9)
+    own = comparison.parse_variant("SSD_MobileNet_96 head_kernels=5", budget, source, 9)
+    assert ours.name == "SSD_MobileNet_96"
+    assert (ours.settings.smallest_box, own.settings.smallest_box) == (0.05, 0.05)
+    assert ours.settings.model_options == {"head_kernels": 3}
+    assert own.settings.model_options == {"head_kernels": 5}
+
+
 def test_runs_take_turns_so_that_a_part_of_them_is_comparable(tmp_path):
     variants = [comparison.Variant(name, RunSettings(name, "x")) for name in ("a", "b c")]
     runs = comparison.runs_of(variants, [0, 5], tmp_path)
