@@ -16,8 +16,10 @@ import multiprocessing
 import os
 import platform
 import re
+import signal
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import connection
@@ -258,7 +260,17 @@ def _in_processes(tasks: list, jobs: int, say):
             process.join()
 
 
+def _end_with_parent():
+    """Asks this process to end when the one that started it is gone.
+
+    Else a comparison that was killed and started again would meet its own run still training.
+    """
+    connection.wait([multiprocessing.parent_process().sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _task(function, run: Run, log: str):
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     with contextlib.ExitStack() as stack:
         if log:
             Path(log).parent.mkdir(parents=True, exist_ok=True)

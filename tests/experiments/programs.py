@@ -29,6 +29,6 @@ def start(name: str, *flags) -> subprocess.Popen:
     )
 
 
-def end(process: subprocess.Popen) -> Ended:
-    """Waits for a program."""
-    return Ended(*process.communicate(timeout=300), process.returncode)
+def end(process: subprocess.Popen, timeout: float = 300) -> Ended:
+    """Waits for a program, at most so many seconds."""
+    return Ended(*process.communicate(timeout=timeout), process.returncode)

@@ -24,7 +24,7 @@ def source():
 def compared(tmp_path_factory):
     """The miniature of two models."""
     folder = tmp_path_factory.mktemp("compare")
-    ended = end(start("compare", "--small", f"--runs_dir={folder}"))
+    ended = end(start("compare", "--small", f"--runs_dir={folder}"), timeout=1200)
     assert ended.code == 0, ended.complaint
     return folder, ended
 
@@ -75,7 +75,7 @@ def test_only_what_is_missing_is_done_again(compared):
     measured = (ssd / "measured.json").read_text()
     before = [(run / "training_state.npz").stat().st_mtime_ns for run in (ssd, dssd)]
     (ssd / "measured.json").unlink()
-    again = end(start("compare", "--small", f"--runs_dir={folder}"))
+    again = end(start("compare", "--small", f"--runs_dir={folder}"), timeout=1200)
     assert again.code == 0, again.complaint
     assert "1 of 2 runs are finished" in again.printed
     assert f"{SSD}, seed 0: done" in again.printed
