@@ -3,6 +3,16 @@
 import struct
 
 import numpy as np
+import pytest
+
+
+def opencv():
+    """OpenCV with its reader of Caffe networks, or a skip: version 5 has none."""
+    needed = "needs OpenCV 4, which runs Caffe networks: pip install 'opencv-contrib-python<5'"
+    cv2 = pytest.importorskip("cv2", reason=needed, exc_type=ImportError)
+    if not hasattr(cv2.dnn, "readNetFromCaffe"):
+        pytest.skip(needed)
+    return cv2
 
 
 def varint(value):

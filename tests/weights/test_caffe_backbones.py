@@ -10,8 +10,6 @@ from ssd_keras.errors import UserError
 from ssd_keras.weights import load_backbone_weights
 from tests.weights import caffe_files
 
-cv2 = pytest.importorskip("cv2", reason="OpenCV 4 reads Caffe: install opencv-python-headless<5")
-
 # Caffe's first pool rounds up and Keras' down; at this size both give the same.
 SIZE = 97
 WIDTH = 0.125
@@ -63,6 +61,7 @@ def test_resnet_computes_what_opencv_computes(tmp_path):
     backbone = build((SIZE, SIZE), width=WIDTH)
     load_backbone_weights(backbone, tmp_path / "x.caffemodel")
     image = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+    cv2 = caffe_files.opencv()
     theirs = cv2.dnn.readNetFromCaffe(str(tmp_path / "x.prototxt"), str(tmp_path / "x.caffemodel"))
     theirs.setInput(cv2.dnn.blobFromImage(image[..., ::-1], mean=(103.939, 116.779, 123.68)))
     expected = theirs.forward([f"{name}/relu" for name in maps])

@@ -7,8 +7,6 @@ from ssd_keras.errors import UserError
 from ssd_keras.weights.importing import import_detector
 from tests.weights import caffe_files
 
-cv2 = pytest.importorskip("cv2", reason="OpenCV 4 reads Caffe: install opencv-python-headless<5")
-
 CLASSES = 5
 VGG_MEANS = (104.0, 117.0, 123.0)
 CASES = {
@@ -40,6 +38,7 @@ def case(request, tmp_path_factory):
     prototxt, model = net.write(tmp_path_factory.mktemp("caffe"), CLASSES)
     imported = import_detector(model, prototxt=prototxt)
     images = np.random.default_rng(1).integers(0, 256, (1, net.size, net.size, 3), np.uint8)
+    cv2 = caffe_files.opencv()
     theirs = cv2.dnn.readNetFromCaffe(str(prototxt), str(model))
     theirs.setInput(cv2.dnn.blobFromImage(images[0, ..., ::-1], scale, mean=means))
     return imported, theirs, images

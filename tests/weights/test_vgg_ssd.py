@@ -57,7 +57,7 @@ def write_h5(path, blobs):
 @pytest.fixture(scope="module")
 def net(tmp_path_factory):
     """Random weights, and OpenCV's engine with them."""
-    cv2 = pytest.importorskip("cv2", reason="OpenCV 4 reads Caffe")
+    cv2 = caffe_files.opencv()
     net = caffe_files.vgg_ssd(300, CLASSES, WIDTH)
     prototxt, model = net.write(tmp_path_factory.mktemp("net"), CLASSES)
     return net, cv2.dnn.readNetFromCaffe(str(prototxt), str(model))
