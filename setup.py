@@ -17,7 +17,7 @@ setup(
     python_requires=">=3.10",
     install_requires=[
         "absl-py>=2.1",
-        "ai-edge-litert>=2.1",
+        "ai-edge-litert>=2.1.6",
         "flatbuffers>=25.2",
         "keras>=3.12",
         "matplotlib>=3.9",
