@@ -56,6 +56,7 @@ COSTS = (
     ("gmacs", "GMACs", 2),
     ("ms_keras", "ms Keras", 1),
     ("ms_int8", "ms int8", 1),
+    ("ap50_int8", "mAP@.5 int8", 3),
     ("mb_int8", "MB int8", 2),
 )
 LEGEND = f"""\
@@ -66,6 +67,7 @@ LEGEND = f"""\
   step are measured, never the best of several evaluations.
 - default boxes: share of the evaluated objects that overlap a default box by IoU {THRESHOLD} or
   more.
+- mAP@.5 int8: the same for the int8 .tflite of the first seed.
 - ms: median of one image, batch 1, on the machine below: Keras with resizing and suppression, int8
   is the .tflite on one thread with suppression. They are measured one at a time after all training.
 - memory: the most that the process of a run held while it trained and detected.
@@ -321,12 +323,14 @@ def _measure_cost(run: Run):
     runner = deploy.TFLiteDetector(content)
     image = source.image(0)
     runner.detect(image)
+    found = [runner.detect(source.image(i)) for i in range(len(source))]
     cost = {
         "parameters": detector.count_params(),
         "gmacs": count_macs(detector) / 1e9,
         "covered": _covered(detector, source),
         "ms_keras": milliseconds(lambda: detector.detect(image), TIMED_RUNS),
         "ms_int8": runner.milliseconds(TIMED_RUNS),
+        "ap50_int8": evaluation.voc_ap(source.ground_truth(), found, source.classes)["map"],
         "mb_int8": len(content) / 1e6,
     }
     _write(run, COST, cost)

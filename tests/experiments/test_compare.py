@@ -44,6 +44,7 @@ def test_every_model_is_trained_and_measured(compared):
         assert 0 <= float(row["ap50"]) <= 1
         assert float(row["ms_keras"]) > 0
         assert float(row["ms_int8"]) > 0
+        assert 0 <= float(row["ap50_int8"]) <= 1
         assert float(row["memory_mb"]) > 100
 
 
@@ -151,7 +152,14 @@ def test_a_finished_run_of_other_settings_is_refused(tmp_path):
         comparison.complete([run])
 
 
-COSTS = {"parameters": 7, "gmacs": 1.5, "ms_keras": 2.0, "ms_int8": 1.0, "mb_int8": 0.5}
+COSTS = {
+    "parameters": 7,
+    "gmacs": 1.5,
+    "ms_keras": 2.0,
+    "ms_int8": 1.0,
+    "ap50_int8": 0.4,
+    "mb_int8": 0.5,
+}
 MEASURED = {"ap": 0.1, "ap_small": None, "ap_medium": 0.1, "ap_large": 0.2, "steps": 8}
 
 
