@@ -29,8 +29,11 @@ setup(
     extras_require={
         "test": [
             "importlib_resources>=6",
+            "ipykernel>=6.29",
             "jax>=0.4.36",
             "mediapipe>=1.2",
+            "nbclient>=0.10",
+            "nbformat>=5.10",
             "opencv-contrib-python>=4.9,<5",
             "pytest>=8.2",
             "pytest-xdist>=3.5",
