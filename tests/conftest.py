@@ -31,6 +31,7 @@ SLOW = (
     "experiments/test_demo.py",
     "experiments/test_import_weights.py",
     "experiments/test_train.py::test_killed",
+    "experiments/test_train.py::test_a_finished_run",
     "export/test_report.py",
     "export/test_web.py",
     "training/test_distribution.py::test_two",

@@ -5,10 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+import ssd_keras
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -82,35 +84,61 @@ def test_a_fault_of_the_user_ends_in_one_sentence(faults, name):
     assert not left_something
 
 
-def test_killed_at_any_moment_the_same_command_goes_on(tmp_path):
-    """SIGKILL after the first epoch; the second start ends as if nothing had happened."""
-    flags = [
-        "--model=SSD_MobileNet_96",
-        "--width=0.25",
-        "--train_data=shapes#train,count=16",
-        "--batch_size=4",
-        "--epochs=3",
-        f"--run_dir={tmp_path / 'run'}",
-    ]
-    process = start("experiments.train", *flags)
+SIX_EPOCHS = (
+    "--model=SSD_MobileNet_96",
+    "--width=0.25",
+    "--train_data=shapes#train,count=16,size=96",
+    "--batch_size=4",
+    "--epochs=6",
+    "--ema=0.9",
+)
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """The folder of a run of six epochs that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("straight")
+    process = start("experiments.train", *SIX_EPOCHS, f"--run_dir={folder}")
+    _, complaint = process.communicate(timeout=240)
+    assert process.returncode == 0, complaint
+    return folder
+
+
+def weights(folder):
+    return ssd_keras.load(folder / "last.keras").get_weights()
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143)]
+)
+def test_killed_in_the_third_epoch_it_ends_with_the_weights_of_the_straight_run(
+    straight, tmp_path, sent, code
+):
+    command = ["experiments.train", *SIX_EPOCHS, f"--run_dir={tmp_path}"]
+    process = start(*command)
     for line in process.stdout:
-        if line.startswith("epoch   1/3  loss"):
+        if line.startswith("epoch   2/6  loss"):
             break
-    time.sleep(0.2)
-    process.send_signal(signal.SIGKILL)
+    process.send_signal(sent)
     process.communicate(timeout=60)
-    again = start("experiments.train", *flags)
+    assert process.returncode == code
+    again = start(*command)
     told, complaint = again.communicate(timeout=240)
     assert again.returncode == 0, complaint
     assert "going on after epoch" in told
-    assert "epoch   1/3" not in told
-    assert "epoch   3/3" in told
-    epochs = [line.split(",")[0] for line in (tmp_path / "run/history.csv").open()]
-    assert epochs == ["epoch", "1", "2", "3"]
-    finished = start("experiments.train", *flags)
-    told, _ = finished.communicate(timeout=120)
-    assert finished.returncode == 0
-    assert "is finished: all 3 epochs are done" in told
+    assert "epoch   1/6" not in told
+    assert "epoch   6/6" in told
+    epochs = [line.split(",")[0] for line in (tmp_path / "history.csv").open()]
+    assert epochs == ["epoch", "1", "2", "3", "4", "5", "6"]
+    for expected, found in zip(weights(straight), weights(tmp_path), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_finished_run_says_so(straight):
+    again = start("experiments.train", *SIX_EPOCHS, f"--run_dir={straight}")
+    told, _ = again.communicate(timeout=120)
+    assert again.returncode == 0
+    assert "is finished: all 6 epochs are done" in told
 
 
 READ_RECIPES = """
