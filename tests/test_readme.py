@@ -1,18 +1,24 @@
-"""What the README and the other documents promise of their commands."""
+"""What the README and the other documents promise: commands, code, links and names."""
 
+import importlib
 import re
 import shlex
+import shutil
+import textwrap
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
+import tensorflow as tf
 
 import ssd_keras
 from ssd_keras import zoo
+from tests.data import samples
+from tests.deploy.conftest import lively_detector
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PYTHON = re.findall(r"^```python\n(.*?)\n```", README, re.M | re.S)
 
 
 def test_the_first_two_bash_blocks_do_the_main_job_and_the_tests():
@@ -57,6 +63,11 @@ DOCUMENTS = sorted(
 )
 
 
+def place_of(document: Path) -> str:
+    """Where a document lies in the project."""
+    return str(document.relative_to(ROOT))
+
+
 def commands(document: Path) -> list[list[str]]:
     """The commands in the code blocks of a document, as lists of words."""
     text = document.read_text(encoding="utf-8")
@@ -74,7 +85,7 @@ def commands(document: Path) -> list[list[str]]:
 
 
 ALL_COMMANDS = [
-    pytest.param(document, words, id=f"{document.relative_to(ROOT)}: {' '.join(words)[:60]}")
+    pytest.param(document, words, id=f"{place_of(document)}: {' '.join(words)[:60]}")
     for document in DOCUMENTS
     for words in commands(document)
 ]
@@ -131,8 +142,213 @@ def test_the_table_of_models_is_the_measured_one():
         assert line in README
 
 
-def test_the_backbone_of_the_readme_makes_a_detector():
-    code = next(block for block in PYTHON if "def my_backbone" in block)
-    names = {"keras": keras, "ssd_keras": ssd_keras}
-    exec(code, names)
+# --- code
+
+
+def code(document: Path, fence: str) -> list:
+    """The blocks of a document with this fence, compiled."""
+    text = document.read_text(encoding="utf-8")
+    blocks = re.findall(rf"^ *```{fence}\n(.*?)^ *```", text, re.M | re.S)
+    return [
+        compile(textwrap.dedent(block), f"{place_of(document)}, {fence} block {number}", "exec")
+        for number, block in enumerate(blocks, start=1)
+    ]
+
+
+def test_the_code_is_found():
+    assert len(code(ROOT / "README.md", "python")) == 3
+    assert sum(bool(code(document, "python")) for document in DOCUMENTS) > 1
+
+
+create = ssd_keras.create
+
+
+def create_small(name, classes, *, backbone=None, **options):
+    """`create`, but the named model is the smallest with its box network."""
+    if backbone is not None:
+        return create(name, classes, backbone=backbone, **options)
+    options = options | {"width": 0.25, "backbone_weights": None}
+    return create(f"{zoo.parse(name).box_network}_MobileNet_96", classes, **options)
+
+
+def fit_briefly(self, *args, **options):
+    """`fit`, but one step."""
+    return keras.Model.fit(self, *args, **options | {"epochs": 1, "steps_per_epoch": 1})
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The file of a small detector that finds something in every image."""
+    file = tmp_path_factory.mktemp("trained") / "best.keras"
+    lively_detector().save(file)
+    return file
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch, trained):
+    """A folder with what the documents name, where models are small and trainings short."""
+    for run in ("photos", "ssd"):
+        (tmp_path / "runs" / run).mkdir(parents=True)
+        shutil.copy(trained, tmp_path / "runs" / run)
+    samples.picture(tmp_path / "new" / "1.jpg", width=160, height=120)
+    names = tmp_path / "photos" / "ImageSets" / "Main"
+    names.mkdir(parents=True)
+    for seed, split in enumerate(("train", "val")):
+        stems = [f"{split}{i}" for i in range(8)]
+        for stem in stems:
+            objects = samples.voc_object() + samples.voc_object("dog", (20, 10, 60, 44))
+            samples.voc_image(tmp_path / "photos", stem, objects, seed=seed)
+        (names / f"{split}.txt").write_text("\n".join(stems))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ssd_keras, "create", create_small)
+    monkeypatch.setattr(ssd_keras.Detector, "fit", fit_briefly)
+    keras.utils.set_random_seed(0)
+    # XLA takes seconds to compile what runs once here.
+    tf.config.run_functions_eagerly(True)
+    yield tmp_path
+    tf.config.run_functions_eagerly(False)
+
+
+def test_the_python_of_the_readme_runs(workplace):
+    names = {
+        "keras": keras,
+        "images": np.random.default_rng(0).uniform(0, 255, (2, 96, 96, 3)).astype("float32"),
+        "boxes": np.array([[[0.1, 0.1, 0.5, 0.6]], [[-1] * 4]], "float32"),
+        "labels": np.array([[1], [-1]]),
+    }
+    for block in code(ROOT / "README.md", "python"):
+        exec(block, names)
+    assert len(names["found"].names) > 3
     assert names["detector"].box_network.level_maps[0] == (20, 20)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [d for d in DOCUMENTS if d.parent.name == "docs" and code(d, "python")],
+    ids=place_of,
+)
+def test_the_python_of_a_document_runs(document, workplace):
+    names = {"__name__": document.stem}
+    for block in code(document, "python"):
+        exec(block, names)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=place_of)
+def test_code_that_is_only_shown_compiles(document):
+    code(document, "py")
+
+
+# --- links and names
+
+
+def prose(document: Path) -> str:
+    """The text of a document without its code blocks."""
+    text = document.read_text(encoding="utf-8")
+    return re.sub(r"^ *```.*?^ *```", "", text, flags=re.M | re.S)
+
+
+def anchors(text: str) -> set[str]:
+    """The headings as GitHub links to them."""
+    found = set()
+    for heading in re.findall(r"^#+ +(.+?) *$", text, re.M):
+        words = re.sub(r"[^\w\- ]", "", re.sub(r"\[(.*?)\]\(.*?\)", r"\1", heading).lower())
+        name = words.replace(" ", "-")
+        repeated = sum(
+            re.fullmatch(rf"{re.escape(name)}(-\d+)?", other) is not None for other in found
+        )
+        found.add(f"{name}-{repeated}" if repeated else name)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("heading", "anchor"),
+    [
+        ("# In Python", "in-python"),
+        ("## `op` or `builtin`?", "op-or-builtin"),
+        ("### int8: what it costs", "int8-what-it-costs"),
+        ("## See [the tests](tests/)", "see-the-tests"),
+    ],
+)
+def test_headings_are_linked_to_as_github_does(heading, anchor):
+    assert anchors(heading) == {anchor}
+    assert anchors(f"{heading}\n{heading}") == {anchor, f"{anchor}-1"}
+
+
+def broken_links(document: Path) -> list[str]:
+    text = prose(document)
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`]*`", "", text)):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = document.parent / path if path else document
+        if not target.exists() or (anchor and anchor not in anchors(prose(target))):
+            broken.append(link)
+    return broken
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=place_of)
+def test_links_lead_somewhere(document):
+    assert broken_links(document) == []
+
+
+def test_a_broken_link_is_noticed(tmp_path):
+    (tmp_path / "a.md").write_text("# One\n[](a.md#one) [](#one) [x](b.md) [y](#two) [](http://x)")
+    assert broken_links(tmp_path / "a.md") == ["b.md", "#two"]
+
+
+FOLDERS = ("docs", "experiments", "export", "notebooks", "ssd_keras", "tests")
+
+
+def exists(name: str) -> bool:
+    """Whether a path of the project, with or without `::test`, or a dotted name is there."""
+    path, _, test = name.partition("::")
+    if "/" in path:
+        found = list(ROOT.glob(path))
+        return bool(found) and (not test or f"def {test}(" in found[0].read_text(encoding="utf-8"))
+    parts = path.split(".")
+    if parts[0] != "ssd_keras":
+        return ROOT.joinpath(*parts).with_suffix(".py").exists()
+    value = importlib.import_module("ssd_keras")
+    for index, part in enumerate(parts[1:], start=2):
+        if not hasattr(value, part):
+            try:
+                importlib.import_module(".".join(parts[:index]))
+            except ImportError:
+                return False
+        value = getattr(value, part)
+    return True
+
+
+def named(document: Path) -> list[str]:
+    """What a document names in backticks of the project: paths and dotted names."""
+    tokens = re.findall(r"`([^`\n]+)`", prose(document))
+    shape = re.compile(rf"({'|'.join(FOLDERS)})(/[\w./*:-]*|(\.[A-Za-z_]\w*)+)(\(.*\))?")
+    tokens = [re.sub(r"\(.*\)$", "", token) for token in tokens if shape.fullmatch(token)]
+    return [token for token in tokens if not token.endswith(".json")]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=place_of)
+def test_what_is_named_exists(document):
+    assert [name for name in named(document) if not exists(name)] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "there"),
+    [
+        ("ssd_keras/zoo.py", True),
+        ("experiments/configs/", True),
+        ("tests/boxes/test_*.py", True),
+        ("tests/test_readme.py::test_what_is_named_exists", True),
+        ("ssd_keras.losses.multibox_loss", True),
+        ("ssd_keras.Detector.detect", True),
+        ("experiments.train", True),
+        ("ssd_keras/zoos.py", False),
+        ("tests/test_readme.py::test_that_is_not", False),
+        ("ssd_keras.losses.multibocks_loss", False),
+        ("ssd_keras.nothing.at_all", False),
+        ("export.onnx", False),
+    ],
+)
+def test_names_are_looked_up(name, there):
+    assert exists(name) is there
