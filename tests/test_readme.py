@@ -142,6 +142,14 @@ def test_the_table_of_models_is_the_measured_one():
         assert line in README
 
 
+def test_the_figures_of_the_export_guide_are_those_of_the_readme():
+    guide = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
+    table = guide.partition("What they lose")[2].partition("Other models")[0]
+    figures = set(re.findall(r"0\.\d{3}", table))
+    assert len(figures) > 5
+    assert figures <= set(re.findall(r"0\.\d{3}", README))
+
+
 # --- code
 
 
