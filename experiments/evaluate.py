@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
 from pathlib import Path
 
 from absl import flags
@@ -39,9 +38,6 @@ flags.DEFINE_float(
     1,
 )
 flags.DEFINE_integer("worst", 12, "How many of the worst images the report shows.", lower_bound=0)
-
-
-LEFT = ("left out", "refused")
 
 
 def main(argv):
@@ -126,10 +122,10 @@ def read() -> tuple:
 
 def say_left_out(source) -> None:
     """Says how much of the data is not measured on; nothing in common with them is a fault."""
-    left = Counter(problem.kind for problem in source.problems if problem.action in LEFT)
-    if left["unknown_class"] and not any(len(truth) for truth in source.ground_truth()):
-        from ssd_keras import data
+    from ssd_keras import data
 
+    left = data.left_out(source)
+    if left.get("unknown_class") and not any(len(truth) for truth in source.ground_truth()):
         theirs = ", ".join(data.load_source(FLAGS.data).classes[:5])
         ours = ", ".join(source.classes[:5])
         raise UserError(
@@ -137,7 +133,7 @@ def say_left_out(source) -> None:
             f"{theirs} ..., the detector {ours} ..."
         )
     if left:
-        what = ", ".join(f"{count} {kind}" for kind, count in left.most_common())
+        what = ", ".join(f"{count} {kind}" for kind, count in left.items())
         print(f"Left out of the data: {what}. experiments.check_data tells where.", flush=True)
 
 

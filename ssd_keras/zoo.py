@@ -387,11 +387,13 @@ def create(
             optional=core.without_weights,
         )
     row = BOX_NETWORKS[parsed.box_network]
-    settings = _box_network_settings(
-        row, core, built, parsed.size, width, box_scale, smallest_box, box_network
-    )
     try:
+        settings = _box_network_settings(
+            row, core, built, parsed.size, width, box_scale, smallest_box, box_network
+        )
         detector = Detector(built, row.build(len(classes), **settings), classes, name=name)
+    except UserError:
+        raise
     except ValueError as error:
         raise UserError(f"'{name}' cannot be built: {_one_line(error)}.") from error
     if weights is not None:

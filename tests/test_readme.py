@@ -75,7 +75,8 @@ def commands(document: Path) -> list[list[str]]:
     for kind, block in re.findall(r"^ *```(\w*)\n(.*?)^ *```", text, re.M | re.S):
         for line in block.replace("\\\n", " ").splitlines() if kind in ("bash", "text") else ():
             for part in line.split(" && "):
-                words = shlex.split(part, comments=True)
+                # To a shell, too, only a `#` at the beginning of a word begins a comment.
+                words = shlex.split(re.sub(r"(^|\s)#.*", "", part))
                 while words and re.match(r"[A-Z_]+=", words[0]):
                     words = words[1:]
                 known = {"python", *HARMLESS, *NEEDS}

@@ -281,6 +281,15 @@ def test_options_that_cannot_be_used_say_why(options, message):
         ssd_keras.create("SSD_MobileNet_300", **options)
 
 
+def test_a_backbone_that_gives_no_maps_says_so():
+    def backbone(image_size):
+        images = keras.Input((None, None, 3))
+        return keras.Model(images, {"only": keras.layers.Conv2D(8, 3, strides=16)(images)})
+
+    with pytest.raises(UserError, match="'SSD_Mine_320' cannot be built"):
+        ssd_keras.create("SSD_Mine_320", names(2), backbone=backbone)
+
+
 @pytest.mark.parametrize(("size", "maps"), [(128, (8, 4, 2, 1, 1, 1)), (512, (32, 16, 8, 4, 2, 1))])
 def test_other_sizes_follow_from_the_backbone(size, maps):
     detector = ssd_keras.create(f"SSD_MobileNet_{size}", names(2), width=0.25)

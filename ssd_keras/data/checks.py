@@ -12,6 +12,10 @@ from ssd_keras.data import images
 from ssd_keras.data.source import CLIPPED, LEFT_OUT, NOTED, REFUSED, GroundTruth, Problem, Source
 from ssd_keras.errors import UserError, did_you_mean
 
+# By how much a box that is given in shares may leave the image without a word. Six decimals, as
+# most tools write them, move an edge by less.
+SHARE_TOLERANCE = 2e-3
+
 
 @dataclasses.dataclass
 class Row:

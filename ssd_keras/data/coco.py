@@ -19,7 +19,7 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
         place: `DIR` with instances.json (or the one .json in it) and images/; or
             `FILE.json,images=DIR`. With a split, `DIR/SPLIT` or `annotations/instances_SPLIT.json`
             and `SPLIT/` as COCO is shipped.
-        split: see above.
+        split: see above; a FILE.json has none.
         classes: class names; None takes the categories, sorted by their id.
 
     Raises:
@@ -130,6 +130,11 @@ def _files(spec: str, place: str, split: str | None) -> tuple[str, str]:
         if key != "images" or not folder:
             raise UserError(f"Expected 'images=DIR' after the comma in '{spec}', not '{option}'.")
     if place.endswith(".json"):
+        if split:
+            raise UserError(
+                f"'{place}' is one file without splits: leave out '#{split}', or name the file of "
+                f"that split (from '{spec}')."
+            )
         path = place
         folder = folder or _image_folder(os.path.dirname(place) or ".")
     else:

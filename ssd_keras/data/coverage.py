@@ -110,11 +110,13 @@ def advice(result: Coverage, anchors: np.ndarray, image_size: tuple[int, int]) -
         lines.append(
             f"Most are small (median {side:.0f} px at {image_size[1]}x{image_size[0]}, the "
             f"smallest default box is {smallest:.0f} px): take a model with a larger input, "
-            "smaller default boxes (--smallest_box in training), or cut the images into tiles."
+            "smaller default boxes (--smallest_box, which moves the smallest size: check again "
+            "with it, since objects of the size it had may lose theirs), or cut the images into "
+            "tiles."
         )
     else:
         lines.append(
             "Most are not small but long, or lie between the default boxes' places: a model with "
-            "more ratios a cell (SSD_VGG16, DSSD) or finer maps meets them better."
+            "finer maps (SSD_VGG16, a larger input) meets them better."
         )
     return lines

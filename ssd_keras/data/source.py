@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -79,6 +80,12 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.place}: {self.message} ({self.action})"
+
+
+def left_out(source: Source) -> dict[str, int]:
+    """How many images or objects were left out or refused, by the kind of problem, most first."""
+    lost = (problem.kind for problem in source.problems if problem.action in (LEFT_OUT, REFUSED))
+    return dict(Counter(lost).most_common())
 
 
 class Source:

@@ -97,7 +97,13 @@ def _entries(examples, names, place, split, spool, problems):
             problems.append(Problem("broken_image", where, error.reason, LEFT_OUT))
             continue
         spool.write(encoded)
-        row = checks.Row(_image_id(example, index), where, declared_at=where, normalized=True)
+        row = checks.Row(
+            _image_id(example, index),
+            where,
+            declared_at=where,
+            normalized=True,
+            tolerance=checks.SHARE_TOLERANCE,
+        )
         objects = example["objects"]
         lengths = {len(values) for values in objects.values()}
         count = min(lengths)

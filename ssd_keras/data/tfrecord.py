@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import glob
 import os
 import struct
@@ -48,6 +49,11 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
 def _files(spec, place, split) -> list[str]:
     if os.path.isdir(place):
         place = os.path.join(place, f"{split or ''}*")
+    elif split:
+        raise UserError(
+            f"'{place}' names files, which have no splits: leave out '#{split}', or put it into "
+            f"the name, such as 'tfrecord:DIR/{split}-*' (from '{spec}')."
+        )
     files = sorted(p for p in glob.glob(place) if "tfrecord" in os.path.basename(p))
     files = files or sorted(p for p in glob.glob(place) if not p.endswith(".txt"))
     if not files:
@@ -119,7 +125,14 @@ def _entry(feature, place, problems):
         return None
     name = (values("image/source_id") or values("image/filename") or [place.encode()])[0].decode()
     size = tuple((values(f"image/{side}") or [None])[0] for side in ("height", "width"))
-    row = checks.Row(name, place, declared_size=size, declared_at=place, normalized=True)
+    row = checks.Row(
+        name,
+        place,
+        declared_size=size,
+        declared_at=place,
+        normalized=True,
+        tolerance=checks.SHARE_TOLERANCE,
+    )
     corners = [values(f"{_OBJECT}bbox/{key}") for key in ("ymin", "xmin", "ymax", "xmax")]
     names = [text.decode() for text in values(f"{_OBJECT}class/text")]
     names = names or [f"#{number}" for number in values(f"{_OBJECT}class/label")]
@@ -157,7 +170,8 @@ def write(
     """Packs a source into `PREFIX-00000-of-0000N.tfrecord` and `PREFIX.classes.txt`.
 
     Image files are taken as they are, byte by byte; drawn images are written as PNG. Images go to
-    the shards in turn. Unreadable images are left out, and reported in `source.problems`.
+    the shards in turn. Ids that occur twice get a prime ('). Unreadable images are left out, and
+    reported in `source.problems`.
 
     Args:
         source: what to pack.
@@ -176,6 +190,7 @@ def write(
     paths = [f"{prefix}-{i:05d}-of-{shards:05d}.tfrecord" for i in range(shards)]
     # Written under other names first, so that nothing half-written is ever taken for whole.
     writers = [tf.io.TFRecordWriter(path + ".part") for path in paths]
+    names: set[str] = set()
     for index, truth in enumerate(source.ground_truth()):
         try:
             encoded = _encoded(source, index, truth)
@@ -183,6 +198,12 @@ def write(
             place = truth.path or truth.image_id
             source.problems.append(Problem("broken_image", place, error.reason, LEFT_OUT))
             continue
+        # Images of one name, from several folders, stay apart when they are read by their name.
+        name = truth.image_id
+        while name in names:
+            name += "'"
+        names.add(name)
+        truth = dataclasses.replace(truth, image_id=name)
         writers[index % shards].write(_example(truth, encoded, source.classes))
         if progress is not None:
             progress(index + 1)
@@ -196,6 +217,7 @@ def write(
 
 def _encoded(source, index, truth) -> bytes:
     if hasattr(source, "encoded"):
+        source.image(index)  # raises where the bytes are damaged
         return source.encoded(index)
     if truth.path is not None:
         images.read_image(truth.path)

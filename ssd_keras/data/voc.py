@@ -46,7 +46,8 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
         if row is not None:
             rows.append(row)
     if classes is None:
-        found = sorted({name for row in rows for name in row.names})
+        # An object without a name is found to be of no known class later, with its place.
+        found = sorted({name for row in rows for name in row.names if name})
         official = re.fullmatch(r"VOC20\d\d", os.path.basename(os.path.abspath(root)))
         classes = CLASSES if official and found and set(found) <= set(CLASSES) else found
     return checks.assemble(spec, classes, rows, problems)

@@ -158,8 +158,9 @@ def label_file(path: str) -> str:
 def _row(path: str, problems: list[Problem]) -> checks.Row | None:
     text_file = label_file(path)
     name = os.path.splitext(os.path.basename(path))[0]
-    # Six decimals, as most tools write them, move an edge by less than this share.
-    row = checks.Row(name, path, declared_at=text_file, normalized=True, tolerance=2e-3)
+    row = checks.Row(
+        name, path, declared_at=text_file, normalized=True, tolerance=checks.SHARE_TOLERANCE
+    )
     if not os.path.isfile(text_file):
         message = f"the label file '{text_file}' does not exist: an image without objects"
         problems.append(Problem("missing_annotation", path, message, NOTED))

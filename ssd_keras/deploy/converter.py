@@ -52,7 +52,9 @@ def convert(
     with tempfile.TemporaryDirectory() as folder, quiet():
         module = tf.Module()
         module.serve = _frozen(tf.function(function, input_signature=specs))
-        tf.saved_model.save(module, folder, signatures={"serve": module.serve})
+        # Keras' swish has a gradient of its own, which cannot be saved and is of no use here.
+        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+        tf.saved_model.save(module, folder, {"serve": module.serve}, options)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serve"])
         converter.allow_custom_ops = allow_custom_ops
         _set_quantization(converter, quantization, calibration, specs[0].name)

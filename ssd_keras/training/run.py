@@ -320,6 +320,16 @@ class _Run:
             f"{self.devices.describe()} ({find_accelerator()}), {self.precision}; "
             f"run folder '{self.folder.path}'"
         )
+        for spec, source in (
+            (settings.train_data, self.train_source),
+            (settings.eval_data, self.eval_source),
+        ):
+            if source is not None and (lost := data.left_out(source)):
+                what = ", ".join(f"{count} {kind}" for kind, count in lost.items())
+                print(
+                    f"Left out of {spec}: {what}. "
+                    f"python -m experiments.check_data --data='{spec}' says where."
+                )
         if progress.step:
             epoch, within = divmod(progress.step, self.steps_per_epoch)
             print(f"going on after epoch {epoch}" + (f" and {within} steps" if within else ""))

@@ -208,6 +208,16 @@ def make(root, names):
     return data.load_source(f"voc:{root}", ["cat"])
 
 
+def test_an_object_without_a_name_does_not_cost_the_others(tmp_path):
+    voc_image(tmp_path, "a", voc_object("cat") + voc_object("", box=(9, 9, 30, 30)))
+    source = data.load_source(f"voc:{tmp_path}")
+    assert source.classes == ("cat",)
+    assert [(p.kind, p.place.endswith("a.xml, object 1")) for p in source.problems] == [
+        ("unknown_class", True)
+    ]
+    assert data.left_out(source) == {"unknown_class": 1}
+
+
 @pytest.mark.parametrize("name", VOC_DEFECTS)
 def test_a_defect_is_reported_with_its_place(tmp_path, name):
     _, kind, place, action = VOC_DEFECTS[name]

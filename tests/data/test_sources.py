@@ -1,5 +1,7 @@
 """The same images through every format give the same boxes and pixels."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -199,3 +201,35 @@ def test_records_outlive_a_cut_off_file(tmp_path):
     cut = data.load_source(f"tfrecord:{path}")
     assert len(cut) == 1
     assert [p.kind for p in cut.problems] == ["broken_record"]
+
+
+def test_images_of_one_name_stay_two_in_records(tmp_path):
+    for folder, seed in (("a", 1), ("b", 2)):
+        samples.voc_image(tmp_path / folder, "same", samples.voc_object(), seed=seed)
+    source = data.load_source(f"voc:{tmp_path}/a+voc:{tmp_path}/b")
+    tfrecord.write(source, str(tmp_path / "packed"))
+    packed = data.load_source(f"tfrecord:{tmp_path}/packed-*")
+    assert [truth.image_id for truth in packed.ground_truth()] == ["same", "same'"]
+    np.testing.assert_array_equal(packed.image(1), source.image(1))
+
+
+def test_a_damaged_image_of_several_sources_is_left_out_of_records(tmp_path):
+    for folder in ("a", "b"):
+        samples.voc_image(tmp_path / folder, folder, samples.voc_object())
+    path = tmp_path / "b/JPEGImages/b.jpg"
+    path.write_bytes(path.read_bytes()[:-400])
+    source = data.load_source(f"voc:{tmp_path}/a+voc:{tmp_path}/b")
+    tfrecord.write(source, str(tmp_path / "packed"))
+    assert [p.kind for p in source.problems] == ["broken_image"]
+    assert len(data.load_source(f"tfrecord:{tmp_path}/packed-*")) == 1
+
+
+def test_a_box_in_shares_beyond_the_edge_is_counted(tmp_path):
+    samples.voc_image(tmp_path, "a", samples.voc_object())
+    source = data.load_source(f"voc:{tmp_path}")
+    (truth,) = source.ground_truth()
+    source._examples = [dataclasses.replace(truth, boxes=[[0.1, 0.1, 1.1, 0.5]])]
+    tfrecord.write(source, str(tmp_path / "packed"))
+    packed = data.load_source(f"tfrecord:{tmp_path}/packed-*")
+    assert [p.kind for p in packed.problems] == ["beyond_edge"]
+    np.testing.assert_allclose(packed.ground_truth()[0].boxes, [[0.1, 0.1, 1.0, 0.5]], rtol=1e-6)

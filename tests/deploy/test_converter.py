@@ -51,6 +51,13 @@ def test_values_and_size(model, quantization, largest, tolerance):
     assert np.abs(run(content, images()[0]) - wanted).max() <= tolerance * np.abs(wanted).max()
 
 
+def test_an_activation_with_a_gradient_of_its_own_converts():
+    image = keras.Input((8, 8, 3), name="image")
+    model = keras.Model(image, keras.layers.Conv2D(4, 3, activation="swish")(image))
+    content = convert(lambda image: {"y": model(image)}, SPEC)
+    np.testing.assert_allclose(run(content, images()[0]), model(images()[0]), atol=1e-6)
+
+
 def test_int8_takes_uint8_and_gives_float(model):
     """Pixels 0..255 enter as they are, so calibration sees them as they are, too."""
     pixels = [np.round(image * 255) for image in images()]
