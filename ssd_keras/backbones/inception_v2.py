@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from ssd_keras.backbones.normalization import rescale_to_one
+from ssd_keras.backbones.normalization import BatchNormalization, rescale_to_one
 
 MIN_CHANNELS = 16
 
@@ -49,7 +49,7 @@ def inception_v2(
         return max(int(channels * width), MIN_CHANNELS)
 
     def normalised(x, name):
-        x = layers.BatchNormalization(name=f"{name}_bn")(x)
+        x = BatchNormalization(name=f"{name}_bn")(x)
         return layers.ReLU(6.0 if activation == "relu6" else None, name=f"{name}_relu")(x)
 
     def conv(x, channels, kernel, name, strides=1):

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from ssd_keras.backbones.normalization import rescale_to_one
+from ssd_keras.backbones.normalization import BatchNormalization, rescale_to_one
 
 
 def inception_v3(image_size: tuple[int, int], width: float = 1.0) -> keras.Model:
@@ -41,7 +41,7 @@ def inception_v3(image_size: tuple[int, int], width: float = 1.0) -> keras.Model
             use_bias=False,
             name=f"conv2d_{number}",
         )(x)
-        x = layers.BatchNormalization(scale=False, name=f"batch_normalization_{number}")(x)
+        x = BatchNormalization(scale=False, name=f"batch_normalization_{number}")(x)
         return layers.ReLU(name=f"activation_{number}")(x)
 
     def chain(x, *steps):

@@ -6,7 +6,7 @@ import keras
 from keras import layers
 
 from ssd_keras.backbones.initializers import NearIdentity
-from ssd_keras.backbones.normalization import rescale_to_one
+from ssd_keras.backbones.normalization import BatchNormalization, rescale_to_one
 
 # Channels after each depthwise-separable block, and the stride of its depthwise convolution
 # (MobileNets, arXiv 1704.04861, table 1).
@@ -63,7 +63,7 @@ def mobilenet(
         return max(min_channels, int(channels * width))
 
     def normalised(x, name):
-        x = layers.BatchNormalization(name=f"{name}_bn")(x)
+        x = BatchNormalization(name=f"{name}_bn")(x)
         return layers.ReLU(6.0 if activation == "relu6" else None, name=f"{name}_relu")(x)
 
     def padded(x, stride, name):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from ssd_keras.backbones.normalization import rescale_to_one
+from ssd_keras.backbones.normalization import BatchNormalization, rescale_to_one
 
 BATCH_NORM_MOMENTUM = 0.99
 
@@ -36,10 +36,15 @@ def mobilenet_v2(image_size: tuple[int, int], width: float = 1.0) -> keras.Model
         include_top=False,
         weights=None,
     )
-    for layer in model.layers:
-        if isinstance(layer, layers.BatchNormalization):
-            layer.momentum = BATCH_NORM_MOMENTUM
+    model = keras.models.clone_model(model, clone_function=_with_our_batch_norms)
     names = ("block_13_expand_relu", "out_relu")
     return keras.Model(
-        images, {name: model.get_layer(name).output for name in names}, name="mobilenet_v2"
+        model.inputs[0], {name: model.get_layer(name).output for name in names}, name="mobilenet_v2"
     )
+
+
+def _with_our_batch_norms(layer: layers.Layer) -> layers.Layer:
+    config = layer.get_config()
+    if isinstance(layer, layers.BatchNormalization):
+        return BatchNormalization.from_config({**config, "momentum": BATCH_NORM_MOMENTUM})
+    return layer.__class__.from_config(config)

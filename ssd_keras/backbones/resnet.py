@@ -7,7 +7,11 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from ssd_keras.backbones.normalization import IMAGENET_MEANS, CaffeNormalization
+from ssd_keras.backbones.normalization import (
+    IMAGENET_MEANS,
+    BatchNormalization,
+    CaffeNormalization,
+)
 
 # Of each stage: channels, blocks, stride of its first block, dilation of its 3x3 convolutions.
 STAGES = ((64, 3, 1, 1), (128, 4, 2, 1), (256, 23, 2, 1), (512, 3, 1, 2))
@@ -42,7 +46,7 @@ def resnet101(
 
     def conv_bn(x, channels, kernel, name, **options):
         x = layers.Conv2D(round(channels * width), kernel, name=f"{name}_conv", **options)(x)
-        return layers.BatchNormalization(epsilon=EPSILON, name=f"{name}_bn")(x)
+        return BatchNormalization(epsilon=EPSILON, name=f"{name}_bn")(x)
 
     def bottleneck(x, channels, stride, dilation, project, name):
         shortcut = x

@@ -7,6 +7,8 @@ import dataclasses
 import keras
 from keras import layers
 
+from ssd_keras.backbones.normalization import BatchNormalization
+
 HEAD_INITIALIZER_STDDEV = 0.03
 
 EXTRA_BLOCKS = ("conv", "conv_bn", "separable", "residual")
@@ -45,7 +47,7 @@ def conv_bn(x, channels: int, kernel: int, name: str, *, activation: str | None,
     """Convolution without bias ("same" by default), batch norm, activation."""
     options = {"padding": "same", "use_bias": False, **options}
     x = layers.Conv2D(channels, kernel, name=name, **options)(x)
-    x = layers.BatchNormalization(name=f"{name}_bn")(x)
+    x = BatchNormalization(name=f"{name}_bn")(x)
     return activated(x, activation, f"{name}_relu")
 
 
@@ -91,7 +93,7 @@ def depthwise_bn(x, kernel: int, name: str, *, activation: str, **options):
     """Depthwise convolution without bias ("same" by default), batch norm, activation."""
     options = {"padding": "same", "use_bias": False, **options}
     x = layers.DepthwiseConv2D(kernel, name=name, **options)(x)
-    x = layers.BatchNormalization(name=f"{name}_bn")(x)
+    x = BatchNormalization(name=f"{name}_bn")(x)
     return activated(x, activation, f"{name}_relu")
 
 

@@ -13,16 +13,18 @@ from ssd_keras.errors import UserError, did_you_mean
 PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
 JIT = ("auto", "on", "off")
 
-# Backbones of dense 3x3 convolutions, which gain from a processor's bfloat16 matrix units; the
-# depthwise convolutions of the others lose.
-DENSE_BACKBONES = ("VGG16", "ResNet101")
+# Backbones of dense convolutions, which gain from a processor's bfloat16 instructions; the
+# depthwise convolutions of the others lose. tests/benchmarks/training.py measures both.
+DENSE_BACKBONES = ("VGG16", "ResNet101", "Inception")
+BFLOAT16_INSTRUCTIONS = {"amx_bf16", "avx512_bf16"}
 
 
 def choose_precision(name: str, backbone: str) -> str:
     """The Keras dtype policy that `name` stands for.
 
     "auto" is mixed_bfloat16 on accelerators that have it, mixed_float16 on GPUs with tensor cores
-    but without it, and float32 on CPUs, but mixed_bfloat16 for dense backbones on a CPU with AMX.
+    but without it, and float32 on CPUs, but mixed_bfloat16 for dense backbones on a CPU that
+    multiplies bfloat16 (AMX or AVX-512).
     """
     if name not in PRECISIONS:
         raise UserError(
@@ -33,8 +35,8 @@ def choose_precision(name: str, backbone: str) -> str:
         return name
     device = find_accelerator()
     if device == "cpu":
-        matrix_units = "amx_bf16" in cpu_flags() and backbone in DENSE_BACKBONES
-        return "mixed_bfloat16" if matrix_units else "float32"
+        gains = BFLOAT16_INSTRUCTIONS & cpu_flags() and backbone in DENSE_BACKBONES
+        return "mixed_bfloat16" if gains else "float32"
     if device == "gpu":
         capability = gpu_capability()
         if capability >= (8, 0):

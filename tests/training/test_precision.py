@@ -20,7 +20,9 @@ def machine(monkeypatch):
     ("device", "capability", "flags", "backbone", "expected"),
     [
         ("cpu", (0, 0), (), "VGG16", "float32"),
-        ("cpu", (0, 0), ("avx512_bf16",), "VGG16", "float32"),
+        ("cpu", (0, 0), ("avx512f",), "VGG16", "float32"),
+        ("cpu", (0, 0), ("avx512_bf16",), "VGG16", "mixed_bfloat16"),
+        ("cpu", (0, 0), ("avx512_bf16",), "MobileNet", "float32"),
         ("cpu", (0, 0), ("amx_bf16",), "VGG16", "mixed_bfloat16"),
         ("cpu", (0, 0), ("amx_bf16",), "MobileNetV2", "float32"),
         ("gpu", (9, 0), (), "MobileNet", "mixed_bfloat16"),
