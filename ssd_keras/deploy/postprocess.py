@@ -191,12 +191,15 @@ def op_tag(num_classes: int, variances: Sequence[float], suppression: Suppressio
 
 
 def _without_leftovers(boxes, classes, scores, count) -> dict:
-    """Zeroes the slots beyond the count, which may hold what was found in an earlier image."""
-    slots = tf.range(scores.shape[1], dtype=tf.float32)[None]
-    used = tf.cast(slots < count, tf.float32)
+    """Zeroes the slots beyond the count.
+
+    They may hold what was found in an earlier image, or memory that was never written: no number
+    there can be trusted to become 0 by a product.
+    """
+    used = tf.range(scores.shape[1], dtype=tf.float32)[None] < count
     return {
-        "detection_boxes": boxes * used[..., None],
-        "detection_classes": classes * used,
-        "detection_scores": scores * used,
+        "detection_boxes": tf.where(used[..., None], boxes, 0.0),
+        "detection_classes": tf.where(used, classes, 0.0),
+        "detection_scores": tf.where(used, scores, 0.0),
         "num_detections": tf.identity(count),
     }

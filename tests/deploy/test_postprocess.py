@@ -119,6 +119,17 @@ def test_slots_beyond_the_count_are_zero_after_a_fuller_image(kind):
         assert not found[name].any(), name
 
 
+def test_memory_that_was_never_written_becomes_zero():
+    def function(scores):
+        boxes = tf.tile(scores[..., None], [1, 1, 4])
+        return postprocess._without_leftovers(boxes, scores, scores, tf.constant([2.0]))
+
+    serve = runner(convert(function, tf.TensorSpec([1, 4], tf.float32, "scores")))
+    found = serve({"scores": np.array([[0.9, 0.8, np.nan, np.inf]], np.float32)})
+    np.testing.assert_allclose(found["detection_scores"], [[0.9, 0.8, 0, 0]])
+    np.testing.assert_allclose(found["detection_boxes"][0, :, 3], [0.9, 0.8, 0, 0])
+
+
 @pytest.mark.parametrize("kind", ["builtin", "op"])
 def test_boxes_are_clipped_to_the_image(kind):
     found = runner(postprocess.postprocess(kind, DefaultBoxes(anchors(300), 2)))(
