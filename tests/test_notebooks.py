@@ -1,0 +1,96 @@
+"""The notebooks: what they promise at the top, what is stored in them, and that every cell runs."""
+
+import base64
+import io
+import os
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "notebooks"
+# What each leaves behind.
+WRITES = {
+    "quickstart": ["shapes.tflite"],
+    "own_photographs": ["checked/augmented.png", "run/best.keras", "run/report.html"],
+    "inside_ssd": ["shown.jpg"],
+    "ssd_to_dssd": ["ssd.keras"],
+}
+HANGUL = re.compile("[가-힣]")
+
+
+def read(name):
+    return nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+
+
+def outputs(notebook):
+    return [output for cell in notebook.cells for output in cell.get("outputs", [])]
+
+
+def pictures(notebook):
+    """The pictures among the outputs."""
+    data = [output.get("data", {}) for output in outputs(notebook)]
+    encoded = [d.get("image/png") or d.get("image/jpeg") for d in data]
+    return [Image.open(io.BytesIO(base64.b64decode(e))) for e in encoded if e]
+
+
+def test_all_notebooks_are_known():
+    assert {path.stem for path in FOLDER.glob("*.ipynb")} == set(WRITES)
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_it_begins_with_what_runs_without_a_gpu_and_the_installation(name):
+    cells = read(name).cells
+    assert "without a GPU" in cells[0].source
+    install = next(cell.source for cell in cells if cell.cell_type == "code")
+    assert "%pip install -q git+{REPOSITORY}" in install
+    assert 'REPOSITORY = ""' in install
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_every_title_is_also_in_korean(name):
+    titles = [
+        line
+        for cell in read(name).cells
+        if cell.cell_type == "markdown"
+        for line in cell.source.splitlines()
+        if re.match("#+ ", line)
+    ]
+    assert len(titles) >= 6
+    for title in titles:
+        assert HANGUL.search(title.partition(" · ")[2]), title
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_the_stored_outputs_are_whole_and_of_no_machine(name):
+    notebook = read(name)
+    codes = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in codes] == list(range(1, len(codes) + 1))
+    assert {output.output_type for output in outputs(notebook)} <= {"stream", "display_data"}
+    assert len(pictures(notebook)) >= 3
+    text = "".join(output.get("text", "") for output in outputs(notebook))
+    assert not re.search(r"/(home|root|work|tmp|usr|opt)/|Traceback|WARNING", text)
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_links_lead_to_other_notebooks(name):
+    text = "".join(cell.source for cell in read(name).cells)
+    for target in re.findall(r"\]\((?!http)([^)]+)\)", text):
+        assert (FOLDER / target).exists(), target
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_every_cell_runs(name, tmp_path):
+    notebook, stored = read(name), read(name)
+    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}})
+    # A kernel is a process of its own, which knows nothing of pytest.
+    client.execute(env={**os.environ, "NOTEBOOK_QUICK": "1"})
+    assert [picture.size[0] > 200 for picture in pictures(notebook)] == [True] * len(
+        pictures(stored)
+    )
+    for file in WRITES[name]:
+        assert (tmp_path / file).stat().st_size > 1000
