@@ -25,6 +25,7 @@ SLOW = (
     "test_models.py::test_trains_a_step_and_survives_being_saved[YOLO_Inception",
     "test_notebooks.py",
     "test_overfitting.py",
+    "test_readme.py::test_the_python_of",
     "deploy/test_mediapipe.py",
     "deploy/test_models.py",
     "experiments/test_compare.py",
