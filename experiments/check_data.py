@@ -17,6 +17,9 @@ _program.quiet_tensorflow()
 
 from ssd_keras import data, plots, zoo  # noqa: E402
 from ssd_keras.data import coverage, inspection, pictures  # noqa: E402
+from ssd_keras.training import suggest  # noqa: E402
+
+DEFAULT_MODEL = "SSD_MobileNet_300"
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("data", None, "Data to check, FORMAT:PLACE#SPLIT.", required=True)
@@ -25,7 +28,9 @@ flags.DEFINE_float("smallest_box", None, "Smallest default box, as a share of th
 flags.DEFINE_string("box_scale", None, "Default boxes for 'voc' or 'coco'; None: the model's own.")
 flags.DEFINE_list("classes", None, "Class names in the order of their labels.")
 flags.DEFINE_string("out", "", "Folder for the pictures; empty for none.")
-flags.DEFINE_string("augmentation", "ssd", "Augmentation of the last mosaic.")
+flags.DEFINE_string(
+    "augmentation", None, "Augmentation of the last mosaic; None: what training would take."
+)
 flags.DEFINE_integer("show", 20, "Problems of each kind that are printed one by one; 0 for all.")
 flags.DEFINE_bool("decode", True, "Decode every image to find those that are damaged.")
 
@@ -65,9 +70,15 @@ def main(argv):
         sys.exit(1)
     unread = {p.place for p in problems if p.kind == "undecodable_image"}
     usable = len(source) - len(unread)
-    model = FLAGS.model or "SSD_MobileNet_300"
+    model = FLAGS.model or DEFAULT_MODEL
     print(f"\nFit to train on: {usable} images. Next:")
     print(f"python -m experiments.train --model={model} --train_data='{FLAGS.data}' --run_dir=DIR")
+
+
+def augmentation_of(source) -> str:
+    """The augmentation that was asked for, or that training takes for so many images."""
+    model, given = FLAGS.model or DEFAULT_MODEL, {"train_data": FLAGS.data}
+    return FLAGS.augmentation or suggest(model, len(source), given).augmentation
 
 
 def print_summary(source, summary, size):
@@ -152,7 +163,7 @@ def save_pictures(source, detector, result, size):
         "box_sizes": pictures.box_sizes(source, anchors, size),
         "images": pictures.mosaic(source),
         "augmented": pictures.augmented_mosaic(
-            source, augmentation=FLAGS.augmentation, image_size=size
+            source, augmentation=augmentation_of(source), image_size=size
         ),
     }
     if result is not None:
