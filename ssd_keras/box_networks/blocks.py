@@ -68,7 +68,10 @@ def extra_level(x, extra: Extra, block: str, activation: str, name: str):
     if block == "residual":
         return _residual_extra(x, extra, activation, name)
     reduce, shrink = f"{name}_reduce", f"{name}_conv"
-    window = {"strides": extra.stride, "padding": extra.padding}
+    # One cell stays one cell with any stride. With 2, TensorFlow's bfloat16 gradient on a CPU
+    # leaves the weights that meet no cell unwritten, which are not even numbers then.
+    one_cell = extra.padding == "same" and tuple(x.shape[1:3]) == (1, 1)
+    window = {"strides": 1 if one_cell else extra.stride, "padding": extra.padding}
     if block == "conv":
         x = layers.Conv2D(extra.reduced, 1, activation=activation, name=reduce)(x)
         x, window["padding"] = _padded(x, extra.padding, name)

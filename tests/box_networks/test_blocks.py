@@ -30,6 +30,20 @@ def test_an_extra_level_has_the_size_it_says(extra, before, after, block):
     assert level.shape == (None, after, after, 8)
 
 
+@pytest.mark.parametrize("block", ["conv", "conv_bn", "separable"])
+def test_one_cell_is_not_strided_which_gives_the_same(block):
+    """TensorFlow's bfloat16 gradient of a strided convolution of one cell holds no numbers."""
+    keras.utils.set_random_seed(0)
+    x = keras.Input((1, 1, 4))
+    model = keras.Model(x, blocks.extra_level(x, Extra(8, 8), block, "relu", "extra"))
+    (wide,) = [layer for layer in model.layers if getattr(layer, "kernel_size", (1, 1)) == (3, 3)]
+    assert wide.strides == (1, 1)
+    cell = np.random.default_rng(0).normal(size=(2, 1, 1, 4)).astype("float32")
+    one = model(cell)
+    wide.strides = (2, 2)
+    np.testing.assert_allclose(model(cell), one, rtol=1e-6)
+
+
 # Specification, section 0, rule 4: the sizes of DSSD321 and DSSD513; and of other detectors.
 @pytest.mark.parametrize(
     ("before", "after", "kernel", "stride"),
