@@ -43,11 +43,20 @@ class Extra:
         return (padded - self.kernel) // self.stride + 1
 
 
-def conv_bn(x, channels: int, kernel: int, name: str, *, activation: str | None, **options):
-    """Convolution without bias ("same" by default), batch norm, activation."""
+def conv_bn(
+    x,
+    channels: int,
+    kernel: int,
+    name: str,
+    *,
+    activation: str | None,
+    offset: str = "zeros",
+    **options,
+):
+    """Convolution without bias ("same" by default), batch norm from `offset` on, activation."""
     options = {"padding": "same", "use_bias": False, **options}
     x = layers.Conv2D(channels, kernel, name=name, **options)(x)
-    x = BatchNormalization(name=f"{name}_bn")(x)
+    x = BatchNormalization(beta_initializer=offset, name=f"{name}_bn")(x)
     return activated(x, activation, f"{name}_relu")
 
 
@@ -197,7 +206,10 @@ def fuse(coarse, fine, channels: int, fusion: str, upsampling: str, activation: 
         up = layers.Conv2DTranspose(
             channels, kernel, strides=strides, name=f"{name}_deconvolution", **same
         )(coarse)
-    up = conv_bn(up, channels, 3, f"{name}_up", activation=None)
+    # Where both factors begin around 0, each spoils the other's gradient and little is learned for
+    # hundreds of steps. So the coarse map begins as an open gate, around 1.
+    offset = "ones" if fusion == "product" else "zeros"
+    up = conv_bn(up, channels, 3, f"{name}_up", activation=None, offset=offset)
     skip = conv_bn(fine, channels, 3, f"{name}_skip1", activation=activation)
     skip = conv_bn(skip, channels, 3, f"{name}_skip2", activation=None)
     join = layers.Multiply if fusion == "product" else layers.Add

@@ -77,6 +77,20 @@ def test_sizes_that_no_deconvolution_joins_are_named(before, after):
         blocks.deconvolution_window(before, after)
 
 
+@pytest.mark.parametrize("fusion", blocks.FUSIONS)
+def test_a_coarse_map_that_says_nothing_lets_the_fine_one_through(fusion):
+    keras.utils.set_random_seed(0)
+    coarse, fine = keras.Input((5, 5, 6)), keras.Input((10, 10, 4))
+    fused = blocks.fuse(coarse, fine, 8, fusion, "deconvolution", "relu", "f")
+    model = keras.Model([coarse, fine], fused)
+    skip = keras.Model([coarse, fine], model.get_layer("f_skip2_bn").output)
+    rng = np.random.default_rng(0)
+    given = [np.zeros((2, 5, 5, 6), "float32"), rng.normal(size=(2, 10, 10, 4)).astype("float32")]
+    expected = np.maximum(skip(given), 0)
+    assert expected.any()
+    np.testing.assert_allclose(model(given), expected, atol=1e-6)
+
+
 @pytest.mark.parametrize(("fusion", "join"), [("product", np.multiply), ("sum", np.add)])
 def test_fusion_joins_the_two_branches_element_by_element(fusion, join):
     coarse, fine = keras.Input((5, 5, 6)), keras.Input((10, 10, 3))
