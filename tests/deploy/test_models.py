@@ -135,7 +135,8 @@ def test_raw_outputs_of_free_boxes_are_codes_relative_to_the_whole_image():
     found = run(assembled("YOLO_Inception", "none"), image)
     middle, size = found["boxes"][..., :2], np.exp(found["boxes"][..., 2:])
     corners = np.concatenate([middle - size / 2, middle + size / 2], axis=-1)
-    np.testing.assert_allclose(corners, boxes, atol=1e-3)
+    # Boxes of random weights reach several times beyond the image.
+    np.testing.assert_allclose(corners, boxes, rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(found["scores"], scores, atol=1e-3)
 
 
