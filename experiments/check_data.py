@@ -25,6 +25,9 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("data", None, "Data to check, FORMAT:PLACE#SPLIT.", required=True)
 flags.DEFINE_string("model", "", "Model whose default boxes are held against the objects.")
 flags.DEFINE_float("smallest_box", None, "Smallest default box, as a share of the image.")
+flags.DEFINE_integer(
+    "finest_stride", None, "Stride of the finest map; 8 for small objects on the MobileNets."
+)
 flags.DEFINE_string("box_scale", None, "Default boxes for 'voc' or 'coco'; None: the model's own.")
 flags.DEFINE_list("classes", None, "Class names in the order of their labels.")
 flags.DEFINE_string("out", "", "Folder for the pictures; empty for none.")
@@ -53,6 +56,7 @@ def main(argv):
             source.classes,
             width=0.25,
             smallest_box=FLAGS.smallest_box,
+            finest_stride=FLAGS.finest_stride,
             box_scale=FLAGS.box_scale,
         )
     size = tuple(detector.image_size) if detector else (300, 300)

@@ -37,6 +37,9 @@ flags.DEFINE_string("weights", "", "Trained detector to start from: run folder o
 flags.DEFINE_float("width", RunSettings.width, "Channel multiplier, 0.25 to 1.")
 flags.DEFINE_string("box_scale", "", "Sizes of the default boxes, 'voc' or 'coco' (smaller).")
 flags.DEFINE_float("smallest_box", None, "Smallest default box, as a share of the image.")
+flags.DEFINE_integer(
+    "finest_stride", None, "Stride of the finest map; 8 for small objects on the MobileNets."
+)
 flags.DEFINE_list("model_options", [], "Options of the box network, such as head_kernels=5.")
 flags.DEFINE_list(
     "freeze", [], "What is not trained: 'backbone', 'batch_norm', 'backbone_batch_norm', layers."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import inspect
+import math
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -166,6 +167,8 @@ class Core:
         head_kernels: kernel size of the heads.
         prediction_module: "a" to "d".
         decoder_channels: channels of DSSD's fused maps.
+        finest_strides: strides that the finest map can have, the usual one first; `build` takes
+            them as `finest_stride`. Empty where there is no choice.
     """
 
     build: Callable[..., keras.Model]
@@ -180,6 +183,7 @@ class Core:
     head_kernels: int = 3
     prediction_module: str = "a"
     decoder_channels: int = 512
+    finest_strides: tuple[int, ...] = ()
 
 
 CORES = {
@@ -202,6 +206,7 @@ CORES = {
         activation="relu6",
         head_kernels=1,
         decoder_channels=128,
+        finest_strides=(16, 8),
     ),
     "MobileNetV2": Core(
         build=backbones.mobilenet_v2,
@@ -212,6 +217,7 @@ CORES = {
         activation="relu6",
         head_kernels=1,
         decoder_channels=128,
+        finest_strides=(16, 8),
     ),
     "Inception": Core(
         build=backbones.inception_v3,
@@ -225,6 +231,7 @@ CORES = {
         build=backbones.inception_v2,
         extras=_four_extras,
         activation="relu6",
+        finest_strides=(16, 8),
     ),
     "ResNet101": Core(
         build=backbones.resnet101,
@@ -331,6 +338,7 @@ def create(
     width: float = 1.0,
     box_scale: str | None = None,
     smallest_box: float | None = None,
+    finest_stride: int | None = None,
     **box_network,
 ) -> Detector:
     """Builds a detector by its name.
@@ -350,6 +358,10 @@ def create(
         width: multiplier of the channels of backbone and box network, 0.25 to 1.
         box_scale: sizes of the default boxes, "voc" or "coco" (smaller); None: the model's own.
         smallest_box: side of the smallest default box, as a share of the image; None: the model's.
+        finest_stride: pixels from one cell of the finest map to the next. MobileNet, MobileNetV2
+            and InceptionV2 begin at 16; with 8 they get a map of twice as many cells each way
+            before the others, with default boxes half as large, for small objects. None: the
+            core's own.
         **box_network: further arguments of the box network, such as `head_kernels`,
             `prediction_module`, `scores` (see `SSD`), `fusion`, `upsampling` (see `DSSD`),
             `fully_connected` (see `YOLO`).
@@ -369,15 +381,29 @@ def create(
             f"There is no box_scale '{box_scale}'.{did_you_mean(box_scale, BOX_SCALES)} Known: "
             f"{', '.join(BOX_SCALES)}."
         )
-    own = (backbone_weights, backbone, box_scale, smallest_box)
+    own = (backbone_weights, backbone, box_scale, smallest_box, finest_stride)
     if weights is not None and all(x is None for x in own) and width == 1.0 and not box_network:
         detector = detector_like(weights, name, classes)
         if detector is not None:
             print(load_detector_weights(detector, weights))
             return detector
     core = CORES[parsed.backbone] if backbone is None else Core(backbone)
+    if finest_stride is not None and finest_stride not in core.finest_strides:
+        offered = [name for name, row in CORES.items() if row.finest_strides]
+        raise UserError(
+            f"The finest map of {parsed.backbone} cannot have a stride of {finest_stride}: "
+            + (
+                f"finest_stride is one of {', '.join(map(str, core.finest_strides))}."
+                if core.finest_strides
+                else f"its stride is fixed, and a choice for {', '.join(offered)} only."
+            )
+        )
     image_size = (parsed.size, parsed.size)
-    built = core.build(image_size, width=width) if backbone is None else backbone(image_size)
+    if backbone is None:
+        options = {} if finest_stride is None else {"finest_stride": finest_stride}
+        built = core.build(image_size, width=width, **options)
+    else:
+        built = backbone(image_size)
     if backbone_weights is not None:
         load_backbone_weights(
             built,
@@ -387,9 +413,14 @@ def create(
             optional=core.without_weights,
         )
     row = BOX_NETWORKS[parsed.box_network]
+    default_boxes = {
+        "box_scale": box_scale,
+        "smallest_box": smallest_box,
+        "finest_stride": finest_stride,
+    }
     try:
         settings = _box_network_settings(
-            row, core, built, parsed.size, width, box_scale, smallest_box, box_network
+            row, core, built, parsed.size, width, default_boxes, box_network
         )
         detector = Detector(built, row.build(len(classes), **settings), classes, name=name)
     except UserError:
@@ -403,7 +434,7 @@ def create(
 
 
 def _box_network_settings(
-    row, core, backbone, image_size, width, box_scale, smallest_box, given
+    row, core, backbone, image_size, width, default_boxes: dict, given: dict
 ) -> dict:
     """The arguments of the box network: the core's, the row's, and the user's over both."""
     known = inspect.signature(row.build).parameters.keys() - {"args", "ssd"}
@@ -416,20 +447,18 @@ def _box_network_settings(
             )
     scaled = _scaled(width)
     if row.build is YOLO:
+        for option, value in default_boxes.items():
+            if value is not None:
+                raise UserError(f"YOLO has no default boxes: leave out {option}.")
         return {"channels": scaled(1024), **given}
     maps = backbones.feature_maps(backbone)
     extras = [
         dataclasses.replace(e, reduced=scaled(e.reduced), channels=scaled(e.channels))
         for e in core.extras(min(maps[-1].size))
     ]
-    anchors = core.anchors(box_scale, image_size, len(maps) + len(extras), extras)
-    if smallest_box is not None:
-        field, factor = (
-            ("smallest", 1) if isinstance(anchors, ScaleAnchors) else ("first_percent", 100)
-        )
-        anchors = dataclasses.replace(anchors, **{field: factor * smallest_box})
+    levels = len(maps) + len(extras)
     settings = {
-        "anchors": anchors,
+        "anchors": _anchors(core, image_size, levels, extras, **default_boxes),
         "extras": extras,
         "extra_block": core.extra_block,
         "activation": core.activation,
@@ -441,6 +470,19 @@ def _box_network_settings(
     if row.build is DSSD:
         settings["decoder_channels"] = scaled(core.decoder_channels)
     return {**settings, **given}
+
+
+def _anchors(core, image_size, levels, extras, *, box_scale, smallest_box, finest_stride):
+    """The rule of a core's default boxes, with what the user wants of it."""
+    finer = 0 if finest_stride is None else int(math.log2(core.finest_strides[0] // finest_stride))
+    rule = core.anchors(box_scale, image_size, levels, extras)
+    if finer:
+        rule = dataclasses.replace(rule, finer_levels=finer)
+    if smallest_box is None:
+        return rule
+    if isinstance(rule, ScaleAnchors):
+        return dataclasses.replace(rule, smallest=smallest_box * 2**finer)
+    return dataclasses.replace(rule, first_percent=100 * smallest_box)
 
 
 def _scaled(width: float) -> Callable[[int], int]:

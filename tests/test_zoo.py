@@ -274,11 +274,25 @@ def test_a_name_that_cannot_be_built_says_why(name, message):
         ({"classes": ["cat"], "width": 0.0}, "width must be between"),
         ({"classes": ["cat"], "smallest_box": 0.9}, "smallest_box must be between"),
         ({"classes": ["cat"], "backbone_weights": "gone.h5"}, "'gone.h5' does not exist"),
+        ({"classes": ["cat"], "finest_stride": 4}, "finest_stride is one of 16, 8"),
     ],
 )
 def test_options_that_cannot_be_used_say_why(options, message):
     with pytest.raises(UserError, match=message):
         ssd_keras.create("SSD_MobileNet_300", **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("SSD_VGG16_300", {"finest_stride": 8}, "its stride is fixed.* MobileNet, MobileNetV2"),
+        ("YOLO_MobileNet_300", {"finest_stride": 8}, "leave out finest_stride"),
+        ("YOLO_MobileNet_300", {"smallest_box": 0.1}, "leave out smallest_box"),
+    ],
+)
+def test_options_of_other_models_say_why(name, options, message):
+    with pytest.raises(UserError, match=message):
+        ssd_keras.create(name, names(2), width=0.25, **options)
 
 
 def test_a_backbone_that_gives_no_maps_says_so():
@@ -296,6 +310,38 @@ def test_other_sizes_follow_from_the_backbone(size, maps):
     per_cell = (3, 6, 6, 6, 6, 6)
     expected = [cells * cells * boxes for cells, boxes in zip(maps, per_cell, strict=True)]
     assert [len(level) for level in detector.box_network.level_anchors] == expected
+
+
+@pytest.mark.parametrize("name", ["SSD_MobileNet_300", "SSDLite_MobileNetV2_300"])
+def test_a_finer_map_has_default_boxes_half_as_large(name):
+    usual = ssd_keras.create(name, names(2), width=0.25).box_network.level_anchors
+    finer = ssd_keras.create(name, names(2), width=0.25, finest_stride=8).box_network.level_anchors
+    assert len(finer[0]) == 38 * 38 * 3
+    np.testing.assert_allclose(sides(finer[0])[:3], sides(usual[0])[:3] / 2, atol=1e-6)
+    for ours, theirs in zip(finer[1:], usual, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("options", [{}, {"finest_stride": 8}])
+def test_the_smallest_box_is_as_small_as_asked_for(options):
+    detector = ssd_keras.create(
+        "DSSD_MobileNet_300", names(2), width=0.25, smallest_box=0.04, **options
+    )
+    assert sides(detector.box_network.anchors).min() == pytest.approx(0.04, abs=1e-6)
+
+
+def sides(anchors):
+    """Heights and widths."""
+    return anchors[:, 2:] - anchors[:, :2]
+
+
+def test_a_detector_with_a_finer_map_comes_back_from_its_file(tmp_path):
+    detector = ssd_keras.create("DSSD_MobileNet_96", names(2), width=0.25, finest_stride=8)
+    detector.save(tmp_path / "finer.keras")
+    again = ssd_keras.load(tmp_path / "finer.keras")
+    image = np.random.default_rng(0).uniform(0, 255, (1, 96, 96, 3)).astype("float32")
+    np.testing.assert_array_equal(again(image)["classes"], detector(image)["classes"])
+    np.testing.assert_array_equal(again.box_network.anchors, detector.box_network.anchors)
 
 
 def test_a_run_folder_without_weights_and_a_file_that_is_none_are_named(tmp_path):

@@ -23,10 +23,16 @@ MODULES = {
     "Mixed_5b": (352, (192, 320), (160, 224), ("AvgPool", 128)),
     "Mixed_5c": (352, (192, 320), (192, 224), ("MaxPool", 128)),
 }
+# Stride of the finest map -> modules whose outputs are the maps.
+MAP_MODULES = {16: ("Mixed_4c", "Mixed_5c"), 8: ("Mixed_3c", "Mixed_4c", "Mixed_5c")}
 
 
 def inception_v2(
-    image_size: tuple[int, int], width: float = 1.0, activation: str = "relu6"
+    image_size: tuple[int, int],
+    width: float = 1.0,
+    activation: str = "relu6",
+    *,
+    finest_stride: int = 16,
 ) -> keras.Model:
     """Inception v2 as a Core Network.
 
@@ -37,6 +43,7 @@ def inception_v2(
         image_size: (height, width) of the image in pixels.
         width: multiplier of all channel counts; none falls below 16.
         activation: "relu6", as in the published detectors, or "relu", as in ImageNet's weights.
+        finest_stride: 16, or 8 for one map more, "Mixed_3c", before the others.
 
     Returns:
         A model from images `[B, H, W, 3]`, RGB 0..255, to the maps "Mixed_4c" (stride 16) and
@@ -104,7 +111,7 @@ def inception_v2(
     outputs = {}
     for name, branches in MODULES.items():
         x = halving(x, name) if len(branches) == 2 else module(x, name)
-        if name in ("Mixed_4c", "Mixed_5c"):
+        if name in MAP_MODULES[finest_stride]:
             outputs[name] = x
     # === Functional model ===
     return keras.Model(images, outputs, name="inception_v2")

@@ -25,6 +25,8 @@ BLOCKS = (
     (1024, 2),
     (1024, 1),
 )
+# Stride of the finest map -> blocks whose outputs are the maps.
+MAP_BLOCKS = {16: (11, 13), 8: (5, 11, 13)}
 
 
 def mobilenet(
@@ -34,6 +36,7 @@ def mobilenet(
     min_channels: int = 8,
     activation: str = "relu6",
     explicit_padding: bool = False,
+    finest_stride: int = 16,
 ) -> keras.Model:
     """MobileNet v1 as a Core Network.
 
@@ -51,6 +54,7 @@ def mobilenet(
         activation: "relu6", or "relu" as in Caffe's MobileNet.
         explicit_padding: strided convolutions pad a pixel on every side, as in Caffe; "same" pads
             even sizes at the end only, which shifts what a cell sees by a pixel.
+        finest_stride: 16, or 8 for one map more, "conv_pw_5_relu", before the others.
 
     Returns:
         A model from images `[B, H, W, 3]`, RGB 0..255, to the maps "conv_pw_11_relu" (stride 16)
@@ -87,7 +91,7 @@ def mobilenet(
             depth(channels), 1, use_bias=False, kernel_initializer=NearIdentity(), name=name
         )(x)
         x = normalised(x, name)
-        if block in (11, 13):
+        if block in MAP_BLOCKS[finest_stride]:
             outputs[f"{name}_relu"] = x
     # === Functional model ===
     return keras.Model(images, outputs, name="mobilenet")

@@ -8,10 +8,17 @@ from keras import layers
 from ssd_keras.backbones.normalization import BatchNormalization, rescale_to_one
 
 BATCH_NORM_MOMENTUM = 0.99
+# Stride of the finest map -> layers whose outputs are the maps.
+MAP_LAYERS = {
+    16: ("block_13_expand_relu", "out_relu"),
+    8: ("block_6_expand_relu", "block_13_expand_relu", "out_relu"),
+}
 
 
-def mobilenet_v2(image_size: tuple[int, int], width: float = 1.0) -> keras.Model:
-    """MobileNet v2 as a Core Network: `keras.applications.MobileNetV2` with two feature maps.
+def mobilenet_v2(
+    image_size: tuple[int, int], width: float = 1.0, *, finest_stride: int = 16
+) -> keras.Model:
+    """MobileNet v2 as a Core Network: `keras.applications.MobileNetV2` with its feature maps.
 
     The moving statistics of its batch norms follow faster than Keras' (momentum 0.99 for 0.999):
     otherwise a detector that was trained for a thousand steps is still normalised with those of
@@ -20,6 +27,7 @@ def mobilenet_v2(image_size: tuple[int, int], width: float = 1.0) -> keras.Model
     Args:
         image_size: (height, width) of the image in pixels.
         width: multiplier of all channel counts, as in the paper.
+        finest_stride: 16, or 8 for one map more, "block_6_expand_relu", before the others.
 
     Returns:
         A model from images `[B, H, W, 3]`, RGB 0..255, to the maps "block_13_expand_relu"
@@ -37,7 +45,7 @@ def mobilenet_v2(image_size: tuple[int, int], width: float = 1.0) -> keras.Model
         weights=None,
     )
     model = keras.models.clone_model(model, clone_function=_with_our_batch_norms)
-    names = ("block_13_expand_relu", "out_relu")
+    names = MAP_LAYERS[finest_stride]
     return keras.Model(
         model.inputs[0], {name: model.get_layer(name).output for name in names}, name="mobilenet_v2"
     )

@@ -16,6 +16,10 @@ class ScaleAnchors:
     `ratios` and one more square between its scale and the next. The finest level has three boxes:
     a square of `smallest`, and two of `min_scale` with ratios 2 and 1/2.
 
+    The first `finer_levels` maps come before all that: each has the three boxes of the finest
+    level of the rule, halved from map to map. The maps after them keep the boxes that they have
+    without finer ones.
+
     Source: spec of ssd_mobilenet_v1_coco.config; multiple_grid_anchor_generator.py.
     """
 
@@ -23,18 +27,24 @@ class ScaleAnchors:
     max_scale: float = 0.95
     smallest: float = 0.1
     ratios: tuple[float, ...] = (1.0, 2.0, 0.5, 3.0, 0.3333)
+    finer_levels: int = 0
 
     def levels(
         self, map_sizes: Sequence[tuple[int, int]], image_size: tuple[int, int]
     ) -> tuple[boxes.Level, ...]:
         """The levels for maps of these sizes, finest first."""
-        return boxes.tf_od_levels(
-            map_sizes,
+        first = ((self.smallest, 1.0), (self.min_scale, 2.0), (self.min_scale, 0.5))
+        levels = boxes.tf_od_levels(
+            map_sizes[self.finer_levels :],
             min_scale=self.min_scale,
             max_scale=self.max_scale,
-            first=((self.smallest, 1.0), (self.min_scale, 2.0), (self.min_scale, 0.5)),
+            first=first,
             ratios=self.ratios,
         )
+        for map_size in reversed(map_sizes[: self.finer_levels]):
+            first = tuple((scale / 2, ratio) for scale, ratio in first)
+            levels = (*boxes.tf_od_levels([map_size], first=first), *levels)
+        return levels
 
 
 @dataclasses.dataclass(frozen=True)

@@ -347,6 +347,7 @@ def build(settings: RunSettings, classes: tuple[str, ...]) -> Detector:
         width=settings.width,
         box_scale=settings.box_scale or None,
         smallest_box=settings.smallest_box,
+        finest_stride=settings.finest_stride,
         **settings.model_options,
     )
 

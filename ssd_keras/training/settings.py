@@ -24,6 +24,7 @@ class RunSettings:
         width: channel multiplier.
         box_scale: sizes of the default boxes, "voc" or "coco"; "" for the model's own.
         smallest_box: side of the smallest default box, as a share of the image; None: the model's.
+        finest_stride: stride of the finest map; None: the core's own. See `ssd_keras.create`.
         model_options: further arguments of the box network, see `ssd_keras.create`.
         freeze: parts that are not trained, see `freezing.freeze`.
         stage: stage of a DSSD's training, see `stages.freeze_for_stage`; "" for no stage.
@@ -51,6 +52,7 @@ class RunSettings:
     width: float = 1.0
     box_scale: str = ""
     smallest_box: float | None = None
+    finest_stride: int | None = None
     model_options: Mapping = dataclasses.field(default_factory=dict)
     freeze: tuple[str, ...] = ()
     stage: str = ""

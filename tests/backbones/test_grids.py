@@ -29,6 +29,22 @@ def test_maps_have_the_grids_of_the_published_detectors(build, size, expected):
     assert [(m.name, m.size[0], m.stride, m.channels) for m in maps] == expected
 
 
+@pytest.mark.parametrize(
+    ("build", "finest"),
+    [
+        ("mobilenet", ("conv_pw_5_relu", 38, 8, 64)),
+        ("mobilenet_v2", ("block_6_expand_relu", 38, 8, 48)),
+        ("inception_v2", ("Mixed_3c", 38, 8, 80)),
+    ],
+)
+def test_a_finer_map_comes_before_the_others(build, finest):
+    build = getattr(backbones, build)
+    usual = feature_maps(build((300, 300), width=0.25))
+    maps = feature_maps(build((300, 300), width=0.25, finest_stride=8))
+    assert (maps[0].name, maps[0].size[0], maps[0].stride, maps[0].channels) == finest
+    assert maps[1:] == usual
+
+
 @pytest.mark.parametrize("build", ["vgg16", "resnet101"])
 def test_caffe_models_see_bgr_without_the_mean(build):
     images = np.random.default_rng(0).uniform(0, 255, (1, 8, 8, 3)).astype("float32")

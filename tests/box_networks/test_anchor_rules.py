@@ -34,8 +34,24 @@ def test_another_number_of_levels_is_refused():
         ListedAnchors(SIZES).levels([(4, 4), (2, 2), (1, 1)], (100, 100))
 
 
+def test_finer_levels_halve_the_boxes_and_leave_the_other_levels_alone():
+    maps, size = [(38, 38), (19, 19), (10, 10), (5, 5)], (300, 300)
+    usual = ScaleAnchors(smallest=0.12).levels(maps[1:], size)
+    finer, *others = ScaleAnchors(smallest=0.12, finer_levels=1).levels(maps, size)
+    assert tuple(others) == usual
+    np.testing.assert_allclose(
+        finer.sizes, [(0.06, 0.06), (0.1 * 0.5**0.5, 0.1 * 2**0.5), (0.1 * 2**0.5, 0.1 * 0.5**0.5)]
+    )
+    np.testing.assert_allclose((*finer.step, *finer.start), [1 / 38, 1 / 38, 0.5 / 38, 0.5 / 38])
+
+
 @pytest.mark.parametrize(
-    "rule", [ScaleAnchors(smallest=0.07), ListedAnchors(SIZES, steps=(8.0, 16.0))]
+    "rule",
+    [
+        ScaleAnchors(smallest=0.07),
+        ScaleAnchors(finer_levels=1),
+        ListedAnchors(SIZES, steps=(8.0, 16.0)),
+    ],
 )
 def test_a_rule_comes_back_from_plain_values(rule):
     again = rule_from_config(json.loads(json.dumps(rule_config(rule))))
