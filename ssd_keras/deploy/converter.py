@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -50,15 +51,22 @@ def convert(
     _check(quantization, calibration)
     require_tensorflow()
     with tempfile.TemporaryDirectory() as folder, quiet():
-        module = tf.Module()
-        module.serve = _frozen(tf.function(function, input_signature=specs))
-        # Keras' swish has a gradient of its own, which cannot be saved and is of no use here.
-        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-        tf.saved_model.save(module, folder, {"serve": module.serve}, options)
+        _save(tf.function(function, input_signature=specs), folder)
+        # The graphs hold each other, and the weights several times over.
+        gc.collect()
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serve"])
         converter.allow_custom_ops = allow_custom_ops
         _set_quantization(converter, quantization, calibration, specs[0].name)
         return converter.convert()
+
+
+def _save(function, folder: str):
+    """Writes a SavedModel with the signature "serve" and no variables."""
+    module = tf.Module()
+    module.serve = _frozen(function)
+    # Keras' swish has a gradient of its own, which cannot be saved and is of no use here.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(module, folder, {"serve": module.serve}, options)
 
 
 def _frozen(function):

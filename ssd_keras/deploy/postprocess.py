@@ -131,7 +131,9 @@ def _candidates(scores, max_per_class: int) -> tuple:
     """The boxes that enter suppression: scores `[K]`, default boxes `[K]`, classes `[K]`.
 
     With few classes these are the best `max_per_class` of each. With many that would be slow, so
-    the best of all classes are taken, still far more than come out at the end.
+    the best of all classes are taken, still far more than come out at the end, and of each class
+    no more than `max_per_class` of these: the others get a score of 0, which no threshold lets
+    through.
     """
     num_anchors, num_classes = scores.shape
     limit = min(max_per_class, num_anchors)
@@ -141,7 +143,18 @@ def _candidates(scores, max_per_class: int) -> tuple:
         return tf.reshape(best, [-1]), tf.reshape(places, [-1]), tf.constant(labels)
     count = min(MAX_CANDIDATES, num_anchors * num_classes)
     best, places = tf.math.top_k(tf.reshape(scores, [-1]), count)
-    return best, places // num_classes, places % num_classes
+    labels = places % num_classes
+    return (
+        tf.where(_rank_in_class(labels, num_classes) <= max_per_class, best, 0.0),
+        places // num_classes,
+        labels,
+    )
+
+
+def _rank_in_class(labels, num_classes: int):
+    """1 for the first of each class, 2 for its second ..., float32 `[K]`."""
+    members = tf.one_hot(labels, num_classes)
+    return tf.reduce_sum(members * tf.cumsum(members), axis=1)
 
 
 def _op(decoding: Decoding, raw: dict, suppression: Suppression) -> dict:

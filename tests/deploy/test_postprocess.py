@@ -99,6 +99,18 @@ def test_with_many_classes_the_best_candidates_of_all_are_taken(monkeypatch):
     np.testing.assert_allclose(found, wanted[: len(found)], atol=1e-6)
 
 
+def test_a_crowded_class_leaves_room_for_the_others():
+    """As in the library, boxes of a class beyond its best 400 are not looked at."""
+    raw, places = predictions(1200, 12), anchors(1200)
+    raw["classes"][..., 3] += 6
+    suppression = Suppression(iou_threshold=0.1)
+    model = postprocess.postprocess("builtin", DefaultBoxes(places, 12), suppression)
+    wanted = expected(raw, places, suppression)
+    found = runner(model)(raw)
+    np.testing.assert_allclose(found["detection_scores"][0], wanted["scores"], atol=1e-6)
+    np.testing.assert_array_equal(found["detection_classes"][0], wanted["labels"])
+
+
 def test_builtin_uses_no_custom_operator():
     model, _ = _builtin(600, 3, Suppression())
     assert not [name for name in flatbuffer.operators(model) if name.startswith("custom")]
