@@ -22,7 +22,10 @@ def detect_source(
         progress: shows how far it is, where the output is a terminal.
         **thresholds: of `Detector.detect_batches`.
     """
-    batches = data.evaluation_batches(source, image_size=detector.image_size, batch_size=batch_size)
+    # Not rounded to whole grey levels, so that the detector sees what `Detector.detect` shows it.
+    batches = data.evaluation_batches(
+        source, image_size=detector.image_size, batch_size=batch_size, dtype="float32"
+    )
     images = (batch["images"] for batch in batches)
     found, total, started = [], len(source), time.monotonic()
     for detections in detector.detect_batches(images, **thresholds):
