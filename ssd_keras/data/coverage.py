@@ -109,10 +109,10 @@ def advice(result: Coverage, anchors: np.ndarray, image_size: tuple[int, int]) -
         side = float(np.median(result.side[small]))
         lines.append(
             f"Most are small (median {side:.0f} px at {image_size[1]}x{image_size[0]}, the "
-            f"smallest default box is {smallest:.0f} px): take a model with a larger input, "
-            "smaller default boxes (--smallest_box, which moves the smallest size: check again "
-            "with it, since objects of the size it had may lose theirs), or cut the images into "
-            "tiles."
+            f"smallest default box is {smallest:.0f} px): take a model with a larger input, a "
+            "finer map (--finest_stride=8, with a MobileNet), smaller default boxes "
+            "(--smallest_box, which moves the smallest size: check again with it, since objects "
+            "of the size it had may lose theirs), or cut the images into tiles."
         )
     else:
         lines.append(

@@ -63,6 +63,7 @@ def test_advice_only_where_it_is_poor():
     assert "100% of the objects" in text
     assert "median 6 px" in text
     assert "larger input" in text
+    assert "--finest_stride=8" in text
 
 
 def test_no_objects_at_all():
