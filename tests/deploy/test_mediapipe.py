@@ -14,6 +14,7 @@ from PIL import Image
 
 import ssd_keras
 from ssd_keras import deploy
+from ssd_keras.deploy import flatbuffer, postprocess
 from ssd_keras.detections import Detections
 from tests.conftest import ROOT
 from tests.deploy.conftest import CLASSES, enliven, pictures
@@ -97,6 +98,17 @@ def test_boxes_and_labels_on_photographs_are_ours(
     for image, rows in zip(photographs, mediapipe_detect(content, photographs), strict=True):
         # It cuts boxes to whole pixels.
         assert_same(rows, runner.detect(image), (SIDE, SIDE), pixels=2)
+
+
+def test_files_of_many_classes_are_taken(assembled, mediapipe_detect, monkeypatch):
+    """Their suppression has other operators; here they come with three classes already."""
+    monkeypatch.setattr(postprocess, "MAX_CANDIDATES", 400)
+    content = assembled("builtin", max_detections=20, score_threshold=0.3)
+    assert {"ONE_HOT", "CUMSUM"} <= set(flatbuffer.operators(content))
+    runner = deploy.TFLiteDetector(content)
+    for image, rows in zip(IMAGES, mediapipe_detect(content, IMAGES), strict=True):
+        # It resizes a little differently.
+        assert_same(rows, runner.detect(image), (120, 160), pixels=4)
 
 
 def test_the_operators_boxes_and_labels_are_ours(assembled, mediapipe_detect):

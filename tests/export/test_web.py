@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from ssd_keras import deploy
-from ssd_keras.deploy import flatbuffer
+from ssd_keras.deploy import flatbuffer, postprocess
 from ssd_keras.deploy.images import resize
 from ssd_keras.detections import Detections
 from tests.conftest import ROOT
@@ -190,7 +190,18 @@ def visit(chromium, folder, tmp_path_factory):
 
 @pytest.mark.parametrize("options", [{}, {"quantization": "int8"}], ids=["float32", "int8"])
 def test_the_page_lists_what_the_library_finds(visit, options):
-    content = assemble("builtin", **options)
+    assert_shows_what_the_library_finds(visit, assemble("builtin", **options))
+
+
+def test_the_page_takes_files_of_many_classes(visit, monkeypatch):
+    """Their suppression has other operators; here they come with three classes already."""
+    monkeypatch.setattr(postprocess, "MAX_CANDIDATES", 400)
+    content = assemble("builtin")
+    assert {"ONE_HOT", "CUMSUM"} <= set(flatbuffer.operators(content))
+    assert_shows_what_the_library_finds(visit, content)
+
+
+def assert_shows_what_the_library_finds(visit, content: bytes):
     shown = visit(content, CHOOSE_FILES)
     assert not shown["fault"], shown["status"]
     wanted = deploy.TFLiteDetector(content).detect(IMAGE)
