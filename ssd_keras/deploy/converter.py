@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
+import platform
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -52,8 +54,7 @@ def convert(
     require_tensorflow()
     with tempfile.TemporaryDirectory() as folder, quiet():
         _save(tf.function(function, input_signature=specs), folder)
-        # The graphs hold each other, and the weights several times over.
-        gc.collect()
+        _release_memory()
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serve"])
         converter.allow_custom_ops = allow_custom_ops
         _set_quantization(converter, quantization, calibration, specs[0].name)
@@ -64,9 +65,18 @@ def _save(function, folder: str):
     """Writes a SavedModel with the signature "serve" and no variables."""
     module = tf.Module()
     module.serve = _frozen(function)
+    _release_memory()
     # Keras' swish has a gradient of its own, which cannot be saved and is of no use here.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(module, folder, {"serve": module.serve}, options)
+
+
+def _release_memory():
+    """Gives back what earlier steps held: graphs hold the weights several times over."""
+    gc.collect()
+    # glibc keeps what is freed inside its heaps, here several times the size of the network.
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _frozen(function):

@@ -320,6 +320,12 @@ class _Run:
             f"{self.devices.describe()} ({find_accelerator()}), {self.precision}; "
             f"run folder '{self.folder.path}'"
         )
+        if self.precision == "mixed_float16" and find_accelerator() == "cpu":
+            print(
+                "float16 is for GPUs: processors take tens of times as long for its gradients as "
+                "for float32. On this one --precision=auto is "
+                f"{choose_precision('auto', zoo.parse(settings.model).backbone)}."
+            )
         for spec, source in (
             (settings.train_data, self.train_source),
             (settings.eval_data, self.eval_source),
