@@ -45,6 +45,18 @@ def choose_precision(name: str, backbone: str) -> str:
     return "mixed_bfloat16"
 
 
+def precision_notice(precision: str, backbone: str) -> str:
+    """What to say of a precision that is a poor choice on the device that is found; else ""."""
+    tensorflow = keras.backend.backend() == "tensorflow"
+    if precision != "mixed_float16" or not tensorflow or find_accelerator() != "cpu":
+        return ""
+    return (
+        "mixed_float16 is for GPUs: TensorFlow takes tens of times as long for float16 gradients "
+        "on a processor as for float32. --precision=auto is "
+        f"{choose_precision('auto', backbone)} here."
+    )
+
+
 def choose_jit(name: str, replicas: int) -> bool:
     """Whether XLA compiles the whole step.
 

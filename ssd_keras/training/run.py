@@ -17,7 +17,12 @@ from ssd_keras.training import checkpoint
 from ssd_keras.training.batch_norm import BatchStatistics
 from ssd_keras.training.distribution import Devices, find_devices
 from ssd_keras.training.freezing import freeze, leaf_layers
-from ssd_keras.training.precision import choose_jit, choose_precision, find_accelerator
+from ssd_keras.training.precision import (
+    choose_jit,
+    choose_precision,
+    find_accelerator,
+    precision_notice,
+)
 from ssd_keras.training.run_folder import RunFolder
 from ssd_keras.training.settings import RunSettings
 from ssd_keras.training.stages import freeze_for_stage
@@ -320,12 +325,8 @@ class _Run:
             f"{self.devices.describe()} ({find_accelerator()}), {self.precision}; "
             f"run folder '{self.folder.path}'"
         )
-        if self.precision == "mixed_float16" and find_accelerator() == "cpu":
-            print(
-                "float16 is for GPUs: processors take tens of times as long for its gradients as "
-                "for float32. On this one --precision=auto is "
-                f"{choose_precision('auto', zoo.parse(settings.model).backbone)}."
-            )
+        if notice := precision_notice(self.precision, zoo.parse(settings.model).backbone):
+            print(notice)
         for spec, source in (
             (settings.train_data, self.train_source),
             (settings.eval_data, self.eval_source),

@@ -38,6 +38,22 @@ def test_auto_is_the_best_of_the_device(machine, device, capability, flags, back
 
 
 @pytest.mark.parametrize(
+    ("device", "name", "said"),
+    [
+        ("cpu", "mixed_float16", True),
+        ("cpu", "mixed_bfloat16", False),
+        ("cpu", "float32", False),
+        ("gpu", "mixed_float16", False),
+    ],
+)
+def test_float16_on_a_processor_is_advised_against(machine, device, name, said):
+    machine(device)
+    notice = precision.precision_notice(name, "MobileNet")
+    assert bool(notice) == said
+    assert notice.endswith("--precision=auto is float32 here.") == said
+
+
+@pytest.mark.parametrize(
     ("name", "device", "replicas", "expected"),
     [
         ("auto", "cpu", 1, False),
