@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable
 
 import keras
@@ -17,6 +18,9 @@ from ssd_keras.deploy.images import resize
 from ssd_keras.deploy.postprocess import DETECTION_OUTPUTS, RAW_OUTPUTS, Suppression
 from ssd_keras.deploy.precision import float32_model
 from ssd_keras.errors import UserError
+
+# A step of 1 turns a probability of 0.5 into 0.73.
+LARGEST_STEP = 1.0
 
 
 def to_tflite(
@@ -117,6 +121,8 @@ def raw_network(
     spec = tf.TensorSpec([1, height, width, 3], tf.float32, "image")
     converted = convert(_predict(model), spec, quantization=quantization, calibration=calibration)
     check_weights(converted, model, quantization)
+    if quantization == "int8":
+        warn_of_coarse_scores(converted)
     return converted
 
 
@@ -146,6 +152,18 @@ def check_weights(converted: bytes, model: keras.Model, quantization: str):
         raise RuntimeError(
             f"The converted file holds {found} bytes of constants, but the model's kernels alone "
             f"take {expected}: weights were lost in the conversion."
+        )
+
+
+def warn_of_coarse_scores(converted: bytes):
+    """Warns of an int8 network whose class scores come in steps too large to tell objects apart."""
+    step = flatbuffer.output_steps(converted).get("classes", 0.0)
+    if step > LARGEST_STEP:
+        warnings.warn(
+            f"The int8 file's class scores come in steps of {step:.3g} (before softmax), far too "
+            "coarse: on some calibration images the network's values explode. Look at what it "
+            "finds in each of them, train longer, or leave these images out.",
+            stacklevel=3,
         )
 
 

@@ -1,5 +1,7 @@
 """Files made from a detector give the detector's own answers."""
 
+import warnings
+
 import numpy as np
 import pytest
 from ai_edge_litert.compiled_model import CompiledModel
@@ -8,7 +10,7 @@ from ai_edge_litert.interpreter import Interpreter
 from ai_edge_litert.options import Options
 
 from ssd_keras import deploy
-from ssd_keras.deploy import flatbuffer, metadata
+from ssd_keras.deploy import flatbuffer, metadata, tflite
 from ssd_keras.deploy.decoding import anchor_centers
 from ssd_keras.deploy.images import resize
 from ssd_keras.deploy.runtime import as_detections, as_input
@@ -161,3 +163,16 @@ def test_calibration_images_that_cannot_be_right(detector, images, message):
 def test_int8_without_images(detector):
     with pytest.raises(UserError, match="int8 needs calibration images"):
         deploy.to_tflite(detector, quantization="int8")
+
+
+def test_scores_too_coarse_to_tell_objects_apart_are_warned_of(raw_int8):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tflite.warn_of_coarse_scores(raw_int8)
+    # What a network gives that explodes on some of the images it was calibrated on.
+    model = flatbuffer.read(raw_int8)
+    for tensor in model.subgraphs[0].tensors:
+        if tensor.quantization is not None and tensor.quantization.scale is not None:
+            tensor.quantization.scale = tensor.quantization.scale * 1000
+    with pytest.warns(UserWarning, match="class scores come in steps of"):
+        tflite.warn_of_coarse_scores(flatbuffer.write(model))
