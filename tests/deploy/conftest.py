@@ -1,6 +1,7 @@
 """A small detector with lively outputs, and the files made from it, each made once a test run."""
 
 import functools
+import re
 
 import keras
 import numpy as np
@@ -13,6 +14,8 @@ from ssd_keras.deploy.images import resize
 
 CLASSES = ("cat", "dog", "bird")
 WEAK_BRANCH = 0.25
+# The last batch norm of a bottleneck; MobileNet's conv_pw_3_bn is none.
+RESIDUAL_BRANCH_END = re.compile(r"(block|extra|module)\w*_3_bn$")
 
 
 def pictures(count: int, seed: int = 0) -> list[np.ndarray]:
@@ -41,7 +44,7 @@ def enliven(detector: ssd_keras.Detector, images: list | None = None) -> ssd_ker
     for layer in _layers(detector):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.0
-            if layer.name.endswith("_3_bn"):
+            if RESIDUAL_BRANCH_END.search(layer.name):
                 layer.gamma.assign(layer.gamma * WEAK_BRANCH)
     detector(images, training=True)
     predictions = detector(images)
