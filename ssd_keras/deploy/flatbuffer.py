@@ -265,20 +265,6 @@ def operators(model: bytes) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def output_steps(model: bytes) -> dict[str, float]:
-    """Of each output that is quantized before it leaves the model: the step between its values."""
-    content = read(model)
-    graph = _only_subgraph(content)
-    makers = {int(index): operator for operator in graph.operators for index in operator.outputs}
-    steps = {}
-    for item in _signature(content).outputs:
-        source = graph.tensors[int(makers[item.tensorIndex].inputs[0])]
-        scale = None if source.quantization is None else source.quantization.scale
-        if scale is not None and len(scale) == 1:
-            steps[_text(item.name)] = float(scale[0])
-    return steps
-
-
 def _operator_name(code: schema.OperatorCodeT) -> str:
     # Files of before 2020 hold the code in the older one-byte field only.
     builtin = max(code.builtinCode, code.deprecatedBuiltinCode)

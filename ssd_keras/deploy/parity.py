@@ -7,9 +7,11 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 
+import keras
 import numpy as np
 
 from ssd_keras.deploy import flatbuffer
+from ssd_keras.deploy.decoding import decoding_of
 from ssd_keras.detections import Detections
 
 MATCH_IOU = 0.5
@@ -142,6 +144,35 @@ def milliseconds(run: Callable[[], object], repeats: int = 50, warmup: int = 5) 
         if index >= warmup:
             times.append(1000 * (time.perf_counter() - start))
     return statistics.median(times)
+
+
+def score_change(
+    raw: bytes, detector: keras.Model, images: Sequence[np.ndarray], *, min_score: float = 0.3
+) -> float:
+    """By how much the raw network as a .tflite file changes the scores of objects, on average.
+
+    Args:
+        raw: the file; see `tflite.raw_network`.
+        detector: what it was made from.
+        images: `[1, H, W, 3]` of the network's size, RGB 0..255.
+        min_score: what the detector scores lower is no object.
+
+    Returns:
+        Mean difference over all scores of default boxes that are objects; 0 if there is none.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    serve = Interpreter(model_content=raw).get_signature_runner()
+    ((name, details),) = serve.get_input_details().items()
+    decoding = decoding_of(detector)
+    changes = []
+    for image in images:
+        predictions = detector(image, training=False)
+        wanted = np.asarray(decoding.scores(dict(predictions)))
+        found = np.asarray(decoding.scores(serve(**{name: image.astype(details["dtype"])})))
+        objects = wanted > min_score
+        changes.extend(np.abs(found - wanted)[objects])
+    return float(np.mean(changes)) if changes else 0.0
 
 
 @dataclasses.dataclass(frozen=True)

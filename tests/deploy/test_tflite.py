@@ -121,7 +121,8 @@ def test_int8_network_is_int8_throughout(int8_file):
         and len(graph.tensors[operator.inputs[1]].shape) == 4
     ]
     assert float_convolutions == []
-    assert flatbuffer.operators(int8_file)["DEQUANTIZE"] == 2
+    # Codes and logits of each of the six levels.
+    assert flatbuffer.operators(int8_file)["DEQUANTIZE"] == 12
 
 
 @pytest.mark.parametrize("name", ["boxes", "classes"])
@@ -165,14 +166,15 @@ def test_int8_without_images(detector):
         deploy.to_tflite(detector, quantization="int8")
 
 
-def test_scores_too_coarse_to_tell_objects_apart_are_warned_of(raw_int8):
+def test_scores_that_int8_changes_are_warned_of(detector, raw_int8):
+    images = [np.round(resize(image, detector.image_size))[None] for image in pictures(4)]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        tflite.warn_of_coarse_scores(raw_int8)
+        tflite.warn_of_changed_scores(raw_int8, detector, images)
     # What a network gives that explodes on some of the images it was calibrated on.
     model = flatbuffer.read(raw_int8)
     for tensor in model.subgraphs[0].tensors:
         if tensor.quantization is not None and tensor.quantization.scale is not None:
-            tensor.quantization.scale = tensor.quantization.scale * 1000
-    with pytest.warns(UserWarning, match="class scores come in steps of"):
-        tflite.warn_of_coarse_scores(flatbuffer.write(model))
+            tensor.quantization.scale = tensor.quantization.scale * 3
+    with pytest.warns(UserWarning, match="int8 changes the scores of objects by"):
+        tflite.warn_of_changed_scores(flatbuffer.write(model), detector, images)

@@ -1,0 +1,69 @@
+"""In int8 no level pays for the values of another."""
+
+import keras
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+
+import ssd_keras
+from ssd_keras import deploy
+from ssd_keras.deploy import flatbuffer, levels
+from ssd_keras.deploy.images import resize
+from tests.deploy.conftest import CLASSES, lively_detector, pictures
+
+
+def run(content: bytes, **inputs) -> dict[str, np.ndarray]:
+    return Interpreter(model_content=content).get_signature_runner("serve")(**inputs)
+
+
+def test_the_parts_of_a_detector_are_its_levels(detector):
+    outputs = levels.joined_outputs(detector)
+    assert [output.name for output in outputs] == ["boxes", "classes"]
+    sizes = [len(anchors) for anchors in detector.box_network.level_anchors]
+    for output in outputs:
+        assert [part.shape[1] for part in output.parts] == sizes
+
+
+def test_an_output_that_is_no_concatenation_stays_whole():
+    image = keras.Input((4, 4, 3))
+    model = keras.Model(image, {"map": keras.layers.Conv2D(2, 1)(image)})
+    (output,) = levels.joined_outputs(model)
+    assert [spec.name for spec in output.specs] == ["map_0"]
+    assert len(output.parts) == 1
+
+
+def test_the_joined_parts_are_the_outputs(detector):
+    image = resize(pictures(1)[0], detector.image_size)[None]
+    outputs = levels.joined_outputs(detector)
+    parts = levels.split_levels(detector, outputs)(image)
+    found = run(levels.join(outputs), **{name: np.asarray(part) for name, part in parts.items()})
+    for name, wanted in detector(image).items():
+        np.testing.assert_array_equal(found[name], np.asarray(wanted))
+
+
+def test_float_files_keep_their_concatenation():
+    file = deploy.raw_network(lively_detector())
+    assert "DEQUANTIZE" not in flatbuffer.operators(file)
+
+
+@pytest.fixture(scope="module")
+def sure_of_its_background():
+    """A detector whose coarsest level is sure to a logit of 100,000 that nothing is there."""
+    detector = ssd_keras.create("SSD_MobileNet_96", CLASSES, width=0.25)
+    detector.set_weights(lively_detector().get_weights())
+    head = detector.get_layer(detector.box_network.class_layers[-1])
+    bias = np.asarray(head.bias).reshape(-1, len(CLASSES) + 1)
+    bias[:, 0] = 1e5
+    head.bias.assign(bias.ravel())
+    return detector
+
+
+def test_a_level_of_huge_values_does_not_coarsen_the_others(sure_of_its_background, raw_int8):
+    raw = deploy.raw_network(
+        sure_of_its_background, quantization="int8", calibration_images=pictures(16)
+    )
+    image = np.round(resize(pictures(1)[0], (96, 96)))[None].astype(np.uint8)
+    found, usual = (run(file, image=image)["classes"][0] for file in (raw, raw_int8))
+    coarsest = len(sure_of_its_background.box_network.level_anchors[-1])
+    np.testing.assert_array_equal(found[:-coarsest], usual[:-coarsest])
+    assert found[-coarsest:, 0].min() > 9e4
