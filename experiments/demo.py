@@ -105,15 +105,11 @@ def main(argv):
 def export(detector, folder: RunFolder) -> dict[str, Path]:
     """Writes the float32 and the int8 file and returns form -> path."""
     training = data.load_source(FLAGS.train_data, classes=detector.classes)
-    count = min(FLAGS.calibration_images, len(training))
+    images = deploy.calibration_images(training, FLAGS.calibration_images)
     paths = {}
     for quantization, form in (("none", "TFLite float32"), ("int8", "TFLite int8")):
         print(f"Exporting {form}.", flush=True)
-        content = deploy.to_tflite(
-            detector,
-            quantization=quantization,
-            calibration_images=[training.image(i) for i in range(count)],
-        )
+        content = deploy.to_tflite(detector, quantization=quantization, calibration_images=images)
         name = "float32" if quantization == "none" else quantization
         paths[form] = folder.path / "exported" / f"{detector.name}_{name}.tflite"
         replace(paths[form], lambda path, content=content: path.write_bytes(content))

@@ -17,7 +17,7 @@ from experiments import _program
 _program.quiet_tensorflow()
 
 import ssd_keras  # noqa: E402
-from ssd_keras import data  # noqa: E402
+from ssd_keras import data, deploy  # noqa: E402
 from ssd_keras.deploy import report  # noqa: E402
 from ssd_keras.errors import UserError  # noqa: E402
 from ssd_keras.files import check_writable, write_bytes  # noqa: E402
@@ -84,12 +84,13 @@ def _threads() -> list[int]:
     return threads
 
 
-def _calibration_images() -> list:
-    source = data.load_source(FLAGS.calibration_data)
-    count = min(len(source), FLAGS.calibration_images)
-    if count < FEW_IMAGES:
-        print(f"warning: only {count} calibration images; {FEW_IMAGES} or more are better.")
-    return [source.image(i * len(source) // count) for i in range(count)]
+def _calibration_images() -> dict:
+    images = deploy.calibration_images(
+        data.load_source(FLAGS.calibration_data), FLAGS.calibration_images
+    )
+    if len(images) < FEW_IMAGES:
+        print(f"warning: only {len(images)} calibration images; {FEW_IMAGES} or more are better.")
+    return images
 
 
 if __name__ == "__main__":

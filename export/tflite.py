@@ -70,15 +70,15 @@ def main(argv):
     _report(path, detector)
 
 
-def _calibration_images() -> list:
+def _calibration_images() -> dict:
     from ssd_keras.data import load_source
 
-    source = load_source(FLAGS.calibration_data)
-    count = min(len(source), FLAGS.calibration_images)
-    if count < FEW_IMAGES:
-        print(f"warning: only {count} calibration images; {FEW_IMAGES} or more are better.")
-    # Evenly spread, since neighbours in a data set are often alike.
-    return [source.image(i * len(source) // count) for i in range(count)]
+    images = deploy.calibration_images(
+        load_source(FLAGS.calibration_data), FLAGS.calibration_images
+    )
+    if len(images) < FEW_IMAGES:
+        print(f"warning: only {len(images)} calibration images; {FEW_IMAGES} or more are better.")
+    return images
 
 
 def _report(path: Path, detector):

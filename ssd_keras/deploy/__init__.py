@@ -1,5 +1,6 @@
 """Shipping a detector: files that detect by themselves, and running them."""
 
+from ssd_keras.deploy.calibration import calibration_images as calibration_images
 from ssd_keras.deploy.converter import QUANTIZATIONS as QUANTIZATIONS
 from ssd_keras.deploy.converter import convert as convert
 from ssd_keras.deploy.postprocess import POSTPROCESSES as POSTPROCESSES

@@ -6,7 +6,7 @@ import dataclasses
 import html
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -55,7 +55,7 @@ def compare_forms(
     source,
     *,
     forms: Sequence[str] = tuple(FORMS),
-    calibration_images: Sequence[np.ndarray] | None = None,
+    calibration_images: Iterable[np.ndarray] | Mapping[str, np.ndarray] | None = None,
     threads: Sequence[int] = (1, 4),
     max_images: int | None = None,
     say: Callable[[str], object] = lambda line: None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -12,16 +12,15 @@ import tensorflow as tf
 
 from ssd_keras.deploy import flatbuffer, metadata, parity
 from ssd_keras.deploy import postprocess as postprocessing
+from ssd_keras.deploy.calibration import Calibration
 from ssd_keras.deploy.converter import convert
 from ssd_keras.deploy.decoding import decoding_of
-from ssd_keras.deploy.images import resize
 from ssd_keras.deploy.levels import join, joined_outputs, split_levels
 from ssd_keras.deploy.postprocess import DETECTION_OUTPUTS, RAW_OUTPUTS, Suppression
 from ssd_keras.deploy.precision import float32_model
-from ssd_keras.errors import UserError
 
-# int8 networks that keep their mAP to 0.04 change the scores of objects by 0.001 to 0.03 (measured on
-# a dozen detectors), those that lose most of it by more than 0.2.
+# int8 networks that keep their mAP to 0.04 change the scores of objects by 0.001 to 0.03 (a dozen
+# detectors), those that lose most of it by more than 0.2.
 LARGEST_SCORE_CHANGE = 0.1
 CHECKED_IMAGES = 8
 
@@ -30,7 +29,7 @@ def to_tflite(
     detector: keras.Model,
     *,
     quantization: str = "none",
-    calibration_images: Iterable[np.ndarray] | None = None,
+    calibration_images: Iterable[np.ndarray] | Mapping[str, np.ndarray] | None = None,
     postprocess: str = "builtin",
     max_detections: int = 200,
     score_threshold: float = 0.01,
@@ -56,7 +55,8 @@ def to_tflite(
         detector: a detector; it is not changed.
         quantization: "none", "float16", "dynamic" or "int8".
         calibration_images: for int8: images `[H, W, 3]` of any size, RGB 0..255, from which the
-            ranges of the activations are taken; 100 to 500 of those it will see.
+            ranges of the activations are taken; 100 to 500 of those it will see. With a dict the
+            warnings name them.
         postprocess: "builtin", "op" or "none"; see `deploy.postprocess`.
         max_detections: slots of the output.
         score_threshold: detections must score higher.
@@ -113,19 +113,21 @@ def raw_network(
     detector: keras.Model,
     *,
     quantization: str = "none",
-    calibration_images: Iterable[np.ndarray] | None = None,
+    calibration_images: Iterable[np.ndarray] | Mapping[str, np.ndarray] | None = None,
 ) -> bytes:
     """The network alone as a .tflite file: image -> its raw outputs by name, all float32."""
     height, width = detector.image_size
     calibration = None
     if quantization == "int8" and calibration_images is not None:
-        calibration = _Calibration(calibration_images, (height, width))
+        calibration = Calibration(calibration_images, (height, width))
     model = float32_model(detector)
     spec = tf.TensorSpec([1, height, width, 3], tf.float32, "image")
     if quantization != "int8":
         converted = convert(_predict(model), spec, quantization=quantization)
         check_weights(converted, model, quantization)
         return converted
+    if calibration is not None:
+        calibration.leave_out_explosions(model)
     outputs = joined_outputs(model)
     function = _predict(split_levels(model, outputs))
     converted = convert(function, spec, quantization="int8", calibration=calibration)
@@ -181,41 +183,6 @@ def warn_of_changed_scores(quantized: bytes, detector: keras.Model, images: Sequ
             "images, train longer, or take float16; export.report names the layers.",
             stacklevel=3,
         )
-
-
-class _Calibration:
-    """Calibration images, checked, resized and ready to be gone through several times."""
-
-    def __init__(self, images: Iterable[np.ndarray], size: tuple[int, int]):
-        self._images: list[np.ndarray] = []
-        lowest, highest = np.inf, -np.inf
-        for image in images:
-            image = np.asarray(image)
-            if image.ndim != 3 or image.shape[-1] != 3:
-                raise UserError(
-                    f"A calibration image must be an array [H, W, 3], got {image.shape}."
-                )
-            lowest, highest = min(lowest, image.min()), max(highest, image.max())
-            # As the device will see it: resized and rounded to whole values.
-            self._images.append(np.round(resize(image, size)).clip(0, 255).astype(np.uint8))
-        if not self._images:
-            raise UserError("int8 needs calibration images, but there is none.")
-        if not (lowest >= 0 and 1.5 < highest <= 255.5):
-            raise UserError(
-                f"Calibration images must be RGB 0..255, but these reach from {lowest:.3g} to "
-                f"{highest:.3g}: give them as they are in the files, not normalised."
-            )
-
-    def __iter__(self):
-        return (image[None].astype(np.float32) for image in self._images)
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def some(self, count: int) -> list[np.ndarray]:
-        """At most `count` of the images, evenly spread."""
-        images = list(self)
-        return images[:: -(-len(images) // count)]
 
 
 def model_card(

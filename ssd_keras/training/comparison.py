@@ -316,9 +316,7 @@ def _measure_cost(run: Run):
     detector = zoo.load(run.folder.last)
     source = data.load_source(run.settings.eval_data, classes=detector.classes)
     calibration = data.load_source(run.settings.train_data, classes=detector.classes)
-    count = min(len(calibration), 100)
-    # Evenly spread, since neighbours in a data set are often alike.
-    images = [calibration.image(i * len(calibration) // count) for i in range(count)]
+    images = deploy.calibration_images(calibration, 100)
     content = deploy.to_tflite(detector, quantization="int8", calibration_images=images)
     runner = deploy.TFLiteDetector(content)
     image = source.image(0)

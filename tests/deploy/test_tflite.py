@@ -150,7 +150,7 @@ def test_exports_are_reproducible(assembled, float_file):
     ("images", "message"),
     [
         ([], "there is none"),
-        ([np.zeros((9, 9), np.uint8)], r"must be an array \[H, W, 3\], got \(9, 9\)"),
+        ([np.zeros((9, 9), np.uint8)], r"must be an array \[H, W, 3\], but number 0 is \(9, 9\)"),
         ([np.full((9, 9, 3), 0.7)], "from 0.7 to 0.7: give them as they are in the files"),
         ([np.linspace(-1, 1, 243).reshape(9, 9, 3)], "from -1 to 1"),
         ([np.full((9, 9, 3), 65535.0)], "must be RGB 0..255"),
