@@ -11,8 +11,8 @@ import numpy as np
 from ssd_keras.deploy.images import resize
 from ssd_keras.errors import UserError
 
-# From image to image the largest raw output varies by a factor of 2.2 at most (ten detectors); where
-# a network explodes, it is 15 to 1000 times as large.
+# From image to image the largest raw output varies by a factor of 2.2 at most (ten detectors);
+# where a network explodes, it is 15 to 1000 times as large.
 LARGEST_RATIO = 10.0
 BATCH_SIZE = 8
 NAMED = 5
