@@ -151,6 +151,26 @@ def append(first: bytes, second: bytes, links: dict[str, str] | None = None) -> 
     return write(model)
 
 
+def dequantize_last(model: bytes) -> bytes:
+    """Moves the operators that turn outputs into float behind all others.
+
+    Compilers for accelerators (Coral's for one) cut a graph at the first operator that they cannot
+    run, and the converter puts these in the middle, behind the layer of each output.
+    """
+    content = read(model)
+    graph = _only_subgraph(content)
+    read_again = {int(index) for operator in graph.operators for index in operator.inputs}
+    results = {int(index) for index in graph.outputs} - read_again
+    codes = [_operator_name(code) for code in content.operatorCodes]
+    # Sorting is stable: all others keep their order.
+    graph.operators.sort(
+        key=lambda operator: (
+            codes[operator.opcodeIndex] == "DEQUANTIZE" and int(operator.outputs[0]) in results
+        )
+    )
+    return write(content)
+
+
 def order_outputs(model: bytes, names: Sequence[str]) -> bytes:
     """Puts the outputs in the order of `names`, with ascending tensor indices.
 

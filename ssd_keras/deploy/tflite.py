@@ -132,7 +132,7 @@ def raw_network(
     function = _predict(split_levels(model, outputs))
     converted = convert(function, spec, quantization="int8", calibration=calibration)
     check_weights(converted, model, "int8")
-    quantized = flatbuffer.append(converted, join(outputs))
+    quantized = flatbuffer.append(flatbuffer.dequantize_last(converted), join(outputs))
     warn_of_changed_scores(quantized, model, calibration.some(CHECKED_IMAGES))
     return quantized
 

@@ -125,6 +125,15 @@ def test_int8_network_is_int8_throughout(int8_file):
     assert flatbuffer.operators(int8_file)["DEQUANTIZE"] == 12
 
 
+def test_int8_operators_come_before_all_others(raw_int8):
+    """Where compilers cut at the first operator in float, nothing in int8 may be behind it."""
+    model = flatbuffer.read(raw_int8)
+    graph = model.subgraphs[0]
+    is_float = [graph.tensors[operator.outputs[0]].type == 0 for operator in graph.operators]
+    assert is_float == sorted(is_float)
+    assert sum(is_float) == 14
+
+
 @pytest.mark.parametrize("name", ["boxes", "classes"])
 def test_int8_changes_predictions_less_than_slight_image_noise(detector, raw_int8, name):
     """A yardstick is needed: a network with random weights amplifies every small change."""
