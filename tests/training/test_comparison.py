@@ -1,0 +1,45 @@
+"""How a comparison shares the machine; what it trains and writes is in tests/experiments."""
+
+import multiprocessing
+import os
+
+import pytest
+
+from ssd_keras.training import comparison
+
+needs_affinity = pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity"), reason="this system cannot bind a process to CPUs"
+)
+
+
+@needs_affinity
+@pytest.mark.parametrize(
+    ("cpus", "jobs", "shares"),
+    [
+        ({0, 1, 2, 3}, 1, [{0, 1, 2, 3}]),
+        ({0, 1, 2, 3}, 2, [{0, 2}, {1, 3}]),
+        ({4, 5, 6}, 2, [{4, 6}, {5}]),
+        ({0, 1}, 2, [{0}, {1}]),
+        ({0}, 2, [set(), set()]),
+    ],
+)
+def test_every_job_gets_its_own_part_of_the_cpus(monkeypatch, cpus, jobs, shares):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: cpus)
+    assert comparison.cpu_shares(jobs) == shares
+
+
+@needs_affinity
+def test_processes_started_inside_are_bound_and_this_one_is_free_again():
+    before = os.sched_getaffinity(0)
+    one = {min(before)}
+    context = multiprocessing.get_context("spawn")
+    with comparison.on_cpus(one), context.Pool(1) as pool:
+        assert pool.apply(os.sched_getaffinity, (0,)) == one
+    assert os.sched_getaffinity(0) == before
+
+
+@needs_affinity
+def test_no_cpus_means_no_limit():
+    before = os.sched_getaffinity(0)
+    with comparison.on_cpus(set()):
+        assert os.sched_getaffinity(0) == before
