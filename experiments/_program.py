@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 from absl import app, flags
 
@@ -29,9 +31,11 @@ def quiet_tensorflow():
 # Before the library, whose import brings TensorFlow along.
 quiet_tensorflow()
 
+import ssd_keras  # noqa: E402
 from ssd_keras.errors import UserError, did_you_mean  # noqa: E402
 
 FAULT = 2
+LIBRARY = Path(ssd_keras.__file__).parent
 
 
 def run(
@@ -40,9 +44,21 @@ def run(
 ):
     """Parses the flags of `expand(argv)` and calls `main(argv)`.
 
-    A `UserError`, an unknown or a wrong flag is printed as one line; the exit code is 2 then.
+    A `UserError`, an unknown or a wrong flag is printed as one line; the exit code is 2 then. What
+    the library warns of is one line as well.
     """
+    warnings.showwarning = _shown_without_code(warnings.showwarning)
     app.run(_explained(main), flags_parser=lambda argv: _parse(argv, expand))
+
+
+def _shown_without_code(usual):
+    def show(message, category, filename, lineno, file=None, line=None):
+        if LIBRARY in Path(filename).parents:
+            print(f"warning: {message}", file=file or sys.stderr, flush=True)
+        else:
+            usual(message, category, filename, lineno, file, line)
+
+    return show
 
 
 def _explained(main):

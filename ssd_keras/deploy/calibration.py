@@ -18,10 +18,11 @@ BATCH_SIZE = 8
 NAMED = 5
 
 
-def calibration_images(source, count: int) -> dict[str, np.ndarray]:
+def calibration_images(source, count: int) -> Mapping[str, np.ndarray]:
     """At most `count` images of a data source by their names, evenly spread over it.
 
-    Evenly, since neighbours in a data set are often alike.
+    Evenly, since neighbours in a data set are often alike. Each is read when it is asked for: as
+    photographs of a phone, 200 of them take 7 GB of memory.
 
     Args:
         source: from `data.load_source`.
@@ -29,12 +30,27 @@ def calibration_images(source, count: int) -> dict[str, np.ndarray]:
     """
     count = min(count, len(source))
     truth = source.ground_truth()
-    chosen = {}
+    places = {}
     for index in (i * len(source) // count for i in range(count)):
         name = truth[index].path or truth[index].image_id
         # Joined data sets may use a name twice.
-        chosen[f"{name}, image {index}" if name in chosen else name] = source.image(index)
-    return chosen
+        places[f"{name}, image {index}" if name in places else name] = index
+    return _ImagesOnDemand(source, places)
+
+
+class _ImagesOnDemand(Mapping):
+    def __init__(self, source, places: dict[str, int]):
+        self._source = source
+        self._places = places
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._source.image(self._places[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
 
 
 class Calibration:
@@ -94,9 +110,10 @@ class Calibration:
             model: the network, a dict of raw outputs.
         """
         peaks = self._peaks(model)
-        usual = np.median(peaks, axis=0)
+        usual = np.nanmedian(peaks, axis=0)
         ratios = (peaks / np.maximum(usual, np.finfo(np.float32).tiny)).max(axis=1)
-        wild = np.flatnonzero(ratios > LARGEST_RATIO)
+        # Written so that what is no number is wild, too.
+        wild = np.flatnonzero(~(ratios <= LARGEST_RATIO))
         if not len(wild):
             return
         names = list(self._images)

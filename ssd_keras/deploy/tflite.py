@@ -181,7 +181,7 @@ def warn_of_changed_scores(quantized: bytes, detector: keras.Model, images: Sequ
             "calibrated with: the file will miss much of what the detector finds. Often the "
             "network's values explode on a few images. Look at what it finds in the training "
             "images, train longer, or take float16; export.report names the layers.",
-            stacklevel=3,
+            stacklevel=2,
         )
 
 

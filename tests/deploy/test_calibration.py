@@ -28,7 +28,7 @@ def test_a_name_that_occurs_twice_names_two_images():
     source = data.load_source("shapes#train,count=2,size=64")
     twice = data.Source("", source.classes, [source.ground_truth()[0]] * 2)
     twice.image = source.image
-    assert len(calibration_images(twice, 2)) == 2
+    assert len(list(calibration_images(twice, 2).values())) == 2
 
 
 def brightness_network() -> keras.Model:
@@ -56,6 +56,17 @@ def test_images_on_which_the_network_explodes_are_left_out(levels, kept):
         warnings.simplefilter("ignore")
         images.leave_out_explosions(brightness_network())
     assert [int(image[0, 0, 0, 0]) for image in images] == kept
+
+
+def test_an_image_whose_outputs_are_no_numbers_is_left_out():
+    def network(images, training):
+        means = images.mean((1, 2))
+        return {"classes": np.where(means > 100, np.nan, means)}
+
+    images = calibration([10, 11, 200, 12])
+    with pytest.warns(UserWarning, match=r"2.jpg \(nan times\)"):
+        images.leave_out_explosions(network)
+    assert len(images) == 3
 
 
 def test_images_left_out_are_counted_and_named_worst_first():
