@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import copy
 from collections.abc import Iterable, Iterator, Mapping
 
 import keras
@@ -11,11 +11,10 @@ import numpy as np
 from ssd_keras.deploy.images import resize
 from ssd_keras.errors import UserError
 
-# From image to image the largest raw output varies by a factor of 2.2 at most (ten detectors);
-# where a network explodes, it is 15 to 1000 times as large.
+# From image to image the largest raw output usually varies by a factor of 2.2 at most (ten
+# detectors); where a network explodes, it is 15 to 1000 times as large.
 LARGEST_RATIO = 10.0
 BATCH_SIZE = 8
-NAMED = 5
 
 
 def calibration_images(source, count: int) -> Mapping[str, np.ndarray]:
@@ -99,35 +98,32 @@ class Calibration:
         """At most `count` of the images, evenly spread."""
         return list(self)[:: -(-len(self) // count)]
 
-    def leave_out_explosions(self, model: keras.Model):
-        """Leaves out images on which the network's values explode, and warns of each.
+    def without(self, names: Iterable[str]) -> Calibration:
+        """The same without the images of these names."""
+        rest = copy.copy(self)
+        rest._images = {k: image for k, image in self._images.items() if k not in set(names)}
+        return rest
+
+    def explosions(self, model: keras.Model) -> dict[str, float]:
+        """The images on which the network's values are far larger than usual, worst first.
 
         An int8 file keeps the largest and smallest value that each layer took in any calibration
         image. A network that gives 20,000 where it usually gives 20 on one image in a hundred
-        would have nothing but zeros left for the others.
+        has nothing but zeros left for the others.
 
         Args:
             model: the network, a dict of raw outputs.
+
+        Returns:
+            Name -> how many times as large as usual the largest raw output is.
         """
         peaks = self._peaks(model)
         usual = np.nanmedian(peaks, axis=0)
         ratios = (peaks / np.maximum(usual, np.finfo(np.float32).tiny)).max(axis=1)
-        # Written so that what is no number is wild, too.
-        wild = np.flatnonzero(~(ratios <= LARGEST_RATIO))
-        if not len(wild):
-            return
+        # Written so that what is no number is found, too.
+        found = np.flatnonzero(~(ratios <= LARGEST_RATIO))
         names = list(self._images)
-        worst = wild[np.argsort(-ratios[wild])]
-        listed = ", ".join(f"{names[i]} ({ratios[i]:.3g} times)" for i in worst[:NAMED])
-        more = f" and {len(wild) - NAMED} more" if len(wild) > NAMED else ""
-        warnings.warn(
-            f"{len(wild)} of {len(names)} calibration images are left out, since the network's raw "
-            f"outputs are far larger there than usual: {listed}{more}. Look at what the detector "
-            "finds in them: it may be wrong there in float32 too. Longer training often mends it.",
-            stacklevel=2,
-        )
-        for index in wild:
-            del self._images[names[index]]
+        return {names[i]: float(ratios[i]) for i in found[np.argsort(-ratios[found])]}
 
     def _peaks(self, model: keras.Model) -> np.ndarray:
         """Largest magnitude of each raw output in each image, `[images, outputs]`."""

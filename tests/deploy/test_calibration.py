@@ -1,7 +1,5 @@
 """Which images an int8 file is calibrated with."""
 
-import warnings
-
 import keras
 import numpy as np
 import pytest
@@ -42,43 +40,32 @@ def calibration(levels: list[int]) -> Calibration:
 
 
 @pytest.mark.parametrize(
-    ("levels", "kept"),
+    ("levels", "found"),
     [
-        ([10, 11, 12, 99], [10, 11, 12, 99]),
-        ([10, 11, 200, 12, 250], [10, 11, 12]),
-        ([250, 240, 255, 10], [250, 240, 255, 10]),
+        ([10, 11, 12, 99], {}),
+        ([10, 10, 200, 10, 250], {"4.jpg": 25.0, "2.jpg": 20.0}),
+        ([250, 240, 255, 10], {}),
     ],
-    ids=["usual", "explosions", "always large"],
+    ids=["usual", "explosions, worst first", "always large"],
 )
-def test_images_on_which_the_network_explodes_are_left_out(levels, kept):
-    images = calibration(levels)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        images.leave_out_explosions(brightness_network())
-    assert [int(image[0, 0, 0, 0]) for image in images] == kept
+def test_images_on_which_the_network_explodes_are_found(levels, found):
+    explosions = calibration(levels).explosions(brightness_network())
+    assert list(explosions.items()) == list(found.items())
 
 
-def test_an_image_whose_outputs_are_no_numbers_is_left_out():
+def test_outputs_that_are_no_numbers_are_an_explosion():
     def network(images, training):
         means = images.mean((1, 2))
         return {"classes": np.where(means > 100, np.nan, means)}
 
+    assert list(calibration([10, 11, 200, 12]).explosions(network)) == ["2.jpg"]
+
+
+def test_without_some_the_others_stay():
     images = calibration([10, 11, 200, 12])
-    with pytest.warns(UserWarning, match=r"2.jpg \(nan times\)"):
-        images.leave_out_explosions(network)
-    assert len(images) == 3
-
-
-def test_images_left_out_are_counted_and_named_worst_first():
-    message = r"2 of 5 calibration images .* 4.jpg \(25 times\), 2.jpg \(20 times\)"
-    with pytest.warns(UserWarning, match=message):
-        calibration([10, 10, 200, 10, 250]).leave_out_explosions(brightness_network())
-
-
-def test_nothing_is_said_where_nothing_is_left_out():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        calibration([10, 11, 12, 99]).leave_out_explosions(brightness_network())
+    rest = images.without(["2.jpg"])
+    assert [int(image[0, 0, 0, 0]) for image in rest] == [10, 11, 12]
+    assert len(images) == 4
 
 
 def test_some_are_spread_evenly():

@@ -1,5 +1,6 @@
 """Files made from a detector give the detector's own answers."""
 
+import contextlib
 import warnings
 
 import numpy as np
@@ -10,7 +11,7 @@ from ai_edge_litert.interpreter import Interpreter
 from ai_edge_litert.options import Options
 
 from ssd_keras import deploy
-from ssd_keras.deploy import flatbuffer, metadata, tflite
+from ssd_keras.deploy import flatbuffer, metadata, parity, tflite
 from ssd_keras.deploy.decoding import anchor_centers
 from ssd_keras.deploy.images import resize
 from ssd_keras.deploy.runtime import as_detections, as_input
@@ -175,15 +176,42 @@ def test_int8_without_images(detector):
         deploy.to_tflite(detector, quantization="int8")
 
 
-def test_scores_that_int8_changes_are_warned_of(detector, raw_int8):
+def test_scores_change_little_in_int8_and_much_with_wrong_steps(detector, raw_int8):
     images = [np.round(resize(image, detector.image_size))[None] for image in pictures(4)]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        tflite.warn_of_changed_scores(raw_int8, detector, images)
-    # What a network gives that explodes on some of the images it was calibrated on.
+    assert parity.score_change(raw_int8, detector, images) < 0.1
     model = flatbuffer.read(raw_int8)
     for tensor in model.subgraphs[0].tensors:
         if tensor.quantization is not None and tensor.quantization.scale is not None:
             tensor.quantization.scale = tensor.quantization.scale * 3
-    with pytest.warns(UserWarning, match="int8 changes the scores of objects by"):
-        tflite.warn_of_changed_scores(flatbuffer.write(model), detector, images)
+    assert parity.score_change(flatbuffer.write(model), detector, images) > 0.2
+
+
+def test_changed_scores_are_warned_of():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tflite.warn_of_changed_scores(0.03)
+    with pytest.warns(UserWarning, match="int8 changes the scores of objects by 0.46 on average"):
+        tflite.warn_of_changed_scores(0.46)
+
+
+@pytest.mark.parametrize(
+    ("changes", "left_out"), [([0.4, 0.02], True), ([0.02, 0.4], False)], ids=["worse", "better"]
+)
+def test_images_are_left_out_where_that_changes_scores_less(
+    detector, monkeypatch, changes, left_out
+):
+    images = dict(zip("abcd", pictures(4), strict=True))
+    quantized = []
+
+    def quantize(model, spec, calibration):
+        quantized.append(len(calibration))
+        return b"%d images" % len(calibration)
+
+    monkeypatch.setattr(tflite, "_quantize", quantize)
+    monkeypatch.setattr(tflite.Calibration, "explosions", lambda *given: {"b": 300.0, "d": 20.0})
+    monkeypatch.setattr(tflite.parity, "score_change", lambda *given: changes[len(quantized) - 1])
+    message = r"2 of 4 calibration images .* b \(300 times\), d \(20 times\)"
+    with pytest.warns(UserWarning, match=message) if left_out else contextlib.nullcontext():
+        file = deploy.raw_network(detector, quantization="int8", calibration_images=images)
+    assert quantized == [4, 2]
+    assert file == (b"2 images" if left_out else b"4 images")
