@@ -155,7 +155,7 @@ def score_change(
         raw: the file; see `tflite.raw_network`.
         detector: what it was made from.
         images: `[1, H, W, 3]` of the network's size, RGB 0..255.
-        min_score: what the detector scores lower is no object.
+        min_score: what both score lower is no object.
 
     Returns:
         Mean difference over the scores of default boxes that are objects, then over the images
@@ -171,7 +171,7 @@ def score_change(
         predictions = detector(image, training=False)
         wanted = np.asarray(decoding.scores(dict(predictions)))
         found = np.asarray(decoding.scores(serve(**{name: image.astype(details["dtype"])})))
-        objects = wanted > min_score
+        objects = np.maximum(wanted, found) > min_score
         if objects.any():
             changes.append(np.mean(np.abs(found - wanted)[objects]))
     return float(np.mean(changes)) if changes else 0.0
