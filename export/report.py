@@ -17,12 +17,11 @@ from experiments import _program
 _program.quiet_tensorflow()
 
 import ssd_keras  # noqa: E402
-from ssd_keras import data, deploy  # noqa: E402
+from export._calibration import calibration_images  # noqa: E402
+from ssd_keras import data  # noqa: E402
 from ssd_keras.deploy import report  # noqa: E402
 from ssd_keras.errors import UserError  # noqa: E402
 from ssd_keras.files import check_writable, write_bytes  # noqa: E402
-
-FEW_IMAGES = 100
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("run_dir", None, "Folder of the run, or a .keras file.", required=True)
@@ -56,7 +55,9 @@ def main(argv):
         detector,
         source,
         forms=forms,
-        calibration_images=_calibration_images() if "tflite int8" in forms else None,
+        calibration_images=calibration_images(FLAGS.calibration_data, FLAGS.calibration_images)
+        if "tflite int8" in forms
+        else None,
         threads=threads,
         max_images=FLAGS.images or None,
         say=lambda line: print(f"  {line} ...", flush=True),
@@ -82,15 +83,6 @@ def _threads() -> list[int]:
             f"--threads must be numbers from 1, such as 1,4, got {FLAGS['threads'].value}."
         )
     return threads
-
-
-def _calibration_images() -> dict:
-    images = deploy.calibration_images(
-        data.load_source(FLAGS.calibration_data), FLAGS.calibration_images
-    )
-    if len(images) < FEW_IMAGES:
-        print(f"warning: only {len(images)} calibration images; {FEW_IMAGES} or more are better.")
-    return images
 
 
 if __name__ == "__main__":

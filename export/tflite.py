@@ -14,11 +14,10 @@ from experiments import _program
 _program.quiet_tensorflow()
 
 import ssd_keras  # noqa: E402
+from export._calibration import calibration_images  # noqa: E402
 from ssd_keras import deploy  # noqa: E402
 from ssd_keras.errors import UserError  # noqa: E402
 from ssd_keras.files import check_writable, write_bytes  # noqa: E402
-
-FEW_IMAGES = 100
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("run_dir", None, "Folder of the run, or a .keras file.", required=True)
@@ -52,7 +51,11 @@ def main(argv):
         )
     check_writable(FLAGS.out)
     detector = ssd_keras.load(FLAGS.run_dir)
-    images = _calibration_images() if FLAGS.quantization == "int8" else None
+    images = (
+        calibration_images(FLAGS.calibration_data, FLAGS.calibration_images)
+        if FLAGS.quantization == "int8"
+        else None
+    )
     print("Converting, this takes a minute ...", flush=True)
     model = deploy.to_tflite(
         detector,
@@ -68,17 +71,6 @@ def main(argv):
     )
     path = write_bytes(FLAGS.out, model)
     _report(path, detector)
-
-
-def _calibration_images() -> dict:
-    from ssd_keras.data import load_source
-
-    images = deploy.calibration_images(
-        load_source(FLAGS.calibration_data), FLAGS.calibration_images
-    )
-    if len(images) < FEW_IMAGES:
-        print(f"warning: only {len(images)} calibration images; {FEW_IMAGES} or more are better.")
-    return images
 
 
 def _report(path: Path, detector):

@@ -100,8 +100,9 @@ class Calibration:
 
     def without(self, names: Iterable[str]) -> Calibration:
         """The same without the images of these names."""
+        names = set(names)
         rest = copy.copy(self)
-        rest._images = {k: image for k, image in self._images.items() if k not in set(names)}
+        rest._images = {k: image for k, image in self._images.items() if k not in names}
         return rest
 
     def explosions(self, model: keras.Model) -> dict[str, float]:

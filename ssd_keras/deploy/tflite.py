@@ -130,7 +130,9 @@ def raw_network(
     return converted
 
 
-def _int8_network(model: keras.Model, spec: tf.TensorSpec, calibration: Calibration | None):
+def _int8_network(
+    model: keras.Model, spec: tf.TensorSpec, calibration: Calibration | None
+) -> bytes:
     """The raw network in int8, calibrated with the images or with the usual ones of them.
 
     Where a network gives far larger values on some images than on the others, these may be

@@ -6,6 +6,7 @@ import re
 import keras
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 
 import ssd_keras
 from ssd_keras import deploy
@@ -61,6 +62,11 @@ def enliven(detector: ssd_keras.Detector, images: list | None = None) -> ssd_ker
 def _layers(model: keras.Model):
     for layer in model.layers:
         yield from _layers(layer) if isinstance(layer, keras.Model) else (layer,)
+
+
+def run(content: bytes, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+    """What a .tflite file makes of its inputs, by name."""
+    return Interpreter(model_content=content).get_signature_runner("serve")(**inputs)
 
 
 @functools.cache

@@ -3,17 +3,12 @@
 import keras
 import numpy as np
 import pytest
-from ai_edge_litert.interpreter import Interpreter
 
 import ssd_keras
 from ssd_keras import deploy
 from ssd_keras.deploy import flatbuffer, levels
 from ssd_keras.deploy.images import resize
-from tests.deploy.conftest import CLASSES, lively_detector, pictures
-
-
-def run(content: bytes, **inputs) -> dict[str, np.ndarray]:
-    return Interpreter(model_content=content).get_signature_runner("serve")(**inputs)
+from tests.deploy.conftest import CLASSES, lively_detector, pictures, run
 
 
 def test_the_parts_of_a_detector_are_its_levels(detector):

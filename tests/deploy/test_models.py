@@ -6,14 +6,13 @@ import re
 import keras
 import numpy as np
 import pytest
-from ai_edge_litert.interpreter import Interpreter
 
 import ssd_keras
 from ssd_keras import deploy, zoo
 from ssd_keras.deploy import tflite
 from ssd_keras.deploy.images import resize
 from tests.comparing import assert_same_detections
-from tests.deploy.conftest import CLASSES, enliven, pictures
+from tests.deploy.conftest import CLASSES, enliven, pictures, run
 
 WIDTH = 0.25
 UNSEEN = pictures(2, seed=9)
@@ -42,11 +41,6 @@ def raw(family: str, quantization: str) -> bytes:
     return deploy.raw_network(small(family), quantization=quantization, calibration_images=images)
 
 
-def run(content: bytes, image: np.ndarray) -> dict[str, np.ndarray]:
-    serve = Interpreter(model_content=content).get_signature_runner("serve")
-    return serve(image=image)
-
-
 def images_of(detector) -> list[np.ndarray]:
     return [np.round(resize(image, detector.image_size))[None] for image in UNSEEN]
 
@@ -55,7 +49,7 @@ def images_of(detector) -> list[np.ndarray]:
 def test_raw_outputs_are_keras_own(family):
     detector = small(family)
     for image in images_of(detector):
-        found = run(raw(family, "none"), image)
+        found = run(raw(family, "none"), image=image)
         wanted = {name: np.asarray(value) for name, value in detector(image).items()}
         assert found.keys() == wanted.keys()
         for name in wanted:
@@ -73,7 +67,7 @@ def test_int8_changes_raw_outputs_about_as_much_as_slight_image_noise(family):
     detector = small(family)
     rng = np.random.default_rng(0)
     images = np.concatenate(images_of(detector))
-    found = [run(raw(family, "int8"), image[None].astype(np.uint8)) for image in images]
+    found = [run(raw(family, "int8"), image=image[None].astype(np.uint8)) for image in images]
     wanted = detector(images)
     noisy = detector(images + rng.normal(0, 2, images.shape).astype(np.float32))
     for name in wanted:
@@ -118,7 +112,7 @@ def test_raw_outputs_of_free_boxes_are_codes_relative_to_the_whole_image():
     detector = small("YOLO_Inception")
     (image, _) = images_of(detector)
     boxes, scores = (np.asarray(x) for x in detector.box_network.decode(detector(image)))
-    found = run(assembled("YOLO_Inception", "none"), image)
+    found = run(assembled("YOLO_Inception", "none"), image=image)
     middle, size = found["boxes"][..., :2], np.exp(found["boxes"][..., 2:])
     corners = np.concatenate([middle - size / 2, middle + size / 2], axis=-1)
     # Boxes of random weights reach several times beyond the image.

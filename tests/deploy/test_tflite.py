@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from ai_edge_litert.compiled_model import CompiledModel
 from ai_edge_litert.cpu_options import CpuOptions
-from ai_edge_litert.interpreter import Interpreter
 from ai_edge_litert.options import Options
 
 from ssd_keras import deploy
@@ -17,7 +16,7 @@ from ssd_keras.deploy.images import resize
 from ssd_keras.deploy.runtime import as_detections, as_input
 from ssd_keras.errors import UserError
 from tests.comparing import assert_same_detections
-from tests.deploy.conftest import CLASSES, pictures
+from tests.deploy.conftest import CLASSES, pictures, run
 
 PIXELS = np.array([120, 160, 120, 160])
 UNSEEN = pictures(4, seed=9)
@@ -94,7 +93,7 @@ def test_raw_outputs_and_packed_anchors_are_enough_to_detect(detector, assembled
     variances = metadata.settings_of(content)["variances"]
     image = resize(UNSEEN[0], (96, 96))[None]
     boxes, scores = (np.asarray(x)[0] for x in detector.box_network.decode(detector(image)))
-    outputs = _run(content, image)
+    outputs = run(content, image=image)
     codes, found = outputs["boxes"][0], outputs["scores"][0]
     middle = codes[:, :2] * variances[:2] * anchors[:, 2:] + anchors[:, :2]
     size = np.exp(codes[:, 2:] * variances[2:]) * anchors[:, 2:]
@@ -102,11 +101,6 @@ def test_raw_outputs_and_packed_anchors_are_enough_to_detect(detector, assembled
         np.concatenate([middle - size / 2, middle + size / 2], 1), boxes, atol=1e-4
     )
     np.testing.assert_allclose(found, scores, atol=1e-4)
-
-
-def _run(content: bytes, image) -> dict[str, np.ndarray]:
-    serve = Interpreter(model_content=content).get_signature_runner("serve")
-    return serve(image=image)
 
 
 def test_int8_network_is_int8_throughout(int8_file):
@@ -142,7 +136,9 @@ def test_int8_changes_predictions_less_than_slight_image_noise(detector, raw_int
     images = np.stack([np.round(resize(image, (96, 96))) for image in UNSEEN])
     wanted = np.asarray(detector(images)[name])
     noisy = np.asarray(detector(images + rng.normal(0, 2, images.shape))[name])
-    found = np.concatenate([_run(raw_int8, image[None].astype(np.uint8))[name] for image in images])
+    found = np.concatenate(
+        [run(raw_int8, image=image[None].astype(np.uint8))[name] for image in images]
+    )
     assert np.mean((found - wanted) ** 2) < 0.6 * np.mean((noisy - wanted) ** 2)
 
 

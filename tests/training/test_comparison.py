@@ -12,7 +12,6 @@ needs_affinity = pytest.mark.skipif(
 )
 
 
-@needs_affinity
 @pytest.mark.parametrize(
     ("cpus", "jobs", "shares"),
     [
@@ -24,8 +23,13 @@ needs_affinity = pytest.mark.skipif(
     ],
 )
 def test_every_job_gets_its_own_part_of_the_cpus(monkeypatch, cpus, jobs, shares):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: cpus)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: cpus, raising=False)
     assert comparison.cpu_shares(jobs) == shares
+
+
+def test_without_a_way_to_share_cpus_no_job_is_limited(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert comparison.cpu_shares(2) == [set(), set()]
 
 
 @needs_affinity

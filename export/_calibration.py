@@ -1,0 +1,19 @@
+"""The images that `--calibration_data` and `--calibration_images` name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ssd_keras import data, deploy
+
+FEW_IMAGES = 100
+
+
+def calibration_images(spec: str, count: int) -> Mapping[str, np.ndarray]:
+    """At most `count` images of the data SPEC, evenly spread; prints a warning if they are few."""
+    images = deploy.calibration_images(data.load_source(spec), count)
+    if len(images) < FEW_IMAGES:
+        print(f"warning: only {len(images)} calibration images; {FEW_IMAGES} or more are better.")
+    return images
