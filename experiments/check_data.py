@@ -5,6 +5,7 @@ python -m experiments.check_data --data=voc:DIR#train --model=SSD_MobileNet_300
 The files are only read. Exit code 1 if something must be refused.
 """
 
+import shlex
 import sys
 from collections import Counter
 
@@ -17,6 +18,7 @@ _program.quiet_tensorflow()
 
 from ssd_keras import data, plots, zoo  # noqa: E402
 from ssd_keras.data import coverage, inspection, pictures  # noqa: E402
+from ssd_keras.errors import UserError  # noqa: E402
 from ssd_keras.training import suggest  # noqa: E402
 
 DEFAULT_MODEL = "SSD_MobileNet_300"
@@ -24,6 +26,7 @@ DEFAULT_MODEL = "SSD_MobileNet_300"
 FLAGS = flags.FLAGS
 flags.DEFINE_string("data", None, "Data to check, FORMAT:PLACE#SPLIT.", required=True)
 flags.DEFINE_string("model", "", "Model whose default boxes are held against the objects.")
+flags.DEFINE_string("backbone", None, "Your own Core Network, FILE.py:FUNCTION, of --model.")
 flags.DEFINE_float("smallest_box", None, "Smallest default box, as a share of the image.")
 flags.DEFINE_integer(
     "finest_stride", None, "Stride of the finest map; 8 for small objects on the MobileNets."
@@ -41,6 +44,8 @@ flags.DEFINE_bool("decode", True, "Decode every image to find those that are dam
 def main(argv):
     """Prints the report; exits with 1 if something is refused."""
     del argv
+    if FLAGS.backbone and not FLAGS.model:
+        raise UserError("--backbone needs a --model, such as SSD_Mine_300.")
     try:
         source = data.load_source(FLAGS.data, FLAGS.classes)
     except data.UnusableError as error:
@@ -55,9 +60,7 @@ def main(argv):
             FLAGS.model,
             source.classes,
             width=0.25,
-            smallest_box=FLAGS.smallest_box,
-            finest_stride=FLAGS.finest_stride,
-            box_scale=FLAGS.box_scale,
+            **chosen_options(),
         )
     size = tuple(detector.image_size) if detector else (300, 300)
     problems = list(source.problems)
@@ -74,14 +77,24 @@ def main(argv):
         sys.exit(1)
     unread = {p.place for p in problems if p.kind == "undecodable_image"}
     usable = len(source) - len(unread)
-    model = FLAGS.model or DEFAULT_MODEL
+    words = [f"--model={FLAGS.model or DEFAULT_MODEL}"]
+    words += [f"--{name}={value}" for name, value in chosen_options().items()]
     print(f"\nFit to train on: {usable} images. Next:")
-    print(f"python -m experiments.train --model={model} --train_data='{FLAGS.data}' --run_dir=DIR")
+    print(
+        f"python -m experiments.train {shlex.join(words)} --train_data='{FLAGS.data}' --run_dir=DIR"
+    )
+
+
+def chosen_options() -> dict:
+    """What was chosen for the model, as arguments of `ssd_keras.create`."""
+    names = ("backbone", "smallest_box", "finest_stride", "box_scale")
+    return {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
 
 
 def augmentation_of(source) -> str:
     """The augmentation that was asked for, or that training takes for so many images."""
     model, given = FLAGS.model or DEFAULT_MODEL, {"train_data": FLAGS.data}
+    given["backbone"] = FLAGS.backbone
     return FLAGS.augmentation or suggest(model, len(source), given).augmentation
 
 

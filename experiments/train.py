@@ -33,6 +33,9 @@ flags.DEFINE_string("run_dir", None, "Folder of the run.", required=True)
 flags.DEFINE_string(
     "backbone_weights", "none", "'imagenet' (downloaded if needed), 'none', or a weights file."
 )
+flags.DEFINE_string(
+    "backbone", None, "Your own Core Network, FILE.py:FUNCTION; the middle of --model is then free."
+)
 flags.DEFINE_string("weights", "", "Trained detector to start from: run folder or .keras file.")
 flags.DEFINE_float("width", RunSettings.width, "Channel multiplier, 0.25 to 1.")
 flags.DEFINE_string("box_scale", "", "Sizes of the default boxes, 'voc' or 'coco' (smaller).")
@@ -92,7 +95,9 @@ flags.DEFINE_integer("seed", RunSettings.seed, "Seed of weights, data order and 
 def main(argv):
     """Trains with the flags' values and says where the results lie."""
     del argv
-    zoo.parse(FLAGS.model)
+    if FLAGS.backbone and not FLAGS["model"].present:
+        raise UserError("--backbone needs a --model, such as SSD_Mine_300.")
+    zoo.parse(FLAGS.model, FLAGS.backbone)
     # Before anything is computed, which several devices may ask for.
     find_devices(FLAGS.devices)
     source = data.load_source(FLAGS.train_data)

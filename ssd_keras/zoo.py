@@ -279,17 +279,23 @@ class ModelName:
     size: int
 
 
-def parse(name: str) -> ModelName:
+def parse(name: str, backbone: Callable | str | None = None) -> ModelName:
     """Takes `<BoxNetwork>_<Backbone>_<size>` apart.
+
+    Args:
+        name: the name.
+        backbone: the user's own Core Network, with which the middle part and the size are free.
 
     Raises:
         UserError: there is no such box network, backbone or size; says what there is.
     """
     parsed = _split(name)
+    if backbone is not None:
+        return parsed
     if parsed.backbone not in CORES:
         raise UserError(
             f"There is no model '{name}': '{parsed.backbone}' is no core network."
-            f"{_hint(name)} Core networks: {', '.join(CORES)}."
+            f"{_hint(name)} Core networks: {', '.join(CORES)}; your own needs backbone=."
         )
     smallest, largest = CORES[parsed.backbone].sizes
     if not smallest <= parsed.size <= largest:
@@ -334,7 +340,7 @@ def create(
     *,
     backbone_weights: str | Path | None = None,
     weights: str | Path | None = None,
-    backbone: Callable[[tuple[int, int]], keras.Model] | None = None,
+    backbone: Callable[[tuple[int, int]], keras.Model] | str | None = None,
     width: float = 1.0,
     box_scale: str | None = None,
     smallest_box: float | None = None,
@@ -354,7 +360,8 @@ def create(
             own name and no other option, the new one has its very architecture, such as that of
             an imported detector. Prints what it took.
         backbone: your own Core Network, `(image_size) -> keras.Model` from images `[B, H, W, 3]`
-            to a dict of feature maps, finest first. The middle part of the name is then free.
+            to a dict of feature maps, finest first; or where it is, `FILE.py:FUNCTION`. The middle
+            part of the name is then free.
         width: multiplier of the channels of backbone and box network, 0.25 to 1.
         box_scale: sizes of the default boxes, "voc" or "coco" (smaller); None: the model's own.
         smallest_box: side of the smallest default box, as a share of the image; None: the model's.
@@ -369,7 +376,9 @@ def create(
     Raises:
         UserError: a name, a class list, an option or a weights file that cannot be used.
     """
-    parsed = parse(name) if backbone is None else _split(name)
+    parsed = parse(name, backbone)
+    if isinstance(backbone, str):
+        backbone = backbones.own_backbone(backbone)
     if isinstance(classes, str) or not len(classes):
         raise UserError("Give the classes as a list of names, such as ['cat', 'dog'].")
     if not 0.25 <= width <= 1.0:

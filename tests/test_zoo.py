@@ -304,6 +304,12 @@ def test_a_backbone_that_gives_no_maps_says_so():
         ssd_keras.create("SSD_Mine_320", names(2), backbone=backbone)
 
 
+@pytest.mark.parametrize("box_network", ["SSD", "DSSD", "YOLO"])
+def test_a_backbone_that_is_no_model_says_so(box_network):
+    with pytest.raises(UserError, match="must be a keras"):
+        ssd_keras.create(f"{box_network}_Mine_320", names(2), backbone=lambda size: [])
+
+
 @pytest.mark.parametrize(("size", "maps"), [(128, (8, 4, 2, 1, 1, 1)), (512, (32, 16, 8, 4, 2, 1))])
 def test_other_sizes_follow_from_the_backbone(size, maps):
     detector = ssd_keras.create(f"SSD_MobileNet_{size}", names(2), width=0.25)

@@ -30,9 +30,11 @@ def feature_maps(backbone: keras.Model) -> tuple[FeatureMap, ...]:
     """Reads the feature maps of a backbone, finest first.
 
     Raises:
-        ValueError: the backbone's output is not a dict of `[B, H, W, C]` maps with known sizes,
-            ordered from fine to coarse.
+        ValueError: it is no model, or its output is not a dict of `[B, H, W, C]` maps with known
+            sizes, ordered from fine to coarse.
     """
+    if not isinstance(backbone, keras.Model):
+        raise ValueError(f"A backbone must be a keras.Model, got {type(backbone).__name__}.")
     if not isinstance(backbone.output, dict):
         raise ValueError(
             f"Backbone '{backbone.name}' must return a dict of feature maps, name -> tensor, "

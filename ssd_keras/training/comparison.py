@@ -28,6 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from ssd_keras import data, deploy, evaluation, zoo
+from ssd_keras.backbones import own_backbone
 from ssd_keras.complexity import count_macs
 from ssd_keras.data.coverage import THRESHOLD
 from ssd_keras.deploy.parity import milliseconds
@@ -117,8 +118,8 @@ def parse_variant(text: str, budget: Mapping, train_source, steps: int) -> Varia
         UserError: the text or a value in it makes no sense.
     """
     model, *pairs = text.split()
-    zoo.parse(model)
     options = parse_options(pairs)
+    zoo.parse(model, options.get("backbone", budget.get("backbone")))
     name = str(options.pop("name", " ".join([model, *pairs])))
     ours = {*RunSettings.__dataclass_fields__, *Recipe.__dataclass_fields__}
     values = {**budget, **options}
@@ -343,6 +344,9 @@ def _train_and_measure(run: Run):
 
 def _measure_cost(run: Run):
     """Writes what a trained variant costs on this machine."""
+    if run.settings.backbone:
+        # For the classes of layers that it may register.
+        own_backbone(run.settings.backbone)
     detector = zoo.load(run.folder.last)
     source = data.load_source(run.settings.eval_data, classes=detector.classes)
     calibration = data.load_source(run.settings.train_data, classes=detector.classes)

@@ -105,7 +105,7 @@ def suggest(model: str, images: int, given: dict) -> RunSettings:
     Raises:
         UserError: a value that makes no sense.
     """
-    name = zoo.parse(model)
+    name = zoo.parse(model, given.get("backbone"))
     small = images < SMALL_SET
     published = published_recipe(name)
     base = FINE_TUNING if small else published.recipe

@@ -44,7 +44,7 @@ def train(settings: RunSettings, run_dir: str, *, train_source=None) -> Detector
         UserError: a name, a data set, a weights file or a run folder that cannot be used, or a
             loss that is not a number.
     """
-    backbone = zoo.parse(settings.model).backbone
+    name = zoo.parse(settings.model, settings.backbone)
     devices = find_devices(settings.devices)
     recipe = settings.recipe
     devices.check_batch(recipe.batch_size)
@@ -68,7 +68,7 @@ def train(settings: RunSettings, run_dir: str, *, train_source=None) -> Detector
         devices,
         train_source,
         eval_source,
-        precision=choose_precision(settings.precision, backbone),
+        precision=choose_precision(settings.precision, name.backbone),
         jit=choose_jit(settings.jit, devices.replicas),
         steps_per_epoch=data.steps_per_epoch(train_source, recipe.batch_size),
     )
@@ -105,6 +105,10 @@ class _Run:
     precision: str
     jit: bool
     steps_per_epoch: int
+
+    @property
+    def name(self) -> zoo.ModelName:
+        return zoo.parse(self.settings.model, self.settings.backbone)
 
     @property
     def recipe(self):
@@ -234,7 +238,9 @@ class _Run:
             judged = build(settings, detector.classes)
         if not self.settings.batch_norm_batches:
             return judged, None
-        frozen = {layer.name for layer in leaf_layers(detector) if not layer.trainable}
+        # By their places: layers without names of their own are called otherwise in a copy.
+        pairs = zip(leaf_layers(detector), leaf_layers(judged), strict=True)
+        frozen = {copy.name for layer, copy in pairs if not layer.trainable}
         return judged, BatchStatistics(judged, frozen)
 
     def _records(self, judged, statistics, steps, checkpoints, rows) -> list:
@@ -280,7 +286,7 @@ class _Run:
         )
 
     def _training_batches(self, first_step: int, steps: int, shard: tuple[int, int] = (0, 1)):
-        size = zoo.parse(self.settings.model).size
+        size = self.name.size
         return data.training_batches(
             self.train_source,
             image_size=(size, size),
@@ -325,7 +331,7 @@ class _Run:
             f"{self.devices.describe()} ({find_accelerator()}), {self.precision}; "
             f"run folder '{self.folder.path}'"
         )
-        if notice := precision_notice(self.precision, zoo.parse(settings.model).backbone):
+        if notice := precision_notice(self.precision, self.name.backbone):
             print(notice)
         for spec, source in (
             (settings.train_data, self.train_source),
@@ -350,6 +356,7 @@ def build(settings: RunSettings, classes: tuple[str, ...]) -> Detector:
         settings.model,
         classes,
         backbone_weights=None if weights in ("none", "") else weights,
+        backbone=settings.backbone,
         weights=settings.weights or None,
         width=settings.width,
         box_scale=settings.box_scale or None,

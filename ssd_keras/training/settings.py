@@ -20,6 +20,7 @@ class RunSettings:
         train_data: data SPEC to train on.
         eval_data: data SPEC to judge on, or "" for none.
         backbone_weights: "imagenet", "none" or a file.
+        backbone: the user's own Core Network, `FILE.py:FUNCTION`; None: that of the model's name.
         weights: a trained detector to start from, a run folder or a `.keras` file; "" for none.
         width: channel multiplier.
         box_scale: sizes of the default boxes, "voc" or "coco"; "" for the model's own.
@@ -48,6 +49,7 @@ class RunSettings:
     train_data: str
     eval_data: str = ""
     backbone_weights: str = "none"
+    backbone: str | None = None
     weights: str = ""
     width: float = 1.0
     box_scale: str = ""

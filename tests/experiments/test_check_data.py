@@ -57,6 +57,19 @@ def test_the_users_files_are_untouched(report):
     assert report[2]
 
 
+def test_a_model_of_the_users_backbone_is_checked_and_named_in_what_comes_next(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import keras\n"
+        "def mine(image_size):\n"
+        "    images = keras.Input((*image_size, 3))\n"
+        "    return keras.Model(images, {'fine': keras.layers.Conv2D(4, 16, strides=16)(images)})\n"
+    )
+    flags = ["--model=SSD_Mine_96", f"--backbone={tmp_path}/mine.py:mine", "--smallest_box=0.05"]
+    done = check("--data=shapes#train,count=2", *flags)
+    assert "Default boxes of SSD_Mine_96" in done.printed
+    assert f"python -m experiments.train {' '.join(flags)} " in done.printed
+
+
 def test_unusable_data_end_with_1_and_their_problems(tmp_path):
     voc_image(tmp_path, "a", voc_object())
     (tmp_path / "JPEGImages/a.jpg").unlink()

@@ -93,6 +93,7 @@ def test_only_what_is_missing_is_done_again(compared):
         ("SSD_MobileNet_96 name=wide width=0.5", "wide", {"width": 0.5}),
         ("DSSD_MobileNet_96 fusion=sum", None, {"model_options": {"fusion": "sum"}}),
         ("DSSD_MobileNet_96 stage=stage1 weights=runs/a", None, {"weights": "runs/a"}),
+        ("SSD_Mine_96 backbone=mine.py:mine", None, {"backbone": "mine.py:mine"}),
         (
             'SSD_MobileNet_96 anchors={"rule":"ScaleAnchors","smallest":0.05}',
             None,

@@ -49,6 +49,18 @@ FAULTS = {
         ["--train_data=shapes#train", "--config=fine-tune-smal-set"],
         "error: There is no recipe 'fine-tune-smal-set'. Did you mean 'fine-tune-small-set'?",
     ),
+    "misspelt backbone": (
+        [
+            "--model=SSD_Mine_96",
+            "--train_data=shapes#train,count=8",
+            "--backbone=ssd_keras/errors.py:did_you_men",
+        ],
+        "has no function 'did_you_men'. Did you mean 'did_you_mean'?",
+    ),
+    "backbone of a nameless model": (
+        ["--backbone=mine.py:mine", "--train_data=shapes#train"],
+        "error: --backbone needs a --model",
+    ),
     "misspelt stage": (
         ["--train_data=shapes#train", "--stage=stage3", "--model=DSSD_MobileNet_96"],
         "error: There is no stage 'stage3'. Did you mean 'stage",

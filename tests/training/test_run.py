@@ -105,6 +105,51 @@ def test_a_run_that_was_stopped_ends_with_the_weights_of_one_that_was_not(
     assert any(file.stat().st_size > 10_000 for file in folder.tensorboard.iterdir())
 
 
+OWN_BACKBONE = """
+import keras
+
+def mine(image_size):
+    images = keras.Input((*image_size, 3))
+    x = keras.layers.Rescaling(1 / 255)(images)
+    # Without names, which differ in every copy of the network.
+    x = keras.layers.Conv2D(8, 3, strides=16, padding="same", use_bias=False)(x)
+    x = keras.layers.BatchNormalization()(x)
+    return keras.Model(images, {"stride16": keras.layers.ReLU()(x)})
+"""
+
+
+@pytest.fixture
+def own_backbone(tmp_path):
+    (tmp_path / "mine.py").write_text(OWN_BACKBONE)
+    return changed(
+        model="SSD_Mine_96",
+        backbone=f"{tmp_path}/mine.py:mine",
+        model_options={"extras": []},
+        epochs=1,
+        ema=0.0,
+    )
+
+
+def batch_norm_of(detector):
+    kind = keras.layers.BatchNormalization
+    (norm,) = [layer for layer in detector.backbone.layers if isinstance(layer, kind)]
+    return norm
+
+
+def test_a_backbone_of_the_users_file_is_trained_and_saved(own_backbone, tmp_path):
+    detector = train(own_backbone, tmp_path / "run")
+    assert [layer.__class__.__name__ for layer in detector.backbone.layers][2] == "Conv2D"
+    assert np.all(np.array(batch_norm_of(detector).moving_variance) != 1)
+    assert RunFolder(tmp_path / "run").settings()["backbone"] == own_backbone.backbone
+
+
+def test_frozen_batch_norms_without_names_keep_their_statistics(own_backbone, tmp_path):
+    settings = dataclasses.replace(own_backbone, freeze=("batch_norm",))
+    norm = batch_norm_of(train(settings, tmp_path / "run"))
+    np.testing.assert_array_equal(norm.moving_variance, 1.0)
+    np.testing.assert_array_equal(norm.moving_mean, 0.0)
+
+
 def test_a_batch_larger_than_the_data_is_refused(tmp_path):
     with pytest.raises(UserError, match="12 images, fewer than one batch of 16"):
         train(changed(batch_size=16), tmp_path / "run")
