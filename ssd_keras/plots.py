@@ -230,6 +230,7 @@ def compared_curves(histories: Mapping[str, Sequence[Sequence[Mapping]]]) -> Fig
     """
     figure = _figure(9.6, 3.9)
     panels = (("loss", "Training loss"), ("ap50", "mAP@0.5 on the evaluation data"))
+    steps = [row["step"] for runs in histories.values() for rows in runs for row in rows]
     for axes, (key, title) in zip(_row(figure, 2), panels, strict=True):
         top = []
         for i, (name, runs) in enumerate(histories.items()):
@@ -242,7 +243,8 @@ def compared_curves(histories: Mapping[str, Sequence[Sequence[Mapping]]]) -> Fig
                     axes.plot(x, y, color=_rgb(i), marker=marker, markersize=3, linewidth=1.3)
                 if not j and key == "loss":
                     axes.plot([], [], color=_rgb(i), label=name)
-        axes.set(title=title, xlabel="step")
+        # The same in both panels, where a single evaluation would have an axis of its own.
+        axes.set(title=title, xlabel="step", xlim=(0, 1.05 * max(steps)))
         if top:
             axes.set_ylim(0, 1.15 * max([*top, 1e-3]))
     figure.legend(fontsize=8, loc="outside lower center", ncols=min(3, len(histories)))

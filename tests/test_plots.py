@@ -199,6 +199,12 @@ def test_history_is_sorted_into_panels():
     assert titles == ["Loss", "On the evaluation data", "Learning rate"]
 
 
+def test_compared_models_have_the_same_steps_in_both_panels():
+    runs = [[{"step": 8, "loss": 3.0}, {"step": 20, "loss": 2.0, "ap50": 0.4}]]
+    loss, ap = plots.compared_curves({"SSD": runs}).axes
+    assert loss.get_xlim() == ap.get_xlim() == (0, 21)
+
+
 def test_mean_curve_counts_classes_with_nothing_found():
     axes = plots.precision_recall({"cat": CURVE, "dog": NOTHING}).axes[0]
     mean = next(line for line in axes.lines if "mean of 2" in line.get_label())
