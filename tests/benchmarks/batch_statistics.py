@@ -68,7 +68,7 @@ def measured(detector, source) -> tuple[str, str, str]:
     found = detect_source(detector, source, 16, progress=False)
     score = evaluation.voc_ap(source.ground_truth(), found, source.classes)["map"]
     images = Calibration(deploy.calibration_images(source, len(source)), detector.image_size)
-    explosions = images.explosions(deploy.raw_network(detector))
+    explosions = images.explosions(detector)
     worst = f"{max(explosions.values()):.0f} times" if explosions else "-"
     return f"{score:.3f}", f"{len(explosions)} of {len(images)}", worst
 
