@@ -123,17 +123,11 @@ def about(variants, train_source, eval_source) -> dict[str, str]:
         "Training": f"{len(train_source)} images of `{FLAGS.train_data}`, "
         f"{'/'.join(map(str, epochs))} epochs, batch {recipe.batch_size}, {recipe.optimizer}, "
         f"learning rate {recipe.learning_rate:g}, augmentation "
-        f"'{variants[0].settings.augmentation}', start from {start()}",
+        f"'{variants[0].settings.augmentation}', start from {comparison.starts(variants)}",
         "Evaluation": f"{len(eval_source)} images of `{FLAGS.eval_data}` with "
         f"{sum(map(len, eval_source.ground_truth()))} objects",
         "Machine": comparison.machine(),
     }
-
-
-def start() -> str:
-    """What the backbones start from."""
-    given = FLAGS.backbone_weights
-    return "random weights" if given == "none" else f"`{Path(given).name}`"
 
 
 def command() -> str:

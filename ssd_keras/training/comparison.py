@@ -168,6 +168,19 @@ def check_variants(variants: Sequence[Variant], classes: Sequence[str]):
         build(dataclasses.replace(variant.settings, **plain), tuple(classes))
 
 
+def starts(variants: Sequence[Variant]) -> str:
+    """What the variants start from, in words."""
+    return " or ".join(dict.fromkeys(_start(variant.settings) for variant in variants))
+
+
+def _start(settings: RunSettings) -> str:
+    if settings.weights:
+        return f"`{settings.weights}`"
+    if settings.backbone_weights in ("none", ""):
+        return "random weights"
+    return f"`{Path(settings.backbone_weights).name}`"
+
+
 def runs_of(variants: Sequence[Variant], seeds: Sequence[int], place: str | Path) -> list[Run]:
     """Every variant with every seed, seed after seed, so that a part of them is comparable."""
     return [

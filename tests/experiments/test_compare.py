@@ -136,6 +136,21 @@ def test_the_budget_is_shared_and_a_models_own_options_go_before_it(source):
     assert own.settings.model_options == {"head_kernels": 5}
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([""], "random weights"),
+        (["backbone_weights=imagenet", "backbone_weights=imagenet"], "`imagenet`"),
+        (["backbone_weights=a/mobilenet.h5"], "`mobilenet.h5`"),
+        (["", "weights=runs/a", "weights=runs/a"], "random weights or `runs/a`"),
+    ],
+)
+def test_what_the_models_start_from_is_told(source, options, expected):
+    texts = [f"SSD_MobileNet_96 {option}" for option in options]
+    variants = [comparison.parse_variant(text, BUDGET, source, 9) for text in texts]
+    assert comparison.starts(variants) == expected
+
+
 def test_runs_take_turns_so_that_a_part_of_them_is_comparable(tmp_path):
     variants = [comparison.Variant(name, RunSettings(name, "x")) for name in ("a", "b c")]
     runs = comparison.runs_of(variants, [0, 5], tmp_path)
