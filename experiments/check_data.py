@@ -93,8 +93,8 @@ def chosen_options() -> dict:
 
 def augmentation_of(source) -> str:
     """The augmentation that was asked for, or that training takes for so many images."""
-    model, given = FLAGS.model or DEFAULT_MODEL, {"train_data": FLAGS.data}
-    given["backbone"] = FLAGS.backbone
+    model = FLAGS.model or DEFAULT_MODEL
+    given = {"train_data": FLAGS.data, "backbone": FLAGS.backbone}
     return FLAGS.augmentation or suggest(model, len(source), given).augmentation
 
 

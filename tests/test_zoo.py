@@ -306,7 +306,7 @@ def test_a_backbone_that_gives_no_maps_says_so():
 
 @pytest.mark.parametrize("box_network", ["SSD", "DSSD", "YOLO"])
 def test_a_backbone_that_is_no_model_says_so(box_network):
-    with pytest.raises(UserError, match="must be a keras"):
+    with pytest.raises(UserError, match=r"must be a keras\.Model, got list"):
         ssd_keras.create(f"{box_network}_Mine_320", names(2), backbone=lambda size: [])
 
 

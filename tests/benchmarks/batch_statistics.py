@@ -1,4 +1,4 @@
-"""What a trained detector finds, and how far its values reach, by what batch norm divides by.
+"""What a trained detector finds, and on how many images it explodes, by what batch norm divides by.
 
 python -m tests.benchmarks.batch_statistics --run_dir=RUN [--run_dir=RUN] [--images=128]
 
