@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Iterable, Sequence
+import math
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -23,12 +25,13 @@ class Row:
 
     Attributes:
         image_id: what the data set calls the image.
-        path: the image file.
+        path: the image file; "" where it lies in a record.
         declared_size: (height, width) that the annotation states, or None for each unknown.
         declared_at: the place that states it.
         normalized: whether the boxes are shares of the image, not pixels.
         tolerance: by how many pixels (or shares) a box may leave the image without a word; it is
             cut in any case.
+        missing: why there is no such file as `path`; its objects are counted as lost then.
     """
 
     image_id: str
@@ -37,6 +40,7 @@ class Row:
     declared_at: str = ""
     normalized: bool = False
     tolerance: float = 0.5
+    missing: str = ""
     names: list[str] = dataclasses.field(default_factory=list)
     boxes: list[tuple[float, float, float, float]] = dataclasses.field(default_factory=list)
     places: list[str] = dataclasses.field(default_factory=list)
@@ -54,8 +58,38 @@ class Row:
         self.places.append(place)
         self.difficult.append(bool(difficult))
         self.crowd.append(bool(crowd))
-        known = area is not None and np.isfinite(area) and area >= 0
-        self.areas.append(float(area) if known else np.nan)
+        known = area is not None and math.isfinite(area) and area >= 0
+        self.areas.append(float(area) if known else math.nan)
+
+    @property
+    def image(self) -> str:
+        """The name that filters look at: that of the file, or the id where there is none."""
+        return os.path.basename(self.path) or self.image_id
+
+    def left_out(self, kind: str, place: str, message: str, action: str = LEFT_OUT) -> Problem:
+        """The problem that the whole image is not used, and none of its objects."""
+        lost = tuple(self.names)
+        return Problem(kind, place, message, action, lost, self.image, image_lost=True)
+
+
+class ClassNames:
+    """The classes of a data set, looked up by their names."""
+
+    def __init__(self, classes: Sequence[str]):
+        self.label = {name: index for index, name in enumerate(classes)}
+        # A data set may name the same unknown class once for each of a million objects.
+        self._unknown: dict[str, str] = {}
+
+    def labels(self, names: Sequence[str]) -> np.ndarray:
+        """int32 `[n]`, -1 for a name that is none of the classes."""
+        return np.array([self.label.get(name, -1) for name in names], np.int32)
+
+    def unknown(self, name: str) -> str:
+        """What is said of an object of a class that is not known."""
+        if name not in self._unknown:
+            near = did_you_mean(name, self.label)
+            self._unknown[name] = f"class '{name}' is unknown.{near}" if name else "names no class"
+        return self._unknown[name]
 
 
 def assemble(
@@ -71,25 +105,10 @@ def assemble(
     rows = list(rows)
     check_any(rows, spec, problems)
     classes = check_classes(classes, spec, problems)
-    examples, plain, seen = [], [], {}
-    for row in rows:
-        if row.path in seen:
-            problems.append(
-                Problem(
-                    "duplicate_image",
-                    row.declared_at or row.path,
-                    f"'{row.path}' is already annotated by {seen[row.path]}",
-                    LEFT_OUT,
-                )
-            )
-            continue
-        seen[row.path] = row.declared_at or row.image_id
-        try:
-            header = images.read_header(row.path)
-        except images.ImageError as error:
-            problems.append(Problem("broken_image", row.path, error.reason, LEFT_OUT))
-            continue
-        example = check_row(row, header, classes, problems)
+    names = ClassNames(classes)
+    examples, plain = [], []
+    for row, header in _with_headers(rows, problems):
+        example = check_row(row, header, names, problems)
         if example is not None:
             examples.append(example)
             plain.append(header.plain)
@@ -97,6 +116,28 @@ def assemble(
     source = Source(spec, classes, examples, problems)
     source.plain = np.array(plain, bool)
     return source
+
+
+def _with_headers(rows, problems) -> Iterator[tuple[Row, images.Header]]:
+    """The rows whose image files are there, each once, with what their headers say."""
+    seen: dict[str, str] = {}
+    for row in rows:
+        if row.missing:
+            place = row.declared_at or row.image_id
+            problems.append(row.left_out("missing_image", place, row.missing))
+            continue
+        if row.path in seen:
+            message = f"'{row.path}' is already annotated by {seen[row.path]}"
+            place = row.declared_at or row.path
+            problems.append(row.left_out("duplicate_image", place, message))
+            continue
+        seen[row.path] = row.declared_at or row.image_id
+        try:
+            header = images.read_header(row.path)
+        except images.ImageError as error:
+            problems.append(row.left_out("broken_image", row.path, error.reason))
+            continue
+        yield row, header
 
 
 class UnusableError(UserError):
@@ -115,9 +156,14 @@ def check_any(examples: Sequence, spec: str, problems: Sequence[Problem]) -> Non
 
 
 def check_classes(
-    classes: Sequence[str], spec: str = "", problems: Sequence[Problem] = ()
+    classes: Sequence[str], spec: str = "", problems: list[Problem] | None = None
 ) -> tuple[str, ...]:
-    """The class names as a tuple; UserError if there is none, or one is empty or occurs twice."""
+    """The class names as a tuple; notes those that differ in little but case.
+
+    Raises:
+        UserError: there is none, or one is empty or occurs twice.
+    """
+    problems = [] if problems is None else problems
     classes = tuple(str(name).strip() for name in classes)
     if not classes:
         raise UnusableError(
@@ -125,72 +171,121 @@ def check_classes(
         )
     if "" in classes:
         raise UserError(f"Class {classes.index('')} of '{spec}' has an empty name.")
-    twice = sorted({name for name in classes if classes.count(name) > 1})
+    twice = sorted(name for name, count in Counter(classes).items() if count > 1)
     if twice:
         raise UserError(f"Classes occur twice in '{spec}': {', '.join(twice)}.")
+    problems += _alike(classes, spec)
     return classes
 
 
+def _alike(classes, spec) -> list[Problem]:
+    groups = defaultdict(list)
+    for name in classes:
+        groups["".join(c for c in name.casefold() if c.isalnum()) or name].append(name)
+    return [
+        Problem(
+            "similar_classes",
+            spec,
+            f"{' and '.join(repr(name) for name in group)} are {len(group)} classes; "
+            "if they are meant to be one, write them alike",
+            NOTED,
+        )
+        for group in groups.values()
+        if len(group) > 1
+    ]
+
+
 def check_row(
-    row: Row, header: images.Header, classes: Sequence[str], problems: list[Problem]
+    row: Row, header: images.Header, names: ClassNames, problems: list[Problem]
 ) -> GroundTruth | None:
     """Checks one image's annotation; returns what is good of it, or None to leave it out."""
     scale = _scale(row, header, problems)
     if scale is None:
         return None
-    labels, boxes, kept, seen = [], [], [], {}
-    known = {name: index for index, name in enumerate(classes)}
-    limit = np.ones(4) if row.normalized else np.array([header.height, header.width] * 2)
-
-    for index, (name, box, place) in enumerate(zip(row.names, row.boxes, row.places, strict=True)):
-        what = f"'{name}' {_text(box)}"
-        problem = functools.partial(_report, problems, place)
-        if name not in known:
-            problem("unknown_class", f"class '{name}' is unknown.{did_you_mean(name, known)}")
-            continue
-        box = np.array(box, np.float64)
-        if not np.all(np.isfinite(box)):
-            problem("not_finite", f"{what} has a coordinate that is no number")
-            continue
-        box = box * scale
-        if box[2] < box[0] or box[3] < box[1]:
-            problem("swapped_corners", f"{what} has its maximum before its minimum")
-            continue
-        if box[2] == box[0] or box[3] == box[1]:
-            problem("zero_area", f"{what} has no area")
-            continue
-        clipped = np.clip(box, 0, limit)
-        if clipped[2] <= clipped[0] or clipped[3] <= clipped[1]:
-            problem("outside", f"{what} lies wholly outside the image {_size(header)}")
-            continue
-        if np.abs(clipped - box).max() > row.tolerance:
-            problem("beyond_edge", f"{what} leaves the image {_size(header)}", CLIPPED)
-        key = (name, *np.round(clipped, 6))
-        if key in seen:
-            problem("duplicate_box", f"{what} repeats object {seen[key]}")
-            continue
-        seen[key] = index
-        kept.append(index)
-        labels.append(known[name])
-        boxes.append(clipped / limit)
     if not row.names:
         place = row.declared_at or row.path
-        problems.append(Problem("no_objects", place, "the image has no objects", NOTED))
+        message = "the image has no objects"
+        problems.append(Problem("no_objects", place, message, NOTED, image=row.image))
+    limit = np.ones(4) if row.normalized else np.array([header.height, header.width] * 2)
+    labels = names.labels(row.names)
+    with np.errstate(all="ignore"):
+        boxes = np.array(row.boxes, np.float64).reshape(-1, 4) * scale
+        clipped = np.clip(boxes, 0, limit)
+        found = _faults(row, header, names, labels, boxes, clipped)
+    kept = np.ones(len(boxes), bool)
+    kept[[index for index, problem in found if problem.lost]] = False
+    problems += [problem for _, problem in sorted(found, key=lambda pair: pair[0])]
+    areas = np.array(row.areas, np.float64) * scale[0] * scale[1]
     return GroundTruth(
         row.image_id,
         header.height,
         header.width,
-        np.array(boxes, np.float32).reshape(-1, 4),
-        labels,
-        [row.difficult[i] for i in kept],
-        [row.crowd[i] for i in kept],
-        [row.areas[i] * scale[0] * scale[1] for i in kept],
-        row.path,
+        (clipped[kept] / limit).astype(np.float32),
+        labels[kept],
+        np.array(row.difficult, bool)[kept],
+        np.array(row.crowd, bool)[kept],
+        areas[kept],
+        row.path or None,
     )
 
 
-def _report(problems, place, kind, message, action=LEFT_OUT) -> None:
-    problems.append(Problem(kind, place, message, action))
+# What makes an object useless, from the first that counts; {what} is its class and its box.
+_FAULTS = {
+    "not_finite": "{what} has a coordinate that is no number",
+    "swapped_corners": "{what} has its maximum before its minimum",
+    "zero_area": "{what} has no area",
+    "outside": "{what} lies wholly outside the image {size}",
+}
+
+
+def _faults(row, header, names, labels, boxes, clipped) -> list[tuple[int, Problem]]:
+    """Pairs of an object's index and what is wrong with it."""
+    found = []
+
+    def report(index, kind, message, action=LEFT_OUT):
+        lost = () if action == CLIPPED else (row.names[index],)
+        problem = Problem(kind, row.places[index], message, action, lost, row.image)
+        found.append((int(index), problem))
+
+    def what(index):
+        return f"'{row.names[index]}' {_text(row.boxes[index])}"
+
+    unknown = labels < 0
+    for index in np.flatnonzero(unknown):
+        report(index, "unknown_class", names.unknown(row.names[index]))
+    good = ~unknown
+    for kind, wrong in zip(_FAULTS, _wrong(boxes, clipped), strict=True):
+        for index in np.flatnonzero(good & wrong):
+            report(index, kind, _FAULTS[kind].format(what=what(index), size=_size(header)))
+        good &= ~wrong
+    beyond = np.abs(clipped - boxes).max(1, initial=0) > row.tolerance
+    for index in np.flatnonzero(good & beyond):
+        message = f"{what(index)} leaves the image {_size(header)}"
+        report(index, "beyond_edge", message, CLIPPED)
+    for index, first in _repeated(labels, clipped, np.flatnonzero(good)):
+        report(index, "duplicate_box", f"{what(index)} repeats object {first}")
+    return found
+
+
+def _wrong(boxes, clipped) -> tuple[np.ndarray, ...]:
+    """bool `[n]` for each of `_FAULTS`."""
+    return (
+        ~np.isfinite(boxes).all(1),
+        (boxes[:, 2] < boxes[:, 0]) | (boxes[:, 3] < boxes[:, 1]),
+        (boxes[:, 2] == boxes[:, 0]) | (boxes[:, 3] == boxes[:, 1]),
+        (clipped[:, 2] <= clipped[:, 0]) | (clipped[:, 3] <= clipped[:, 1]),
+    )
+
+
+def _repeated(labels, boxes, indices) -> list[tuple[int, int]]:
+    """Pairs of an object and the earlier one of the same class and box."""
+    keys = np.column_stack([labels, np.round(boxes, 6)]) + 0.0  # no -0.0
+    first, pairs = {}, []
+    for index in indices:
+        before = first.setdefault(keys[index].tobytes(), int(index))
+        if before != index:
+            pairs.append((int(index), before))
+    return pairs
 
 
 def _scale(row: Row, header: images.Header, problems: list[Problem]) -> np.ndarray | None:
@@ -202,7 +297,8 @@ def _scale(row: Row, header: images.Header, problems: list[Problem]) -> np.ndarr
     place = row.declared_at
     if not height or not width or height < 0 or width < 0 or not np.isfinite(height + width):
         text = f"states the size {_int(width)}x{_int(height)}; the image is {_size(header)}"
-        problems.append(Problem("size_missing", place, text + ", which is used", NOTED))
+        text += ", which is used"
+        problems.append(Problem("size_missing", place, text, NOTED, image=row.image))
         return one
     if (height, width) == (header.height, header.width):
         return one
@@ -210,13 +306,12 @@ def _scale(row: Row, header: images.Header, problems: list[Problem]) -> np.ndarr
     ratio = np.array([header.height / height, header.width / width])
     if abs(ratio[0] / ratio[1] - 1) <= 0.01:
         text += f"; the boxes are scaled by {ratio.mean():.4g}"
-        problems.append(Problem("size_scaled", place, text, NOTED))
+        problems.append(Problem("size_scaled", place, text, NOTED, image=row.image))
         return np.tile(ratio, 2)
     if header.turned and (height, width) == (header.width, header.height):
         text += " once turned upright by its EXIF orientation; save it upright and annotate that"
-    problems.append(
-        Problem("size_mismatch", place, text + ": its boxes cannot be trusted", REFUSED)
-    )
+    text += ": its boxes cannot be trusted"
+    problems.append(row.left_out("size_mismatch", place, text, REFUSED))
     return None
 
 

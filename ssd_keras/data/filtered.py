@@ -16,8 +16,8 @@ FILTERS = ("only", "without")
 class FilteredSource(Source):
     """The images of a source whose names a pattern is found in, or is not.
 
-    Classes, their numbers and the problems are those of the whole source, so that two parts of one
-    data set agree in them.
+    Classes and their numbers are those of the whole source, so that two parts of one data set agree
+    in them. Problems are those of the images that are kept, and those of no certain image.
 
     Args:
         spec: how the user named the data.
@@ -40,14 +40,18 @@ class FilteredSource(Source):
                 f"'{pattern}' in '{spec}' is no regular expression: {error}."
             ) from error
         truth = source.ground_truth()
-        matches = [expression.search(_name(t)) is not None for t in truth]
-        self._kept = np.flatnonzero(np.array(matches, bool) == (kind == "only")).tolist()
+
+        def keeps(name: str) -> bool:
+            return (expression.search(name) is not None) == (kind == "only")
+
+        self._kept = [index for index, one in enumerate(truth) if keeps(_name(one))]
         if not self._kept:
             raise UserError(
                 f"'{spec}' keeps none of {len(truth)} images, which are called "
                 f"{', '.join(_name(t) for t in truth[:3])} ..."
             )
-        super().__init__(spec, source.classes, [truth[i] for i in self._kept], source.problems)
+        problems = [p for p in source.problems if not p.image or keeps(p.image)]
+        super().__init__(spec, source.classes, [truth[i] for i in self._kept], problems)
         self.category_ids = source.category_ids
         self.plain = source.plain[self._kept]
         self._source = source

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ssd_keras.data import checks, images
-from ssd_keras.data.source import LEFT_OUT, GroundTruth, Problem, Source
+from ssd_keras.data.source import GroundTruth, Problem, Source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,16 +74,17 @@ def assemble(
     packed = list(packed)
     checks.check_any(packed, spec, problems)
     classes = checks.check_classes(classes, spec, problems)
+    names = checks.ClassNames(classes)
     examples, plain, locations, seen = [], [], [], {}
     for row, header, location in packed:
         if row.image_id in seen:
             message = f"the image '{row.image_id}' is already in {seen[row.image_id]}"
-            problems.append(Problem("duplicate_image", row.path, message, LEFT_OUT))
+            problems.append(row.left_out("duplicate_image", row.declared_at, message))
             continue
-        seen[row.image_id] = row.path
-        example = checks.check_row(row, header, classes, problems)
+        seen[row.image_id] = row.declared_at
+        example = checks.check_row(row, header, names, problems)
         if example is not None:
-            examples.append(dataclasses.replace(example, path=None))
+            examples.append(example)
             plain.append(header.plain)
             locations.append(location)
     checks.check_any(examples, spec, problems)

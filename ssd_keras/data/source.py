@@ -62,21 +62,31 @@ class GroundTruth:
 CLIPPED, NOTED, LEFT_OUT, REFUSED = "clipped", "noted", "left out", "refused"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Problem:
     """A defect of a data set: where it is, what is wrong and what is done about it.
+
+    Who reports a defect says what is lost with it, so that every object that was read is either in
+    the source or counted in exactly one problem.
 
     Attributes:
         kind: a short stable name, such as "zero_area".
         place: file, with line, object or box index where there is one.
         message: what is wrong, with the values.
         action: one of "clipped", "noted", "left out", "refused".
+        lost: the class of each object that is not used because of it; "" where it is not known.
+        image: the name of the image it concerns (of the file, or its id where it lies in a record),
+            by which filters choose; "" where it is not known.
+        image_lost: the whole image is not used because of it.
     """
 
     kind: str
     place: str
     message: str
     action: str
+    lost: tuple[str, ...] = ()
+    image: str = ""
+    image_lost: bool = False
 
     def __str__(self) -> str:
         return f"{self.place}: {self.message} ({self.action})"

@@ -99,7 +99,7 @@ def _entries(examples, names, place, split, spool, problems):
         spool.write(encoded)
         row = checks.Row(
             _image_id(example, index),
-            where,
+            "",
             declared_at=where,
             normalized=True,
             tolerance=checks.SHARE_TOLERANCE,

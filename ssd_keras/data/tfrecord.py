@@ -127,7 +127,7 @@ def _entry(feature, place, problems):
     size = tuple((values(f"image/{side}") or [None])[0] for side in ("height", "width"))
     row = checks.Row(
         name,
-        place,
+        "",
         declared_size=size,
         declared_at=place,
         normalized=True,

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from ssd_keras import data
-from ssd_keras.data import inspection
+from ssd_keras.data import checks, inspection
 from tests.data import samples
 from tests.data.samples import voc_image, voc_object
 
@@ -229,6 +229,43 @@ def test_a_defect_is_reported_with_its_place(tmp_path, name):
     assert str(tmp_path) in found.place
     assert found.place.endswith(place)
     assert len(found.message) > 8
+
+
+# How many objects of an image are lost, and whether the image is.
+LOSSES = {
+    "image empty": (1, True),
+    "size differs": (1, True),
+    "zero width": (1, False),
+    "twice the same": (1, False),
+    "unknown class": (1, False),
+    "wholly outside": (1, False),
+    "beyond the edge": (0, False),
+    "no objects": (0, False),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_problem_says_which_objects_it_loses(tmp_path, name):
+    source = make(tmp_path, [name])
+    mine = [p for p in source.problems if _numbered(name) in p.place]
+    assert (sum(len(p.lost) for p in mine), any(p.image_lost for p in mine)) == LOSSES[name]
+    assert {p.image.partition(".")[0] for p in mine} <= {_numbered(name), ""}
+    assert {name for p in mine for name in p.lost} <= {"cat", "cta"}
+
+
+@pytest.mark.parametrize(
+    ("classes", "alike"),
+    [
+        (("cat", "Cat", "dog"), 1),
+        (("traffic light", "traffic_light"), 1),
+        (("cat", "cats", "C", "C++", "+"), 1),
+        (("cat", "dog"), 0),
+    ],
+)
+def test_classes_that_differ_in_little_but_case_are_noted(classes, alike):
+    problems = []
+    assert checks.check_classes(classes, "voc:x", problems) == classes
+    assert [(p.kind, p.action) for p in problems] == [("similar_classes", "noted")] * alike
 
 
 def test_good_images_have_no_problem(tmp_path):

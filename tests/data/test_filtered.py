@@ -52,6 +52,15 @@ def test_both_parts_have_the_classes_of_the_whole(folder):
         assert part.classes == data.load_source(f"voc:{folder}").classes
 
 
+def test_problems_go_with_their_images(tmp_path):
+    for name, box in (("good", (1, 1, 9, 20)), ("bad", (9, 9, 9, 20))):
+        voc_image(tmp_path, name, voc_object() + voc_object(box=box))
+    voc_image(tmp_path, "bad-size", voc_object(), size=(10, 48))
+    for part, kinds in (("only=^good", []), ("without=^good", ["zero_area", "size_mismatch"])):
+        source = data.load_source(f"voc:{tmp_path}?{part}")
+        assert [p.kind for p in source.problems] == kinds
+
+
 def test_the_numbers_of_the_classes_stay(tmp_path):
     samples.coco(tmp_path)
     source = data.load_source(f"coco:{tmp_path}?only=^1")
