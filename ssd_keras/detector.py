@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -163,7 +164,7 @@ class Detector(keras.Model):
 
 
 def _check_classes(classes: tuple[str, ...], expected: int):
-    repeated = sorted({name for name in classes if classes.count(name) > 1})
+    repeated = sorted(name for name, count in Counter(classes).items() if count > 1)
     if repeated:
         raise UserError(f"Class names must differ, but '{repeated[0]}' is given more than once.")
     if len(classes) != expected:

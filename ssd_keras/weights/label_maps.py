@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+from collections.abc import Iterable
 from pathlib import Path
 
 from ssd_keras.errors import UserError
@@ -45,14 +47,18 @@ def read_labels(path: str | Path) -> dict[int, str]:
         text = text.decode("utf-8-sig")
         is_map = Path(path).suffix in (".pbtxt", ".prototxt") or text.lstrip().startswith("item")
         found = _map_items(text) if is_map else _lines(text)
-        names = [name for _, name in found]
-        for what, values in (("number", [n for n, _ in found]), ("name", names)):
-            repeated = next((value for value in values if values.count(value) > 1), None)
+        for what, values in zip(("number", "name"), zip(*found, strict=True), strict=False):
+            repeated = _first_repeated(values)
             if repeated is not None:
                 raise ValueError(f"the {what} {repeated!r} stands there twice")
     if not found:
         raise UserError(f"Label file '{path}' names no class.")
     return dict(sorted(found))
+
+
+def _first_repeated(values: Iterable):
+    counts = collections.Counter(values)
+    return next((value for value, count in counts.items() if count > 1), None)
 
 
 def labels_of_lines(text: str) -> dict[int, str] | None:
