@@ -19,6 +19,7 @@ from ssd_keras.box_networks import DSSD, SSD, YOLO, Extra, PercentAnchors, Scale
 from ssd_keras.complexity import count_macs
 from ssd_keras.detector import Detector
 from ssd_keras.errors import UserError, did_you_mean
+from ssd_keras.labels import check_names
 from ssd_keras.weights import load_backbone_weights
 from ssd_keras.weights.detector_files import detector_like, load_detector_weights
 
@@ -381,6 +382,7 @@ def create(
         backbone = backbones.own_backbone(backbone)
     if isinstance(classes, str) or not len(classes):
         raise UserError("Give the classes as a list of names, such as ['cat', 'dog'].")
+    check_names(classes)
     if not 0.25 <= width <= 1.0:
         raise UserError(f"width must be between 0.25 and 1, got {width}.")
     if smallest_box is not None and not 0.0 < smallest_box < 0.5:

@@ -273,7 +273,7 @@ def test_a_name_that_cannot_be_built_says_why(name, message):
         ({"classes": ["cat", "dog", "cat"]}, "'cat' is given more than once"),
         ({"classes": ["cat"], "width": 0.0}, "width must be between"),
         ({"classes": ["cat"], "smallest_box": 0.9}, "smallest_box must be between"),
-        ({"classes": ["cat"], "backbone_weights": "gone.h5"}, "'gone.h5' does not exist"),
+        ({"classes": ["cat"], "backbone_weights": "gone.h5"}, "There is no weights file 'gone.h5'"),
         ({"classes": ["cat"], "finest_stride": 4}, "finest_stride is one of 16, 8"),
     ],
 )

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from ssd_keras.errors import UserError
+from ssd_keras.reading import reading
 from ssd_keras.weights.files import (
     MAX_TEXT_BYTES,
     check_finite,
     checked_shape,
     read_file,
-    reading,
 )
 from ssd_keras.weights.text_format import parse_text
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from ssd_keras.backbones.resnet import EPSILON
 from ssd_keras.errors import UserError
+from ssd_keras.reading import reading
 from ssd_keras.weights.caffe import BATCH_NORM_EPSILON, read_caffemodel, statistics_of
-from ssd_keras.weights.files import reading
 from ssd_keras.weights.imported import batch_norm_arrays
 
 

@@ -1,15 +1,15 @@
-"""What all readers of weight files share: limits, and one clear line for a file that is no good."""
+"""What all readers of weight files share: limits, and checks of what they hold."""
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ssd_keras.errors import UserError
+from ssd_keras.reading import AGAIN, read_bytes
 
 MAX_FILE_BYTES = 2 << 30
 MAX_TEXT_BYTES = 4 << 20
@@ -17,46 +17,16 @@ MAX_ARRAY_VALUES = 1 << 28
 MAX_ARRAYS = 100_000
 
 
-def read_file(path: str | Path, limit: int = MAX_FILE_BYTES) -> bytes:
+def read_file(path: str | Path, limit: int = MAX_FILE_BYTES, what: str = "weights file") -> bytes:
     """The bytes of a file that exists, is not empty and is not larger than `limit`.
 
     Raises:
-        UserError: it is missing, empty, too large or cannot be opened.
+        UserError: it is missing, empty, too large, no regular file or cannot be read.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"Weights file '{path}' does not exist: check the path.")
-    try:
-        size = path.stat().st_size
-        if size > limit:
-            raise UserError(
-                f"'{path}' has {size:,} bytes, more than the {limit:,} that such a file may have."
-            )
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"'{path}' cannot be read: {error.strerror}.") from error
+    data = read_bytes(path, limit, what)
     if not data:
-        raise UserError(f"'{path}' is empty: copy or download it again.")
+        raise UserError(f"'{path}' is empty. {AGAIN}")
     return data
-
-
-@contextlib.contextmanager
-def reading(path: str | Path, kind: str) -> Iterator[None]:
-    """Turns whatever a damaged file does to its reader into one line that names the file.
-
-    A damaged or hostile file can make a parser fail anywhere and with any error, so every error is
-    caught; only a parser may stand inside.
-    """
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise UserError(
-            f"'{path}' cannot be read as {kind} ({reason}): it is damaged, cut off or of another "
-            "kind. Copy or download it again."
-        ) from error
 
 
 def checked_shape(shape: Sequence[int], limit: int = MAX_ARRAY_VALUES) -> tuple[int, ...]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ssd_keras.errors import UserError
+from ssd_keras.reading import reading
 from ssd_keras.weights import caffe, caffe_ssd, object_detection_api, tensorflow_files, vgg_ssd
-from ssd_keras.weights.files import reading
 from ssd_keras.weights.imported import Imported
 from ssd_keras.weights.keras_files import read_keras_file
 from ssd_keras.weights.label_maps import read_labels

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from ssd_keras.errors import UserError
+from ssd_keras.reading import check_regular
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,8 +45,7 @@ def read_keras_file(path: str | Path) -> dict[str, list[np.ndarray]]:
         UserError: the file is missing, is none of these formats, or names no layers.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"Weights file '{path}' does not exist: check the path.")
+    check_regular(path, "weights file")
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import collections
-from collections.abc import Iterable
 from pathlib import Path
 
 from ssd_keras.errors import UserError
-from ssd_keras.weights.files import MAX_TEXT_BYTES, read_file, reading
+from ssd_keras.labels import first_repeated, label_lines
+from ssd_keras.reading import reading
+from ssd_keras.weights.files import MAX_TEXT_BYTES, read_file
 from ssd_keras.weights.text_format import parse_text
 
 # What label files write where a number has no class.
@@ -42,23 +42,18 @@ def read_labels(path: str | Path) -> dict[int, str]:
     Raises:
         UserError: the file is missing, names no class, or names a number or a class twice.
     """
-    text = read_file(path, MAX_TEXT_BYTES)
+    data = read_file(path, MAX_TEXT_BYTES, "label file")
     with reading(path, "a label file"):
-        text = text.decode("utf-8-sig")
+        text = "\n".join(label_lines(data))
         is_map = Path(path).suffix in (".pbtxt", ".prototxt") or text.lstrip().startswith("item")
         found = _map_items(text) if is_map else _lines(text)
         for what, values in zip(("number", "name"), zip(*found, strict=True), strict=False):
-            repeated = _first_repeated(values)
+            repeated = first_repeated(values)
             if repeated is not None:
                 raise ValueError(f"the {what} {repeated!r} stands there twice")
     if not found:
         raise UserError(f"Label file '{path}' names no class.")
     return dict(sorted(found))
-
-
-def _first_repeated(values: Iterable):
-    counts = collections.Counter(values)
-    return next((value for value, count in counts.items() if count > 1), None)
 
 
 def labels_of_lines(text: str) -> dict[int, str] | None:
@@ -79,7 +74,7 @@ def _map_items(text: str) -> list[tuple[int, str]]:
 
 
 def _lines(text: str) -> list[tuple[int, str]]:
-    lines = [line.strip() for line in text.splitlines()]
+    lines = [line.strip() for line in text.split("\n")]
     while lines and not lines[-1]:
         lines.pop()
     from_zero = bool(lines) and lines[0].lower() in (*UNNAMED, *_BACKGROUND)

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from ssd_keras.errors import UserError
+from ssd_keras.reading import reading
 from ssd_keras.weights.files import (
     MAX_ARRAY_VALUES,
     MAX_ARRAYS,
     check_finite,
     checked_shape,
     read_file,
-    reading,
 )
 
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from ssd_keras.errors import UserError
+from ssd_keras.reading import reading
 from ssd_keras.weights.files import (
     MAX_ARRAY_VALUES,
     MAX_FILE_BYTES,
     check_finite,
     checked_shape,
     read_file,
-    reading,
 )
 
 _MAX_PICKLE_BYTES = 16 << 20

@@ -32,7 +32,7 @@ FAULTS = {
     "another kind": (["--source=setup.py"], "'setup.py' is of no known kind"),
     "missing labels": (
         ["--source=setup.py", "--labels=nowhere.txt"],
-        "'nowhere.txt' does not exist",
+        "There is no label file 'nowhere.txt'",
     ),
 }
 

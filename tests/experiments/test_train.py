@@ -37,7 +37,7 @@ FAULTS = {
     "missing folder": (["--train_data=voc:nowhere#train"], "nowhere"),
     "missing weights": (
         ["--train_data=shapes#train", "--backbone_weights=missing.h5"],
-        "error: Weights file 'missing.h5' does not exist",
+        "error: There is no weights file 'missing.h5'",
     ),
     "misspelt flag": (["--train_dta=shapes#train"], "error: There is no flag --train_dta. Did you"),
     "no data": ([], "--train_data"),

@@ -85,7 +85,7 @@ def write_other_h5(path):
         (write_text, "cannot be read"),
         (write_nothing, "cannot be read"),
         (write_other_h5, "holds no layers with names"),
-        (lambda path: None, "does not exist"),
+        (lambda path: None, "There is no weights file"),
     ],
 )
 def test_what_is_no_weights_file_is_named(tmp_path, write, message):

@@ -1,0 +1,108 @@
+"""Class names in files: a name a line, in the order of the labels."""
+
+from __future__ import annotations
+
+import collections
+import os
+import re
+from collections.abc import Iterable
+
+from ssd_keras.errors import UserError
+from ssd_keras.reading import AGAIN, read_bytes, reading
+
+MAX_LABEL_BYTES = 4 << 20
+
+# What some program or other takes for the end of a line.
+_LINE_ENDS = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+
+
+def read_labels(path: str | os.PathLike, advice: str = AGAIN) -> tuple[str, ...]:
+    """The class names of a file.
+
+    Args:
+        path: UTF-8 text with a name a line, exactly as it is, blanks at its ends included.
+        advice: what to do if the file is no good.
+
+    Raises:
+        UserError: the file cannot be read, is too large, no text, or names no class, a class
+            without a name, or a class twice.
+    """
+    data = read_bytes(path, MAX_LABEL_BYTES, "label file", advice)
+    with reading(path, "a list of class names", advice):
+        names = label_lines(data)
+        if not names:
+            raise ValueError("it names no class")
+        blank = next((i for i, name in enumerate(names, start=1) if not name.strip()), None)
+        if blank is not None:
+            raise ValueError(f"line {blank} is empty")
+        if repeated := first_repeated(names):
+            raise ValueError(f"'{repeated[:50]}' stands there twice")
+    return tuple(names)
+
+
+def label_lines(data: bytes) -> list[str]:
+    """The lines of a label file, whatever they mean.
+
+    Raises:
+        ValueError: the data is no UTF-8 text.
+    """
+    text = data.decode("utf-8-sig")
+    if "\0" in text:
+        raise ValueError("it is no text")
+    # Other ends of lines may be part of a name, as they were until names with them were refused.
+    lines = text.removesuffix("\n").split("\n") if text else []
+    return [line.removesuffix("\r") for line in lines]
+
+
+def label_text(names: Iterable[str]) -> str:
+    """The content of a label file.
+
+    Raises:
+        UserError: a name holds an end of line; see `check_names`.
+    """
+    names = list(names)
+    for name in names:
+        if "\n" in name or "\r" in name:
+            raise _refused(name, "an end of line")
+    return "".join(f"{name}\n" for name in names)
+
+
+def first_repeated(values: Iterable):
+    """The first value that is there twice, or None."""
+    counts = collections.Counter(values)
+    return next((value for value, count in counts.items() if count > 1), None)
+
+
+def check_names(names: Iterable[str]):
+    """Refuses class names that no label file can hold, before anything is made with them.
+
+    Raises:
+        UserError: a name is blank or no text, holds an end of line or a zero byte, or is given
+            more than once; says which.
+    """
+    names = list(names)
+    for place, name in enumerate(names):
+        if not isinstance(name, str):
+            raise UserError(f"Class names must be text, but class {place} is {name!r}: rename it.")
+        if not name.strip():
+            raise UserError(f"Class {place} has no name ({name!r}): give it one.")
+        if _LINE_ENDS.search(name) or "\0" in name:
+            raise _refused(name, "an end of line or a zero byte")
+        if not _is_text(name):
+            raise _refused(name, "half a character")
+    if repeated := first_repeated(names):
+        raise UserError(f"Class names must differ, but '{repeated}' is given more than once.")
+
+
+def _refused(name: str, what: str) -> UserError:
+    return UserError(
+        f"The class name {name[:80]!r} holds {what}, but label files have a name a line: rename it."
+    )
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
