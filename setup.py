@@ -24,6 +24,7 @@ setup(
         "numpy>=1.26",
         "pillow>=10.3",
         "pycocotools>=2.0.8",
+        "pyyaml>=6.0",
         "tensorflow>=2.20",
     ],
     extras_require={

@@ -1,0 +1,323 @@
+"""How names are compared: of image files, as any tool on any machine writes them, and of classes.
+
+The same name is the same in Unicode's composed and decomposed form (macOS writes the latter), with
+slashes either way, as URL, and behind a path of another machine.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import re
+import unicodedata
+import urllib.parse
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from ssd_keras.data import images
+from ssd_keras.data.source import LEFT_OUT, NOTED, Problem
+from ssd_keras.errors import UserError, one_line
+
+# More than any data set has: a walk that meets them has left it.
+MOST_FILES = 20_000_000
+# What operating systems and tools put beside the files of a user.
+_LITTER = ("__MACOSX", "@eaDir")
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """The file that a name means.
+
+    Attributes:
+        path: the file, or None where there is none, or none that is certain.
+        note: how the file was found where its name is another one, or why none is taken; "" for
+            the file of that name, and for one that is simply missing.
+        sure: the whole name is that of the file, in any case of letters.
+    """
+
+    path: str | None
+    note: str = ""
+    sure: bool = False
+
+
+MISSING = Found(None)
+
+
+class ImageIndex:
+    """The image files of some folders, found by names as annotations write them.
+
+    A name means, in this order: the file of exactly that name; the one whose path ends alike
+    once both are written in one form; in any case of letters; with another extension of an image
+    or without one. Where only the end of a path fits (it was written on another machine), the
+    longest end counts, and the file is found by its name alone unless the folder that is named is
+    there and does not hold it. Of files that fit equally well none is taken.
+
+    The folders are walked once, when the first name is not exact.
+
+    Args:
+        folders: where the images may be, the likeliest first.
+        problems: folders that cannot be looked into are added.
+    """
+
+    def __init__(self, folders: Iterable[str | os.PathLike], problems: list[Problem] | None = None):
+        self.folders = list(dict.fromkeys(os.fspath(folder) or "." for folder in folders))
+        self._problems = problems
+
+    def find(self, name: str) -> Found:
+        """The file that `name` means."""
+        exact = self._exact(name)
+        return Found(exact, sure=True) if exact else self._near(name)
+
+    def find_all(self, names: Iterable[str]) -> dict[str, Found]:
+        """The file of each name; one that two names may mean is neither's, if none is sure."""
+        found = {name: self.find(name) for name in dict.fromkeys(names)}
+        claims = defaultdict(list)
+        for name, one in found.items():
+            if one.path:
+                claims[one.path].append(name)
+        for path, claimants in claims.items():
+            unsure = [name for name in claimants if not found[name].sure]
+            if len(claimants) > 1 and unsure:
+                note = f"'{path}', the only file that is called alike, belongs to another entry"
+                found.update((name, Found(None, note)) for name in unsure)
+        return found
+
+    def _exact(self, name: str) -> str | None:
+        paths = (os.path.join(folder, name) for folder in self.folders if name)
+        path = next((path for path in paths if os.path.isfile(path)), None)
+        return path and _shortest(path)
+
+    def _near(self, name: str) -> Found:
+        for parts in _readings(name):
+            for key, files in ((fold, self._named), (_stem, self._stems)):
+                group = files.get(key(parts[-1]))
+                if group is not None:
+                    return self._nearest(parts, group)
+        return MISSING
+
+    def _nearest(self, parts: Sequence[str], group: _Group) -> Found:
+        common, files = group.nearest(parts)
+        if len(files) > 1:
+            listed = ", ".join(sorted(file.path for file in files)[:3])
+            return Found(None, f"{len(files)} files are called alike: {listed}")
+        whole = common == len(parts)
+        if not whole and tuple(map(fold, parts[-common - 1 : -1])) in self._folder_ends:
+            return MISSING
+        file = files[0]
+        hows = []
+        if not whole:
+            end = "/".join(parts[-common:])
+            hows.append("by its name alone" if common == 1 else f"by the end of its path, '{end}'")
+        written, is_called = parts[-1], file.parts[-1]
+        other_type = fold(written) != fold(is_called)
+        if other_type and _extension(written):
+            hows.append(f"as {_extension(is_called)}")
+        elif not other_type and written != is_called:
+            hows.append("in another case of letters")
+        note = f"the image '{'/'.join(parts)}' was found {' and '.join(hows)}: {file.path}"
+        return Found(file.path, note if hows else "", sure=whole and not other_type)
+
+    @functools.cached_property
+    def _files(self) -> list[_File]:
+        paths = dict.fromkeys(
+            os.path.normpath(path)
+            for folder in self.folders
+            for path in image_files(folder, self._problems)
+        )
+        return [_File(path, _parts(os.path.abspath(path))) for path in paths]
+
+    @functools.cached_property
+    def _named(self) -> dict[str, _Group]:
+        return _grouped(self._files, fold)
+
+    @functools.cached_property
+    def _stems(self) -> dict[str, _Group]:
+        return _grouped(self._files, _stem)
+
+    @functools.cached_property
+    def _folder_ends(self) -> set[tuple[str, ...]]:
+        """The ends of the paths of all folders that hold an image."""
+        folders = {file.parts[:-1] for file in self._files}
+        return {tuple(map(fold, folder[at:])) for folder in folders for at in range(len(folder))}
+
+
+@dataclasses.dataclass(frozen=True)
+class _File:
+    path: str
+    parts: tuple[str, ...]
+
+
+class _Group:
+    """Files of one name in several folders."""
+
+    def __init__(self):
+        self.files: list[_File] = []
+
+    def nearest(self, parts: Sequence[str]) -> tuple[int, list[_File]]:
+        """How many last parts of a path are common at most, and the files with so many."""
+        for common in range(len(parts), 1, -1):
+            files = self._ends.get(tuple(map(fold, parts[1 - common - 1 : -1])))
+            if files:
+                break
+        else:
+            common, files = 1, self.files
+        same = [file for file in files if file.parts[-1] == parts[-1]]
+        return common, same or files
+
+    @functools.cached_property
+    def _ends(self) -> dict[tuple[str, ...], list[_File]]:
+        """Files by each end of the path of their folder."""
+        ends = defaultdict(list)
+        for file in self.files:
+            folded = tuple(map(fold, file.parts[:-1]))
+            for at in range(len(folded)):
+                ends[folded[at:]].append(file)
+        return ends
+
+
+def _grouped(files: Iterable[_File], key) -> dict[str, _Group]:
+    groups: dict[str, _Group] = {}
+    for file in files:
+        groups.setdefault(key(file.parts[-1]), _Group()).files.append(file)
+    return groups
+
+
+def notes(found: Iterable[Found], place: str, most: int = 5) -> list[Problem]:
+    """Problems that say which images were found under other names, the first few one by one."""
+    texts = [one.note for one in found if one.path and one.note]
+    shown = [Problem("image_name", place, text, NOTED) for text in texts[:most]]
+    if len(texts) > most:
+        more = f"and {len(texts) - most} more images were found under other names"
+        shown.append(Problem("image_name", place, more, NOTED))
+    return shown
+
+
+def why_missing(name: str, found: Found, where: str = "") -> str:
+    """The message for an image that was not found; `where` is such as "in photos/images"."""
+    reason = f": {found.note}" if found.note else ""
+    return f"its image '{name}' does not exist{f' {where}' if where else ''}{reason}"
+
+
+def image_files(folder: str | os.PathLike, problems: list[Problem] | None = None) -> list[str]:
+    """The image files in a folder and its sub-folders, sorted folder by folder.
+
+    Only plain files, and links to them: pipes and devices are never opened, and links to folders
+    not followed, so that the walk ends and stays in the folder. Both are added to `problems`, as
+    are folders that cannot be read.
+    """
+    return files_of(folder, images.EXTENSIONS, problems)
+
+
+def files_of(
+    folder: str | os.PathLike, extensions: tuple[str, ...], problems: list[Problem] | None = None
+) -> list[str]:
+    """As `image_files`, for files with other extensions (lower case, with the dot)."""
+    problems = [] if problems is None else problems
+    found, waiting = [], [os.fspath(folder)]
+    while waiting:
+        place = waiting.pop()
+        try:
+            with os.scandir(place) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+            names = [entry.path for entry in entries if _is_wanted(entry, extensions, problems)]
+            inner = [entry.path for entry in entries if _is_folder(entry, problems)]
+        except OSError as error:
+            reason = f"cannot be looked into: {one_line(error)}"
+            problems.append(Problem("unreadable_folder", place, reason, LEFT_OUT))
+            continue
+        found += names
+        waiting += reversed(inner)
+        if len(found) > MOST_FILES:
+            raise UserError(f"'{folder}' holds more than {MOST_FILES:,} files: name a part of it.")
+    return found
+
+
+def _is_wanted(entry: os.DirEntry, extensions: tuple[str, ...], problems: list[Problem]) -> bool:
+    if not entry.name.lower().endswith(extensions) or entry.name.startswith("._"):
+        return False
+    if entry.is_dir():
+        return False
+    if not entry.is_file():
+        what = "is a link to nothing" if entry.is_symlink() else "is no file but a pipe or device"
+        problems.append(Problem("no_file", entry.path, what, LEFT_OUT))
+        return False
+    return True
+
+
+def _is_folder(entry: os.DirEntry, problems: list[Problem]) -> bool:
+    if entry.name.startswith(".") or entry.name in _LITTER or not entry.is_dir():
+        return False
+    if entry.is_symlink():
+        what = "is a link to a folder and is not followed: name that folder if its images belong"
+        problems.append(Problem("linked_folder", entry.path, what, NOTED))
+        return False
+    return True
+
+
+def plain(name: str) -> str:
+    """A name in Unicode's composed form, without blanks around it."""
+    return unicodedata.normalize("NFC", name.strip())
+
+
+@functools.lru_cache(maxsize=4096)
+def fold(name: str) -> str:
+    """A name in a form in which those that differ in case or Unicode form are equal."""
+    return unicodedata.normalize("NFC", plain(name).casefold())
+
+
+def _readings(name: str) -> list[tuple[str, ...]]:
+    """The parts of a path as it is written, and as they are if it is a URL's."""
+    readings = [_parts(name), _parts(_from_url(name))]
+    return [parts for parts in dict.fromkeys(readings) if parts]
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    """Folders and file name of a path of any system, without drive and `./`."""
+    path = re.sub(r"^[A-Za-z]:(?=[\\/])", "", plain(path))
+    parts: list[str] = []
+    for part in re.split(r"[\\/]+", path):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    return tuple(parts)
+
+
+def _from_url(name: str) -> str:
+    # Label Studio: /data/local-files/?d=images%2Fa.jpg
+    inner = re.search(r"[?&]d=([^&]+)", name)
+    if inner:
+        return urllib.parse.unquote(inner.group(1))
+    scheme, colon, rest = name.partition("://")
+    if colon and scheme.lower() in ("http", "https"):
+        rest = re.split(r"[?#]", rest)[0]
+    return urllib.parse.unquote(rest if colon and scheme.isalnum() else name)
+
+
+def _shortest(path: str) -> str:
+    """The path without `./` and `x/..`, unless a link makes that another file."""
+    short = os.path.normpath(path)
+    return short if os.path.isfile(short) and os.path.samefile(short, path) else path
+
+
+def _extension(name: str) -> str:
+    extension = os.path.splitext(name)[1]
+    return extension if extension.lower() in images.EXTENSIONS else ""
+
+
+def _stem(name: str) -> str:
+    return fold(name.removesuffix(_extension(name)) if _extension(name) else name)
+
+
+def note_alike(classes: Sequence[str], spec: str, problems: list[Problem]) -> None:
+    """Notes classes that differ in nothing but case, blanks or the like; they stay two."""
+    alike = defaultdict(list)
+    for name in classes:
+        key = unicodedata.normalize("NFKC", fold(name)).casefold()
+        alike[re.sub(r"[\s_-]+", " ", key)].append(name)
+    for names in alike.values():
+        if len(names) > 1:
+            listed = " and ".join(f"'{name}'" for name in names)
+            message = f"the classes {listed} are taken as {len(names)} classes: are they one?"
+            problems.append(Problem("classes_alike", spec, message, NOTED))
