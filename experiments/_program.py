@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Callable
@@ -49,6 +50,11 @@ def run(
     """
     warnings.showwarning = _shown_without_code(warnings.showwarning)
     app.run(_explained(main), flags_parser=lambda argv: _parse(argv, expand))
+
+
+def command(program: str, *words: str) -> str:
+    """A command as it is typed in a shell, with what holds blanks or signs quoted."""
+    return shlex.join(["python", "-m", program, *map(str, words)])
 
 
 def _shown_without_code(usual):

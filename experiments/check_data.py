@@ -2,12 +2,13 @@
 
 python -m experiments.check_data --data=voc:DIR#train --model=SSD_MobileNet_300
 
-The files are only read. Exit code 1 if something must be refused.
+The files are only read. Exit code 1 if something must be refused or too little is left.
 """
 
-import shlex
+import functools
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
+from pathlib import Path
 
 import numpy as np
 from absl import flags
@@ -17,8 +18,9 @@ from experiments import _program
 _program.quiet_tensorflow()
 
 from ssd_keras import data, plots, zoo  # noqa: E402
-from ssd_keras.data import coverage, inspection, pictures  # noqa: E402
+from ssd_keras.data import coverage, inspection, pictures, verdict  # noqa: E402
 from ssd_keras.errors import UserError  # noqa: E402
+from ssd_keras.files import check_writable, replace  # noqa: E402
 from ssd_keras.training import suggest  # noqa: E402
 
 DEFAULT_MODEL = "SSD_MobileNet_300"
@@ -42,15 +44,17 @@ flags.DEFINE_bool("decode", True, "Decode every image to find those that are dam
 
 
 def main(argv):
-    """Prints the report; exits with 1 if something is refused."""
+    """Prints the report; exits with 1 if something is refused or too little is left."""
     del argv
     if FLAGS.backbone and not FLAGS.model:
         raise UserError("--backbone needs a --model, such as SSD_Mine_300.")
+    if FLAGS.out:
+        check_writable(Path(FLAGS.out) / "images.png")
     try:
         source = data.load_source(FLAGS.data, FLAGS.classes)
     except data.UnusableError as error:
+        print(f"Not fit to train on: {error}")
         print_problems(error.problems, FLAGS.show)
-        print(f"\nNot fit to train on: {error}")
         sys.exit(1)
     # An unknown model must not wait for the last image to be decoded.
     detector = None
@@ -63,26 +67,37 @@ def main(argv):
             **chosen_options(),
         )
     size = tuple(detector.image_size) if detector else (300, 300)
-    problems = list(source.problems)
-    if FLAGS.decode:
-        problems += inspection.inspect_images(source)
+    inspected = inspection.inspect_images(source) if FLAGS.decode else []
+    problems = [*source.problems, *inspected]
+    left = verdict.judge(source, inspected, chosen=FLAGS.classes is not None)
+    complaint = complaint_of(left, problems)
+    if complaint:
+        print(complaint + "\n")
     print_summary(source, inspection.summarize(source, size), size)
+    print_left(left)
     print_problems(problems, FLAGS.show)
-    result = print_coverage(source, detector, size) if detector else None
-    if FLAGS.out:
+    result = print_coverage(source, detector, size) if detector and left.kept else None
+    if FLAGS.out and left.kept:
         save_pictures(source, detector, result, size)
-    count = inspection.refused(problems)
-    if count:
-        print(f"\n{count} problems must be mended before this data set can be trusted (see above).")
+    if complaint:
+        print(f"\n{complaint}")
         sys.exit(1)
-    unread = {p.place for p in problems if p.kind == "undecodable_image"}
-    usable = len(source) - len(unread)
+    print(f"\nFit to train on: {left.images} images. Next:\n{next_command()}")
+
+
+def complaint_of(left, problems) -> str:
+    """Why the data should not be trained on; "" where they are fit."""
+    count = inspection.refused(problems)
+    mend = f"{count} problems must be mended before this data set can be trusted." if count else ""
+    return mend if left.fit else f"Not fit to train on: {left.why()} {mend}".rstrip()
+
+
+def next_command() -> str:
+    """The command that trains on these data."""
     words = [f"--model={FLAGS.model or DEFAULT_MODEL}"]
     words += [f"--{name}={value}" for name, value in chosen_options().items()]
-    print(f"\nFit to train on: {usable} images. Next:")
-    print(
-        f"python -m experiments.train {shlex.join(words)} --train_data='{FLAGS.data}' --run_dir=DIR"
-    )
+    train = _program.command("experiments.train", *words, f"--train_data={FLAGS.data}")
+    return f"{train} --run_dir=DIR"
 
 
 def chosen_options() -> dict:
@@ -118,18 +133,45 @@ def print_summary(source, summary, size):
         print(f"\n  box side at {size[1]}x{size[0]}: {', '.join(texts)}")
 
 
+def print_left(left):
+    """Prints what was read, what is used of it and why not the rest."""
+    print(f"\n  {left.read:,} objects read, {left.kept:,} used")
+    if left.emptied or left.unlabelled:
+        print(
+            f"  images without objects: {left.empty:,} annotated as empty, {left.emptied:,} that "
+            f"lost all of theirs, {left.unlabelled:,} without a label file"
+        )
+    for part in filter(None, left.losses().split("; ")):
+        print(f"  {part}")
+
+
 def print_problems(problems, show):
     """Prints problems by kind, with their places and what is done about them."""
-    kinds = Counter((problem.kind, problem.action) for problem in problems)
-    if not kinds:
+    if not problems:
         print("\nNo problem found.")
-    for (kind, action), count in sorted(kinds.items(), key=lambda item: item[0][1]):
-        print(f"\n{kind}: {count} {action}")
-        found = [p for p in problems if (p.kind, p.action) == (kind, action)]
-        for problem in found[: show or None]:
-            print(f"  {problem.place}: {problem.message}")
-        if show and count > show:
-            print(f"  ... and {count - show} more (--show=0 prints all)")
+    kinds = defaultdict(list)
+    for problem in problems:
+        kinds[problem.kind, problem.action].append(problem)
+    for (kind, action), found in sorted(kinds.items(), key=lambda item: item[0][1]):
+        print(f"\n{kind}: {len(found)} {action}")
+        lines = [f"{problem.place}: {problem.message}" for problem in found]
+        if show:
+            lines = without_repeats(found)
+        for line in lines[: show or None]:
+            print(f"  {line}")
+        if show and len(lines) > show:
+            print(f"  ... and {len(lines) - show} more (--show=0 prints all)")
+
+
+def without_repeats(problems) -> list[str]:
+    """A line for each message, with its first place and how often it is said."""
+    first, count = {}, Counter(problem.message for problem in problems)
+    for problem in problems:
+        first.setdefault(problem.message, problem.place)
+    return [
+        f"{place}: {message}" + (f" ({count[message]:,} times)" if count[message] > 1 else "")
+        for message, place in first.items()
+    ]
 
 
 def print_coverage(source, detector, size):
@@ -187,7 +229,7 @@ def save_pictures(source, detector, result, size):
         share = result.side / np.sqrt(np.prod(size))
         made["coverage"] = plots.coverage(share, result.iou, result.level)
     for name, picture in made.items():
-        plots.save(picture, f"{FLAGS.out}/{name}.png")
+        replace(Path(FLAGS.out) / f"{name}.png", functools.partial(plots.save, picture))
     print(f"\nPictures: {FLAGS.out}/" + "{" + ",".join(made) + "}.png")
 
 

@@ -58,12 +58,15 @@ def main(argv):
     replace(folder.best, detector.save)
     print(imported.report())
     thresholds = ", ".join(f"{name} {value:g}" for name, value in imported.suppression.items())
+    detect = _program.command("experiments.detect", f"--run_dir={folder.path}")
+    train = _program.command(
+        "experiments.train", f"--model={detector.name}", f"--weights={folder.path}"
+    )
     print(
         f"The original detects with {thresholds}.\n"
         f"Written: '{folder.best}'. Next:\n"
-        f"  python -m experiments.detect --run_dir={folder.path} --images=GLOB --out=DIR\n"
-        f"  python -m experiments.train --model={detector.name} --weights={folder.path} "
-        "--train_data=SPEC --run_dir=DIR"
+        f"  {detect} --images=GLOB --out=DIR\n"
+        f"  {train} --train_data=SPEC --run_dir=DIR"
     )
 
 

@@ -89,6 +89,11 @@ flags.DEFINE_string(
 flags.DEFINE_float(
     "checkpoint_minutes", RunSettings.checkpoint_minutes, "Minutes between two checkpoints."
 )
+flags.DEFINE_bool(
+    "accept_losses",
+    RunSettings.accept_losses,
+    "Train although most objects or images of the data are lost, or have none.",
+)
 flags.DEFINE_integer("seed", RunSettings.seed, "Seed of weights, data order and augmentation.")
 
 
@@ -105,7 +110,8 @@ def main(argv):
     train(settings, FLAGS.run_dir, train_source=source)
     print(f"\nBest detector: {FLAGS.run_dir}/best.keras; pictures: {FLAGS.run_dir}/pictures")
     judged_on = FLAGS.eval_data or FLAGS.train_data
-    print(f"Next: python -m experiments.evaluate --run_dir={FLAGS.run_dir} --data={judged_on}")
+    words = [f"--run_dir={FLAGS.run_dir}", f"--data={judged_on}"]
+    print(f"Next: {_program.command('experiments.evaluate', *words)}")
 
 
 def given_values() -> dict:

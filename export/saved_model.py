@@ -36,7 +36,7 @@ def main(argv):
     print("  serving_default  images: uint8 [batch, height, width, 3], RGB, any size")
     print("  encoded_images   encoded_images: JPEG or PNG files [batch]")
     print("  outputs          boxes, scores, classes, count; names in assets.extra/labels.txt")
-    print(f"Next: tf.saved_model.load('{folder}').signatures['serving_default'](images=...)")
+    print(f"Next: tf.saved_model.load({str(folder)!r}).signatures['serving_default'](images=...)")
 
 
 if __name__ == "__main__":

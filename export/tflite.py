@@ -5,6 +5,7 @@ python -m export.tflite --run_dir=runs/pets --out=pets_int8.tflite --quantizatio
     --calibration_data=voc:DIR#train
 """
 
+import shlex
 from pathlib import Path
 
 from absl import flags
@@ -82,7 +83,8 @@ def _report(path: Path, detector):
         print("  outputs  box codes, class scores; anchors.f32 is packed inside (unzip it)")
         return
     print(f"  outputs  boxes, classes, scores, count; {len(detector.classes)} labels inside")
-    print(f"Next: python export/raspberry_pi/detect.py --model={path} --image=PHOTO.jpg")
+    program = shlex.join(["python", "export/raspberry_pi/detect.py", f"--model={path}"])
+    print(f"Next: {program} --image=PHOTO.jpg")
 
 
 if __name__ == "__main__":

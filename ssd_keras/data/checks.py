@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from ssd_keras.data import images
+from ssd_keras.data import images, units
 from ssd_keras.data.source import CLIPPED, LEFT_OUT, NOTED, REFUSED, GroundTruth, Problem, Source
 from ssd_keras.errors import UserError, did_you_mean
 
@@ -32,6 +32,8 @@ class Row:
         tolerance: by how many pixels (or shares) a box may leave the image without a word; it is
             cut in any case.
         missing: why there is no such file as `path`; its objects are counted as lost then.
+        rejected: objects that were read and could not be added.
+        unit_stated: whether the user says in which unit the boxes are.
     """
 
     image_id: str
@@ -47,6 +49,8 @@ class Row:
     difficult: list[bool] = dataclasses.field(default_factory=list)
     crowd: list[bool] = dataclasses.field(default_factory=list)
     areas: list[float] = dataclasses.field(default_factory=list)
+    rejected: int = 0
+    unit_stated: bool = False
 
     def add(self, name, box, place, *, difficult=False, crowd=False, area=None) -> None:
         """Adds an object of class `name` with `box` `(ymin, xmin, ymax, xmax)`.
@@ -66,10 +70,37 @@ class Row:
         """The name that filters look at: that of the file, or the id where there is none."""
         return os.path.basename(self.path) or self.image_id
 
+    @property
+    def corners(self) -> np.ndarray:
+        """The boxes as float64 `[n, 4]`."""
+        return np.array(self.boxes, np.float64).reshape(-1, 4)
+
+    def size_in(self, header: images.Header) -> tuple[float, float]:
+        """(height, width) in the pixels that the boxes are given in."""
+        height, width = self.declared_size
+        stated = height and width and height > 0 and width > 0 and math.isfinite(height + width)
+        return (height, width) if stated else (header.height, header.width)
+
+    def state_unit(self, unit: str) -> None:
+        """Takes the boxes in the unit that the user states."""
+        scale = units.UNITS[unit]
+        self.unit_stated = True
+        self.normalized = scale is not None
+        if scale is not None:
+            self.tolerance = SHARE_TOLERANCE
+            self.boxes = [tuple(value / scale for value in box) for box in self.boxes]
+
+    def reject(
+        self, kind: str, place: str, message: str, action: str = LEFT_OUT, *, name: str = ""
+    ) -> Problem:
+        """The problem that an object of class `name` cannot be read; it is not added."""
+        self.rejected += 1
+        return Problem(kind, place, message, action, (name,), self.image)
+
     def left_out(self, kind: str, place: str, message: str, action: str = LEFT_OUT) -> Problem:
         """The problem that the whole image is not used, and none of its objects."""
         lost = tuple(self.names)
-        return Problem(kind, place, message, action, lost, self.image, image_lost=True)
+        return Problem(kind, place, message, action, lost, self.image, images_lost=1)
 
 
 class ClassNames:
@@ -93,21 +124,35 @@ class ClassNames:
 
 
 def assemble(
-    spec: str, classes: Sequence[str], rows: Iterable[Row], problems: list[Problem]
+    spec: str,
+    classes: Sequence[str],
+    rows: Iterable[Row],
+    problems: list[Problem],
+    unit: str | None = None,
 ) -> Source:
     """Checks the rows and makes a source of what is good.
 
     Reads the header of every image file. `problems` is extended.
 
+    Args:
+        spec: how the user named the data, for messages.
+        classes: class names in the order of their labels.
+        rows: the images and their objects.
+        problems: what the reader found.
+        unit: what the coordinates are, one of `units.UNITS`, if the user says so; None judges
+            whether they can be what the rows say.
+
     Raises:
-        UserError: no class, a class named twice, or no usable image.
+        UserError: no class, a class named twice, no usable image, or coordinates in another unit.
     """
     rows = list(rows)
     check_any(rows, spec, problems)
     classes = check_classes(classes, spec, problems)
     names = ClassNames(classes)
+    ready = list(_with_headers(rows, problems))
+    check_units(spec, ready, problems, unit)
     examples, plain = [], []
-    for row, header in _with_headers(rows, problems):
+    for row, header in ready:
         example = check_row(row, header, names, problems)
         if example is not None:
             examples.append(example)
@@ -140,12 +185,46 @@ def _with_headers(rows, problems) -> Iterator[tuple[Row, images.Header]]:
         yield row, header
 
 
+def check_units(
+    spec: str,
+    ready: Sequence[tuple[Row, images.Header]],
+    problems: list[Problem],
+    unit: str | None = None,
+) -> None:
+    """Judges the unit of all boxes together, or takes the one that the user states.
+
+    Raises:
+        UnusableError: the coordinates are pixels in the place of shares, or shares of pixels.
+    """
+    for row, _ in ready if unit else ():
+        row.state_unit(unit)
+    if unit:
+        return
+    for normalized in (False, True):
+        part = [pair for pair in ready if pair[0].normalized == normalized]
+        boxes = units.Boxes.of(
+            [row.corners for row, _ in part],
+            [(1, 1) if normalized else row.size_in(header) for row, header in part],
+        )
+        read_in, other = ("shares", "pixels") if normalized else ("pixels", "shares")
+        if fault := units.fault_of_shares(boxes) if normalized else units.fault_of_pixels(boxes):
+            raise UnusableError(
+                f"'{spec}' is read in {read_in}, but {fault}. Convert them, or say what they are "
+                f"behind the place, as in ',units={other}' (known: {', '.join(units.UNITS)}).",
+                problems,
+                list_first=False,
+            )
+        if fault := units.fault_of_scale(boxes):
+            problems.append(Problem("wrong_scale", spec, fault, REFUSED))
+
+
 class UnusableError(UserError):
     """A data set of which nothing can be used; `problems` says why."""
 
-    def __init__(self, message: str, problems: Sequence[Problem] = ()):
-        first = f" First of {len(problems)} problems: {problems[0]}." if problems else ""
-        super().__init__(message + first)
+    def __init__(self, message: str, problems: Sequence[Problem] = (), *, list_first: bool = True):
+        if problems and list_first:
+            message += f" First of {len(problems)} problems: {problems[0]}."
+        super().__init__(message)
         self.problems = list(problems)
 
 
@@ -174,25 +253,8 @@ def check_classes(
     twice = sorted(name for name, count in Counter(classes).items() if count > 1)
     if twice:
         raise UserError(f"Classes occur twice in '{spec}': {', '.join(twice)}.")
-    problems += _alike(classes, spec)
+    text_names.note_alike(classes, spec, problems)
     return classes
-
-
-def _alike(classes, spec) -> list[Problem]:
-    groups = defaultdict(list)
-    for name in classes:
-        groups["".join(c for c in name.casefold() if c.isalnum()) or name].append(name)
-    return [
-        Problem(
-            "similar_classes",
-            spec,
-            f"{' and '.join(repr(name) for name in group)} are {len(group)} classes; "
-            "if they are meant to be one, write them alike",
-            NOTED,
-        )
-        for group in groups.values()
-        if len(group) > 1
-    ]
 
 
 def check_row(
@@ -202,19 +264,16 @@ def check_row(
     scale = _scale(row, header, problems)
     if scale is None:
         return None
-    if not row.names:
-        place = row.declared_at or row.path
-        message = "the image has no objects"
-        problems.append(Problem("no_objects", place, message, NOTED, image=row.image))
     limit = np.ones(4) if row.normalized else np.array([header.height, header.width] * 2)
     labels = names.labels(row.names)
     with np.errstate(all="ignore"):
-        boxes = np.array(row.boxes, np.float64).reshape(-1, 4) * scale
+        boxes = row.corners * scale
         clipped = np.clip(boxes, 0, limit)
         found = _faults(row, header, names, labels, boxes, clipped)
     kept = np.ones(len(boxes), bool)
     kept[[index for index, problem in found if problem.lost]] = False
     problems += [problem for _, problem in sorted(found, key=lambda pair: pair[0])]
+    problems += _emptiness(row, kept)
     areas = np.array(row.areas, np.float64) * scale[0] * scale[1]
     return GroundTruth(
         row.image_id,
@@ -227,6 +286,16 @@ def check_row(
         areas[kept],
         row.path or None,
     )
+
+
+def _emptiness(row, kept) -> list[Problem]:
+    read = len(kept) + row.rejected
+    if kept.any():
+        return []
+    kind, message = "no_objects", "the image has no objects"
+    if read:
+        kind, message = "no_objects_left", f"the image lost all of its {read} objects"
+    return [Problem(kind, row.declared_at or row.path, message, NOTED, image=row.image)]
 
 
 # What makes an object useless, from the first that counts; {what} is its class and its box.
@@ -254,6 +323,10 @@ def _faults(row, header, names, labels, boxes, clipped) -> list[tuple[int, Probl
     for index in np.flatnonzero(unknown):
         report(index, "unknown_class", names.unknown(row.names[index]))
     good = ~unknown
+    for index in np.flatnonzero(good & _in_another_unit(row)):
+        kind, unit = ("not_normalised", "pixels") if row.normalized else ("not_pixels", "shares")
+        report(index, kind, f"{what(index)} are {unit}, unlike most of the others", REFUSED)
+        good[index] = False
     for kind, wrong in zip(_FAULTS, _wrong(boxes, clipped), strict=True):
         for index in np.flatnonzero(good & wrong):
             report(index, kind, _FAULTS[kind].format(what=what(index), size=_size(header)))
@@ -265,6 +338,16 @@ def _faults(row, header, names, labels, boxes, clipped) -> list[tuple[int, Probl
     for index, first in _repeated(labels, clipped, np.flatnonzero(good)):
         report(index, "duplicate_box", f"{what(index)} repeats object {first}")
     return found
+
+
+def _in_another_unit(row) -> np.ndarray:
+    if row.unit_stated:
+        return np.zeros(len(row.boxes), bool)
+    corners = row.corners
+    if row.normalized:
+        return units.like_pixels(corners) & np.isfinite(corners).all(1)
+    has_area = (corners[:, 2:] > corners[:, :2]).all(1)
+    return units.like_shares(corners) & has_area
 
 
 def _wrong(boxes, clipped) -> tuple[np.ndarray, ...]:

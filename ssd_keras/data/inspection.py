@@ -30,7 +30,10 @@ def inspect_images(source: Source, progress: Callable[[int], None] | None = None
         try:
             image = source.image(index)
         except ImageError as error:
-            problems.append(Problem("undecodable_image", place, error.reason, LEFT_OUT))
+            lost = tuple(source.classes[label] for label in truth.labels)
+            problems.append(
+                Problem("undecodable_image", place, error.reason, LEFT_OUT, lost, images_lost=1)
+            )
             continue
         key = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
         if key in seen:

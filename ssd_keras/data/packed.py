@@ -69,11 +69,13 @@ def assemble(
     packed: Iterable[tuple[checks.Row, images.Header, Location]],
     problems: list[Problem],
     keep_open: object = None,
+    unit: str | None = None,
 ) -> PackedSource:
     """Checks the rows, as `checks.assemble` does, and makes a source of what is good."""
     packed = list(packed)
     checks.check_any(packed, spec, problems)
     classes = checks.check_classes(classes, spec, problems)
+    checks.check_units(spec, [(row, header) for row, header, _ in packed], problems, unit)
     names = checks.ClassNames(classes)
     examples, plain, locations, seen = [], [], [], {}
     for row, header, location in packed:

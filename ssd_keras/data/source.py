@@ -77,7 +77,8 @@ class Problem:
         lost: the class of each object that is not used because of it; "" where it is not known.
         image: the name of the image it concerns (of the file, or its id where it lies in a record),
             by which filters choose; "" where it is not known.
-        image_lost: the whole image is not used because of it.
+        images_lost: how many images are not used because of it; the estimate of a reader that
+            cannot go on.
     """
 
     kind: str
@@ -86,7 +87,7 @@ class Problem:
     action: str
     lost: tuple[str, ...] = ()
     image: str = ""
-    image_lost: bool = False
+    images_lost: int = 0
 
     def __str__(self) -> str:
         return f"{self.place}: {self.message} ({self.action})"

@@ -10,6 +10,7 @@ import math
 import keras
 
 from ssd_keras import data, zoo
+from ssd_keras.data import verdict
 from ssd_keras.detector import Detector
 from ssd_keras.errors import UserError
 from ssd_keras.training import callbacks as on
@@ -41,8 +42,8 @@ def train(settings: RunSettings, run_dir: str, *, train_source=None) -> Detector
         train_source: what `settings.train_data` names, if it is open already.
 
     Raises:
-        UserError: a name, a data set, a weights file or a run folder that cannot be used, or a
-            loss that is not a number.
+        UserError: a name, a data set, a weights file or a run folder that cannot be used, data of
+            which too little is left, or a loss that is not a number.
     """
     name = zoo.parse(settings.model, settings.backbone)
     devices = find_devices(settings.devices)
@@ -57,6 +58,7 @@ def train(settings: RunSettings, run_dir: str, *, train_source=None) -> Detector
     eval_source = None
     if settings.eval_data:
         eval_source = data.load_source(settings.eval_data, classes=train_source.classes)
+    _check_data(settings, train_source, eval_source)
     if len(train_source) < recipe.batch_size:
         raise UserError(
             f"'{settings.train_data}' has {len(train_source)} images, fewer than one batch of "
@@ -91,6 +93,15 @@ def train(settings: RunSettings, run_dir: str, *, train_source=None) -> Detector
         judged = zoo.load(run.folder.path)
     devices.wait_for_all()
     return judged
+
+
+def _check_data(settings: RunSettings, train_source, eval_source):
+    """Raises UserError where nothing or little is left of the data and that is not accepted."""
+    if settings.accept_losses:
+        return
+    verdict.check_fit(verdict.judge(train_source), "to train on")
+    if eval_source is not None:
+        verdict.check_fit(verdict.judge(eval_source), "to judge by")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +145,9 @@ class _Run:
         if not self.devices.is_chief:
             return
         settings = dataclasses.asdict(self.settings) | {"images": len(self.train_source)}
+        if not self.settings.accept_losses:
+            # What runs that were started before it was a setting do not have.
+            del settings["accept_losses"]
         self.folder.open(settings, self.train_source.classes)
         self.folder.write_used(
             {
@@ -333,16 +347,9 @@ class _Run:
         )
         if notice := precision_notice(self.precision, self.name.backbone):
             print(notice)
-        for spec, source in (
-            (settings.train_data, self.train_source),
-            (settings.eval_data, self.eval_source),
-        ):
-            if source is not None and (lost := data.left_out(source)):
-                what = ", ".join(f"{count} {kind}" for kind, count in lost.items())
-                print(
-                    f"Left out of {spec}: {what}. "
-                    f"python -m experiments.check_data --data='{spec}' says where."
-                )
+        for source in (self.train_source, self.eval_source):
+            if source is not None and (line := verdict.line(verdict.judge(source))):
+                print(line)
         if progress.step:
             epoch, within = divmod(progress.step, self.steps_per_epoch)
             print(f"going on after epoch {epoch}" + (f" and {within} steps" if within else ""))

@@ -42,6 +42,8 @@ class RunSettings:
         on_nan: "stop", or "rollback" to go back to the last checkpoint and lower the rate.
         checkpoint_minutes: between two checkpoints within an epoch.
         seed: of weights, data order and augmentation.
+        accept_losses: whether data are used of which nothing or little is left, see
+            `data.verdict`.
         recipe: how weights are updated.
     """
 
@@ -69,6 +71,7 @@ class RunSettings:
     on_nan: str = "stop"
     checkpoint_minutes: float = 10.0
     seed: int = 0
+    accept_losses: bool = False
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
 
     def __post_init__(self):

@@ -1,0 +1,241 @@
+"""Whether what is left of a data set is enough to train on or to judge by.
+
+A data set is not fit if
+
+- no object is left,
+- more than half of its objects are lost,
+- more than half of its images are lost,
+- more than half of its images have no label file, where these lie beside the images (YOLO), or
+- most of its boxes do not match its images (problems of the kinds `FATAL`).
+
+Objects that repeat another, and those of classes that were not asked for, are not lost.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from ssd_keras.data.source import LEFT_OUT, NOTED, REFUSED, GroundTruth, Problem, Source
+from ssd_keras.errors import UserError
+
+MOST_LOST = 0.5
+REPEATED = "duplicate_box"
+OTHER_CLASS = "unknown_class"
+# Kinds of problems that concern the whole set, and that make it useless.
+FATAL = ("wrong_scale",)
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What was read of a data set, what is left of it, and whether that is enough.
+
+    Attributes:
+        spec: how the user named the data.
+        kept: objects that are used.
+        lost: objects that are not used, by the kind of problem, most first.
+        repeated: objects left out because they repeat another.
+        others: objects left out because their class was not asked for.
+        images: images that are used.
+        images_lost: images that are not used, by the kind of problem, most first.
+        empty: images that are annotated as empty.
+        emptied: images that are used and lost all of their objects.
+        unlabelled: images that are used as empty because they have no label file.
+        classes_lost: classes that objects were read of, and none is used, with their numbers.
+        unused_classes: classes that no object was read of.
+        reasons: why the set is not fit; empty where it is.
+    """
+
+    spec: str
+    kept: int
+    lost: Mapping[str, int]
+    repeated: int
+    others: int
+    images: int
+    images_lost: Mapping[str, int]
+    empty: int
+    emptied: int
+    unlabelled: int
+    classes_lost: Mapping[str, int]
+    unused_classes: tuple[str, ...]
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def read(self) -> int:
+        """Objects that were read, and that should be used."""
+        return self.kept + sum(self.lost.values())
+
+    @property
+    def fit(self) -> bool:
+        """Whether enough is left."""
+        return not self.reasons
+
+    def why(self) -> str:
+        """The reasons as one sentence."""
+        return "; ".join(self.reasons) + "."
+
+    def losses(self) -> str:
+        """All that is lost as one line; "" if nothing is."""
+        parts = []
+        if self.lost:
+            of = f"{sum(self.lost.values()):,} of {self.read:,} objects are lost"
+            parts.append(f"{of} ({by_kind(self.lost)})")
+        if self.images_lost:
+            lost = sum(self.images_lost.values())
+            parts.append(
+                f"{lost:,} of {self.images + lost:,} images are left out "
+                f"({by_kind(self.images_lost)})"
+            )
+        if self.repeated:
+            parts.append(f"{self.repeated:,} objects repeat another and are left out")
+        if self.others:
+            parts.append(f"{self.others:,} objects are of other classes and are left out")
+        if self.emptied:
+            parts.append(f"{self.emptied:,} images lost all of their objects")
+        if self.unlabelled:
+            parts.append(f"{self.unlabelled:,} images without a label file are taken as empty")
+        if self.classes_lost:
+            parts.append(f"no object is left of {_classes(self.classes_lost)}")
+        return "; ".join(parts)
+
+
+def by_kind(counts: Mapping[str, int]) -> str:
+    """Counts as text, such as "12 zero_area, 3 outside"."""
+    return ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
+
+
+def _classes(counts: Mapping[str, int], most: int = 8) -> str:
+    listed = ", ".join(f"'{name}' ({count:,} lost)" for name, count in list(counts.items())[:most])
+    return listed + (f" and {len(counts) - most} more classes" if len(counts) > most else "")
+
+
+def judge(source: Source, inspected: Sequence[Problem] = (), *, chosen: bool = False) -> Verdict:
+    """Counts what is left of a source, and judges it.
+
+    Args:
+        source: from `load_source`.
+        inspected: what `inspection.inspect_images` found besides.
+        chosen: the classes are those that the user asked for: objects of others are not lost.
+    """
+    return count(
+        source.spec,
+        source.classes,
+        source.ground_truth(),
+        source.problems,
+        inspected,
+        chosen=chosen,
+    )
+
+
+def count(
+    spec: str,
+    classes: Sequence[str],
+    truth: Sequence[GroundTruth],
+    problems: Iterable[Problem],
+    inspected: Iterable[Problem] = (),
+    *,
+    chosen: bool = False,
+) -> Verdict:
+    """As `judge`, from the parts of a source; also of one of which nothing is left."""
+    inspected = list(inspected)
+    problems = [*problems, *inspected]
+    kept = Counter(classes[label] for one in truth for label in one.labels.tolist())
+    kept -= Counter(name for problem in inspected for name in problem.lost)
+    lost, lost_of, images_lost = Counter(), Counter(), Counter()
+    others = 0
+    for problem in problems:
+        if problem.action not in (LEFT_OUT, REFUSED):
+            continue
+        if problem.images_lost:
+            images_lost[problem.kind] += problem.images_lost
+        if chosen and problem.kind == OTHER_CLASS and not _meant(problem.lost, classes):
+            others += len(problem.lost)
+            continue
+        if problem.lost:
+            lost[problem.kind] += len(problem.lost)
+            lost_of.update(problem.lost)
+    repeated = lost.pop(REPEATED, 0)
+    unlabelled = _number(problems, "missing_annotation", NOTED)
+    emptied = _number(problems, "no_objects_left", NOTED)
+    verdict = Verdict(
+        spec=spec,
+        kept=kept.total(),
+        lost=dict(lost.most_common()),
+        repeated=repeated,
+        others=others,
+        images=len(truth) - sum(problem.images_lost for problem in inspected),
+        images_lost=dict(images_lost.most_common()),
+        empty=sum(not len(one) for one in truth) - emptied - unlabelled,
+        emptied=emptied,
+        unlabelled=unlabelled,
+        classes_lost={name: n for name, n in lost_of.most_common() if name and not kept[name]},
+        unused_classes=tuple(n for n in classes if not kept[n] and not lost_of[n]),
+    )
+    return dataclasses.replace(verdict, reasons=_reasons(verdict, problems))
+
+
+def _meant(names: Sequence[str], classes: Sequence[str]) -> bool:
+    """Whether a class was asked for by a name that differs in case only."""
+    folded = {name.casefold() for name in classes}
+    return any(name.casefold() in folded for name in names)
+
+
+def _number(problems, kind, action) -> int:
+    return sum(problem.kind == kind and problem.action == action for problem in problems)
+
+
+def _reasons(verdict: Verdict, problems) -> tuple[str, ...]:
+    images, read = verdict.images, verdict.read
+    lost, images_lost = read - verdict.kept, sum(verdict.images_lost.values())
+    reasons = [f"{p.message}" for p in problems if p.kind in FATAL]
+    if not verdict.kept:
+        reasons.append(_nothing(verdict))
+    elif lost > MOST_LOST * read:
+        reasons.append(
+            f"{lost:,} of {read:,} objects are lost, more than half ({by_kind(verdict.lost)})"
+        )
+    if images_lost > MOST_LOST * (images + images_lost):
+        reasons.append(
+            f"{images_lost:,} of {images + images_lost:,} images are left out, more than half "
+            f"({by_kind(verdict.images_lost)})"
+        )
+    if verdict.kept and verdict.unlabelled > MOST_LOST * images:
+        reasons.append(
+            f"{verdict.unlabelled:,} of {images:,} images have no label file, more than half "
+            "(an image without objects needs an empty one, or say that you know)"
+        )
+    return tuple(reasons)
+
+
+def _nothing(verdict: Verdict) -> str:
+    images = verdict.images + sum(verdict.images_lost.values())
+    parts = [
+        (verdict.read, f"all {verdict.read:,} that were read are lost ({by_kind(verdict.lost)})"),
+        (verdict.others, f"{verdict.others:,} are of classes that were not asked for"),
+        (verdict.unlabelled, f"{verdict.unlabelled:,} images have no label file"),
+        (verdict.empty, f"{verdict.empty:,} images are annotated as empty"),
+    ]
+    why = ", ".join(text for number, text in parts if number)
+    return f"no object in {images:,} images" + (f": {why}" if why else "")
+
+
+def line(verdict: Verdict) -> str:
+    """All that is lost, and where to find out more; "" if nothing is."""
+    losses = verdict.losses()
+    return f"{verdict.spec}: {losses}. {_where(verdict)}" if losses else ""
+
+
+def check_fit(verdict: Verdict, purpose: str) -> None:
+    """Raises UserError, with the way to find out more and the way to go on, if it is not fit."""
+    if not verdict.fit:
+        raise UserError(
+            f"'{verdict.spec}' is not fit {purpose}: {verdict.why()} {_where(verdict)} "
+            "--accept_losses goes on with what is left."
+        )
+
+
+def _where(verdict: Verdict) -> str:
+    command = shlex.join(["python", "-m", "experiments.check_data", f"--data={verdict.spec}"])
+    return f"{command} says where."

@@ -1,0 +1,151 @@
+"""What is left of a data set, and whether that is enough."""
+
+import numpy as np
+import pytest
+
+from ssd_keras import data
+from ssd_keras.data import GroundTruth, Problem, inspection, verdict
+from ssd_keras.errors import UserError
+from tests.data.samples import voc_image, voc_object
+
+CLASSES = ("cat", "dog")
+
+
+def truth(*counts):
+    """An image with so many cats for each count."""
+    return [
+        GroundTruth(f"image {i}", 48, 64, np.tile([0.1, 0.1, 0.5, 0.5], (n, 1)), [0] * n)
+        for i, n in enumerate(counts)
+    ]
+
+
+def lost(names, kind="zero_area", action="left out", images=0):
+    return Problem(kind, "somewhere", "is lost", action, tuple(names), images_lost=images)
+
+
+def judged(counts, *problems, **options):
+    return verdict.count("voc:x", CLASSES, truth(*counts), problems, **options)
+
+
+@pytest.mark.parametrize(
+    ("counts", "problems", "reason"),
+    [
+        ([2, 3], [], ""),
+        ([1, 0, 0, 0], [], ""),
+        ([5], [lost(["cat"] * 5)], ""),
+        ([5], [lost(["cat"] * 6)], "6 of 11 objects are lost, more than half (6 zero_area)"),
+        ([5], [lost(["cat"] * 6, action="refused")], "6 of 11 objects are lost"),
+        ([5], [lost(["cat"] * 6, "beyond_edge", "clipped")], ""),
+        ([5], [lost(["cat"] * 50, "duplicate_box")], ""),
+        ([0, 0], [], "no object in 2 images: 2 images are annotated as empty"),
+        (
+            [0],
+            [lost(["cat"] * 4), Problem("no_objects_left", "a", "all lost", "noted")],
+            "no object in 1 images: all 4 that were read are lost (4 zero_area)",
+        ),
+        (
+            [0, 0],
+            [Problem("missing_annotation", "a", "no file", "noted")] * 2,
+            "no object in 2 images: 2 images have no label file",
+        ),
+        ([1, 1], [lost([], "broken_image", images=1)] * 2, ""),
+        (
+            [1, 1],
+            [lost([], "broken_image", images=1)] * 3,
+            "3 of 5 images are left out, more than half (3 broken_image)",
+        ),
+        ([1, 1], [lost([], "broken_record", images=3)], "3 of 5 images are left out"),
+        ([1] * 4 + [0] * 4, [Problem("missing_annotation", "a", "no file", "noted")] * 4, ""),
+        (
+            [1] * 4 + [0] * 5,
+            [Problem("missing_annotation", "a", "no file", "noted")] * 5,
+            "5 of 9 images have no label file, more than half",
+        ),
+        ([9], [Problem("wrong_scale", "a", "boxes lie outside", "refused")], "boxes lie outside"),
+    ],
+)
+def test_the_rule(counts, problems, reason):
+    found = judged(counts, *problems)
+    assert found.fit == (not reason)
+    assert reason in found.why()
+    if reason:
+        with pytest.raises(UserError, match="--accept_losses") as caught:
+            verdict.check_fit(found, "to train on")
+        assert "'voc:x' is not fit to train on: " in str(caught.value)
+    else:
+        verdict.check_fit(found, "to train on")
+
+
+def test_what_is_lost_is_counted_once_and_by_kind():
+    found = judged(
+        [3, 0, 0],
+        lost(["cat", "dog"], "size_mismatch", "refused", images=1),
+        lost(["dog"]),
+        lost(["cat"]),
+        lost(["cat"], "duplicate_box"),
+        Problem("no_objects_left", "a", "all lost", "noted"),
+    )
+    assert (found.read, found.kept, found.repeated, found.images) == (7, 3, 1, 3)
+    assert found.lost == {"size_mismatch": 2, "zero_area": 2}
+    assert found.images_lost == {"size_mismatch": 1}
+    assert (found.empty, found.emptied, found.unlabelled) == (1, 1, 0)
+    assert found.classes_lost == {"dog": 2}
+    assert found.losses() == (
+        "4 of 7 objects are lost (2 size_mismatch, 2 zero_area); "
+        "1 of 4 images are left out (1 size_mismatch); "
+        "1 objects repeat another and are left out; "
+        "1 images lost all of their objects; "
+        "no object is left of 'dog' (2 lost)"
+    )
+
+
+def test_nothing_lost_says_nothing():
+    assert verdict.line(judged([1, 0])) == ""
+    assert judged([1, 0]).unused_classes == ("dog",)
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen", "expected"),
+    [
+        ("cow", True, (0, 9, True)),
+        ("cow", False, (9, 0, False)),
+        # Asked for, but written in another way.
+        ("Cat", True, (9, 0, False)),
+    ],
+)
+def test_objects_of_classes_that_were_not_asked_for_are_no_loss(name, chosen, expected):
+    found = judged([1], lost([name] * 9, "unknown_class"), chosen=chosen)
+    assert (sum(found.lost.values()), found.others, found.fit) == expected
+
+
+def test_what_decoding_finds_is_lost_as_well(tmp_path):
+    for index in range(3):
+        voc_image(tmp_path, f"{index}", voc_object() + voc_object("dog", (1, 1, 9, 9)), seed=index)
+    for index in range(2):
+        path = tmp_path / f"JPEGImages/{index}.jpg"
+        path.write_bytes(path.read_bytes()[:-200])
+    source = data.load_source(f"voc:{tmp_path}")
+    assert verdict.judge(source).fit
+    found = verdict.judge(source, inspection.inspect_images(source))
+    assert (found.kept, found.images, found.images_lost) == (2, 1, {"undecodable_image": 2})
+    assert found.lost == {"undecodable_image": 4}
+    assert "4 of 6 objects are lost" in found.why()
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [("", (2, 1, 1)), ("?only=^good", (1, 0, 0)), ("?without=^good", (1, 1, 1))],
+)
+def test_a_filter_counts_its_own_images(tmp_path, part, expected):
+    voc_image(tmp_path, "good", voc_object())
+    voc_image(tmp_path, "bad", voc_object() + voc_object("dog", (9, 9, 9, 20)), seed=1)
+    voc_image(tmp_path, "bad-size", voc_object(), size=(10, 48), seed=2)
+    found = verdict.judge(data.load_source(f"voc:{tmp_path}{part}"))
+    assert (found.kept, found.lost.get("zero_area", 0), sum(found.images_lost.values())) == expected
+
+
+def test_joined_sets_are_counted_together(tmp_path):
+    for name, box in (("a", (1, 1, 9, 9)), ("b", (9, 9, 9, 20))):
+        voc_image(tmp_path / name, name, voc_object() + voc_object("dog", box))
+    found = verdict.judge(data.load_source(f"voc:{tmp_path}/a+voc:{tmp_path}/b"))
+    assert (found.kept, found.lost) == (3, {"zero_area": 1})
