@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from ssd_keras.data import images, units
+from ssd_keras.data.names import note_alike
 from ssd_keras.data.source import CLIPPED, LEFT_OUT, NOTED, REFUSED, GroundTruth, Problem, Source
 from ssd_keras.errors import UserError, did_you_mean
 
@@ -253,7 +254,7 @@ def check_classes(
     twice = sorted(name for name, count in Counter(classes).items() if count > 1)
     if twice:
         raise UserError(f"Classes occur twice in '{spec}': {', '.join(twice)}.")
-    text_names.note_alike(classes, spec, problems)
+    note_alike(classes, spec, problems)
     return classes
 
 
