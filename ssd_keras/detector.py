@@ -16,6 +16,7 @@ from ssd_keras.backbones import feature_maps
 from ssd_keras.compiled import compiled
 from ssd_keras.detections import Detections
 from ssd_keras.errors import UserError
+from ssd_keras.resizing import resize
 
 
 @keras.saving.register_keras_serializable("ssd_keras")
@@ -181,9 +182,7 @@ def _resize(image, size: tuple[int, int]) -> np.ndarray:
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[-1] != 3:
         raise UserError(f"An image must be an array [H, W, 3] of RGB 0..255, got {image.shape}.")
-    # Bilinear without antialiasing and without keeping the aspect ratio is what devices do.
-    resized = ops.image.resize(image.astype("float32"), size, "bilinear", antialias=False)
-    return ops.convert_to_numpy(resized)
+    return resize(image, size)
 
 
 def _stacked(images: Iterable[np.ndarray], batch_size: int) -> Iterable[np.ndarray]:

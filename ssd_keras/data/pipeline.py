@@ -15,6 +15,7 @@ from ssd_keras.data import augmentation as augment
 from ssd_keras.data.images import ImageError
 from ssd_keras.data.source import Source
 from ssd_keras.errors import UserError, did_you_mean
+from ssd_keras.resizing import resize_tensor
 
 CACHE_BYTES = 1 << 30
 
@@ -158,7 +159,7 @@ def evaluation_batches(
     def prepare(index):
         def picture():
             image, _, _ = read(index)
-            return tf.image.resize(image, image_size)
+            return resize_tensor(image, image_size)
 
         image = tf.cond(index < count, picture, lambda: tf.zeros([*image_size, 3]))
         if dtype == "uint8":

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 import keras
 import numpy as np
 
-from ssd_keras.deploy.images import resize
 from ssd_keras.errors import UserError
+from ssd_keras.resizing import resize
 
 # From image to image the largest raw output usually varies by a factor of 2.2 at most (ten
 # detectors); where a network explodes, it is 15 to 1000 times as large.

@@ -14,12 +14,12 @@ import numpy as np
 
 from ssd_keras import evaluation
 from ssd_keras.deploy import parity
-from ssd_keras.deploy.images import resize
 from ssd_keras.deploy.runtime import TFLiteDetector
 from ssd_keras.deploy.saved_model import to_saved_model
 from ssd_keras.deploy.tflite import raw_network, to_tflite
 from ssd_keras.detections import Detections
 from ssd_keras.errors import UserError, did_you_mean
+from ssd_keras.resizing import resize
 
 # Form -> quantization; the SavedModel has none.
 FORMS = {

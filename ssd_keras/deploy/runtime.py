@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from ssd_keras.deploy import flatbuffer, metadata
-from ssd_keras.deploy.images import resize
 from ssd_keras.deploy.terminal import held_back
 from ssd_keras.detections import Detections
 from ssd_keras.errors import UserError
+from ssd_keras.resizing import resize
 
 
 class TFLiteDetector:

@@ -16,6 +16,7 @@ from ssd_keras.deploy.postprocess import Suppression
 from ssd_keras.deploy.precision import float32_model
 from ssd_keras.errors import UserError
 from ssd_keras.files import check_writable
+from ssd_keras.resizing import resize_tensor
 
 # Files in assets.extra travel with the model but are not part of its graph.
 LABELS = Path("assets.extra") / "labels.txt"
@@ -60,7 +61,7 @@ def to_saved_model(
         return detect(_decoded(encoded_images, model.image_size))
 
     def detect_images(images):
-        return detect(tf.image.resize(tf.cast(images, tf.float32), model.image_size))
+        return detect(resize_tensor(images, model.image_size))
 
     temporary = Path(tempfile.mkdtemp(prefix=f".partial-{folder.name}-", dir=folder.parent))
     try:
@@ -124,7 +125,7 @@ def _decoded(encoded_images, size: tuple[int, int]):
     def decode(content):
         image = tf.io.decode_image(content, channels=3, expand_animations=False)
         image.set_shape([None, None, 3])
-        return tf.image.resize(tf.cast(image, tf.float32), size)
+        return resize_tensor(image, size)
 
     spec = tf.TensorSpec([*size, 3], tf.float32)
     return tf.map_fn(decode, encoded_images, fn_output_signature=spec)

@@ -89,7 +89,7 @@ def measure(name: str) -> dict:
     import ssd_keras
     from ssd_keras import deploy
     from ssd_keras.deploy import tflite
-    from ssd_keras.deploy.images import resize
+    from ssd_keras.resizing import resize
     from tests.deploy.conftest import enliven, pictures
 
     def converted(quantization: str) -> bytes:

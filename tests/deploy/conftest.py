@@ -11,7 +11,7 @@ from ai_edge_litert.interpreter import Interpreter
 import ssd_keras
 from ssd_keras import deploy
 from ssd_keras.deploy import tflite
-from ssd_keras.deploy.images import resize
+from ssd_keras.resizing import resize
 
 CLASSES = ("cat", "dog", "bird")
 WEAK_BRANCH = 0.25

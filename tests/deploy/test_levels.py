@@ -7,7 +7,7 @@ import pytest
 import ssd_keras
 from ssd_keras import deploy
 from ssd_keras.deploy import flatbuffer, levels
-from ssd_keras.deploy.images import resize
+from ssd_keras.resizing import resize
 from tests.deploy.conftest import CLASSES, lively_detector, pictures, run
 
 

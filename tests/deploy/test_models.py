@@ -10,7 +10,7 @@ import pytest
 import ssd_keras
 from ssd_keras import deploy, zoo
 from ssd_keras.deploy import tflite
-from ssd_keras.deploy.images import resize
+from ssd_keras.resizing import resize
 from tests.comparing import assert_same_detections
 from tests.deploy.conftest import CLASSES, enliven, pictures, run
 

@@ -12,9 +12,9 @@ from ai_edge_litert.options import Options
 from ssd_keras import deploy
 from ssd_keras.deploy import flatbuffer, metadata, parity, tflite
 from ssd_keras.deploy.decoding import anchor_centers
-from ssd_keras.deploy.images import resize
 from ssd_keras.deploy.runtime import as_detections, as_input
 from ssd_keras.errors import UserError
+from ssd_keras.resizing import resize
 from tests.comparing import assert_same_detections
 from tests.deploy.conftest import CLASSES, pictures, run
 

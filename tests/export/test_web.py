@@ -15,8 +15,8 @@ from PIL import Image
 
 from ssd_keras import deploy
 from ssd_keras.deploy import flatbuffer, postprocess
-from ssd_keras.deploy.images import resize
 from ssd_keras.detections import Detections
+from ssd_keras.resizing import resize
 from tests.conftest import ROOT
 from tests.deploy.conftest import CLASSES, assemble, pictures
 
