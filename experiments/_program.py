@@ -33,10 +33,19 @@ def quiet_tensorflow():
 quiet_tensorflow()
 
 import ssd_keras  # noqa: E402
+from ssd_keras import data  # noqa: E402
 from ssd_keras.errors import UserError, did_you_mean  # noqa: E402
 
 FAULT = 2
 LIBRARY = Path(ssd_keras.__file__).parent
+
+
+# Every program reads images, or hands a run to one that does.
+flags.DEFINE_float(
+    "max_megapixels",
+    data.max_megapixels(),
+    "Largest image that is read, in millions of pixels; each takes 7 MB of memory.",
+)
 
 
 def run(
@@ -72,6 +81,7 @@ def _explained(main):
         if len(argv) > 1:
             _stop(f"'{argv[1]}' is not a flag: write --name=value.")
         try:
+            data.set_max_megapixels(flags.FLAGS.max_megapixels)
             return main(argv)
         except UserError as error:
             _stop(str(error))

@@ -2,7 +2,9 @@
 
 from ssd_keras.data.checks import UnusableError as UnusableError
 from ssd_keras.data.images import ImageError as ImageError
+from ssd_keras.data.images import max_megapixels as max_megapixels
 from ssd_keras.data.images import read_image as read_image
+from ssd_keras.data.images import set_max_megapixels as set_max_megapixels
 from ssd_keras.data.pipeline import batch_indices as batch_indices
 from ssd_keras.data.pipeline import evaluation_batches as evaluation_batches
 from ssd_keras.data.pipeline import steps_per_epoch as steps_per_epoch

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import os
+import sys
+from typing import BinaryIO
 
 import numpy as np
+from PIL import Image, ImageOps
 
-from ssd_keras.errors import UserError
+from ssd_keras.data import jpeg, pillow
+from ssd_keras.data.pillow import ImageError as ImageError
+from ssd_keras.data.pillow import max_megapixels as max_megapixels
+from ssd_keras.data.pillow import set_max_megapixels as set_max_megapixels
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
-
-class ImageError(UserError):
-    """An image that cannot be read; the message says which and why, `reason` only why."""
-
-    def __init__(self, name: str, reason: str):
-        super().__init__(f"{name}: {reason}")
-        self.reason = reason
+_ORIENTATION, _MAX_SAMPLE_VALUE = 0x0112, 281
+_PNG_START, _MOST_CHUNKS = b"\x89PNG\r\n\x1a\n", 100_000
+_TWELVE_BITS, _SIXTEEN_BITS = (1 << 12) - 1, (1 << 16) - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,57 +41,120 @@ class Header:
 
 
 def read_header(path: str | os.PathLike) -> Header:
-    """Reads the size of an image file without decoding it; ImageError if it is no image."""
-    name = os.fspath(path)
-    try:
-        with open(name, "rb") as file:
-            return parse_header(file.read(), name)
-    except OSError as error:
-        raise ImageError(name, f"cannot be opened ({error.strerror or error})") from error
+    """Reads the size of an image file without decoding it, from its first bytes.
+
+    Raises:
+        ImageError: it is no image that `read_image` could read, as far as its beginning says.
+    """
+    with pillow.open_file(path) as file:
+        return _header(file, os.fspath(path))
 
 
 def parse_header(data: bytes, name: str = "image") -> Header:
-    """As `read_header`, from the bytes of the file."""
-    from PIL import Image
+    """As `read_header`, from the bytes of the file; `name` is used in errors."""
+    return _header(io.BytesIO(data), name)
 
-    if not data:
-        raise ImageError(name, "is empty (0 bytes)")
-    size = _plain_jpeg_size(data)
+
+def _header(file: BinaryIO, name: str) -> Header:
+    size = jpeg.plain_size(file, lambda: _upright(file, name))
     if size is not None:
+        pillow.check_size(size[1], size[0], name)
         return Header(*size, plain=True)
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            width, height = image.size
-            turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
-    except Exception as error:
-        raise ImageError(name, f"is no image that can be read ({_reason(error)})") from error
-    if turned:
-        height, width = width, height
+    file.seek(0)
+    with pillow.opened(file, name) as image:
+        width, height = image.size
+        turned = _orientation(image) in (5, 6, 7, 8)
+        # Pillow turns a TIFF by itself, and says its size as it is then.
+        if turned and image.format != "TIFF":
+            height, width = width, height
     return Header(height, width, plain=False, turned=turned)
 
 
-def describe(path: str | os.PathLike) -> str:
-    """What is unusual about an image's pixels and how it is read; "" for 8-bit upright RGB."""
-    from PIL import Image
+def _orientation(image: Image.Image) -> int:
+    if image.format == "PNG" and not _tells_after_pixels(image.fp):
+        # Of a PNG, Pillow decodes all pixels first, since text may stand behind them.
+        return Image.Image.getexif(image).get(_ORIENTATION, 1)
+    return image.getexif().get(_ORIENTATION, 1)
 
-    try:
-        with Image.open(path) as image:
-            mode, turn = image.mode, image.getexif().get(_ORIENTATION, 1)
-            frames = getattr(image, "n_frames", 1)
-            clear = "transparency" in image.info
-    except Exception:
-        return ""
+
+def _tells_after_pixels(file: BinaryIO) -> bool:
+    """Whether text or EXIF data of a PNG stand behind its pixels."""
+    before = file.tell()
+    file.seek(len(_PNG_START))
+    pixels, found = False, True
+    for _ in range(_MOST_CHUNKS):
+        head = file.read(8)
+        kind = head[4:]
+        if len(head) < 8 or kind == b"IEND":
+            found = False
+            break
+        pixels |= kind == b"IDAT"
+        if pixels and kind in (b"eXIf", b"tEXt", b"zTXt", b"iTXt"):
+            break
+        file.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)
+    file.seek(before)
+    return found
+
+
+def _upright(file: BinaryIO, name: str) -> bool:
+    file.seek(0)
+    with contextlib.suppress(ImageError), pillow.opened(file, name) as image:
+        return _orientation(image) == 1
+    return False
+
+
+def read_image(path: str | os.PathLike) -> np.ndarray:
+    """Reads an image file as uint8 RGB `[H, W, 3]`, upright and complete.
+
+    Greyscale, palette, CMYK and 16-bit images become 8-bit RGB; transparent pixels are laid on
+    white; an EXIF orientation is applied. 16-bit values are divided by 257. Where the file says
+    that its greatest value is another, or none of its values reaches 4096, which is what cameras
+    of 12 bits leave, that value (4095) becomes 255.
+
+    Raises:
+        ImageError: the file is missing, empty, truncated, no image of a kind that is read, or
+            larger than `max_megapixels()`.
+    """
+    with pillow.open_file(path) as file:
+        return _decode(file, os.fspath(path))[0]
+
+
+def decode_image(data: bytes, name: str = "image") -> np.ndarray:
+    """Decodes the bytes of an image file, as `read_image` does; `name` is used in errors."""
+    return _decode(io.BytesIO(data), name)[0]
+
+
+def describe(image: str | os.PathLike | bytes) -> str:
+    """What is unusual about an image's pixels and how it is read; "" for 8-bit upright RGB.
+
+    Args:
+        image: a file or the bytes of one. "" too if it cannot be read.
+    """
+    with contextlib.suppress(ImageError):
+        if isinstance(image, bytes):
+            return _described(io.BytesIO(image))
+        with pillow.open_file(image) as file:
+            return _described(file)
+    return ""
+
+
+def _described(file: BinaryIO) -> str:
+    with pillow.opened(file, "image") as image:
+        mode, deep, turn = image.mode, _is_deep(image), _orientation(image)
+        several = getattr(image, "is_animated", False)
+        clear = "transparency" in image.info
     parts = []
+    if deep:
+        file.seek(0)
+        parts.append(_decode(file, "image")[1])
     if mode in _FORMS:
         parts.append(_FORMS[mode])
-    elif mode.startswith("I"):
-        parts.append("16-bit grey, its values are divided by 257")
-    if clear and mode not in _FORMS:
+    elif clear:
         parts.append("has a transparent colour, which becomes white")
     if turn != 1:
         parts.append(f"EXIF orientation {turn}, it is turned upright")
-    if frames > 1:
-        parts.append(f"has {frames} frames, the first is read")
+    if several:
+        parts.append("has several frames, the first is read")
     return "; ".join(parts)
 
 
@@ -104,130 +170,105 @@ _FORMS = {
     "LAB": "Lab, read as RGB",
     "HSV": "HSV, read as RGB",
 }
-_ORIENTATION = 0x0112
 
 
-def _plain_jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Height and width of a baseline JPEG that every decoder reads alike, else None.
+def _decode(file: BinaryIO, name: str) -> tuple[np.ndarray, str]:
+    """The pixels, and how those of more than 8 bits were read."""
+    with pillow.opened(file, name) as image:
+        if not _is_deep(image):
+            pillow.load(image)
+            return _to_rgb(ImageOps.exif_transpose(image)), ""
+        values = _low_and_high_bytes(image, file, name) if len(image.getbands()) > 1 else None
+        greatest = _stated_greatest(image)
+        if values is None:
+            pillow.load(image)
+            values = _grey_values(ImageOps.exif_transpose(image))
+        pixels, note = _to_8_bits(values, greatest)
+        return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2), note
 
-    Follows the markers up to the pixels (ITU-T T.81, annex B): one frame of 8-bit grey or three
-    components, well-formed tables, no EXIF orientation, no Adobe colours, an end marker.
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether a channel has more than 8 bits; of colours Pillow by itself keeps the upper 8."""
+    return image.mode.startswith(("I", "F")) or ";16" in _rawmode(image)
+
+
+def _rawmode(image: Image.Image) -> str:
+    """How Pillow calls the form of the pixels in the file, such as "RGB;16B"."""
+    arguments = image.tile[0][3] if getattr(image, "tile", None) else ""
+    first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return first if isinstance(first, str) else ""
+
+
+def _grey_values(image: Image.Image) -> np.ndarray:
+    """The values of a grey image, 0..65535; ValueError where they have no defined range."""
+    values = np.asarray(image)
+    # A PNG or PPM of 16 bits has mode I in older versions of Pillow; others mean 32 bits.
+    defined = image.mode.startswith("I;16") or image.format in ("PNG", "PPM")
+    if image.mode == "F" or not defined or values.min() < 0 or values.max() > _SIXTEEN_BITS:
+        raise ValueError(
+            f"pixels of mode {image.mode} with values {values.min():g}..{values.max():g} "
+            "have no defined range; save it with 8 bits a channel"
+        )
+    return values
+
+
+def _low_and_high_bytes(image: Image.Image, file: BinaryIO, name: str) -> np.ndarray:
+    """The values 0..65535 of a colour image, RGB.
+
+    Pillow gives the upper byte of each value; with the order of bytes exchanged, the lower one.
     """
-    if data[:3] != b"\xff\xd8\xff" or b"\xff\xd9" not in data[-64:]:
-        return None
-    at, size, tables, quantizers = 2, None, set(), set()
-    while at + 4 <= len(data):
-        if data[at] != 0xFF:
-            return None
-        marker = data[at + 1]
-        if marker == 0xFF:
-            at += 1
-            continue
-        length = int.from_bytes(data[at + 2 : at + 4], "big")
-        body = data[at + 4 : at + 2 + length]
-        if length < 2 or len(body) != length - 2:
-            return None
-        if marker == 0xC0:
-            if len(body) < 6 or body[0] != 8 or body[5] not in (1, 3):
-                return None
-            size = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
-            components = body[6:]
-            if len(components) != 3 * body[5] or 0 in size:
-                return None
-            needed = set(components[2::3])
-        elif marker == 0xC4:
-            while body:
-                count = sum(body[1:17])
-                if len(body) < 17 + count or count > 256:
-                    return None
-                tables.add(body[0])
-                body = body[17 + count :]
-        elif marker == 0xDB:
-            while body:
-                wide = 128 if body[0] >> 4 else 64
-                if len(body) < 1 + wide:
-                    return None
-                quantizers.add(body[0] & 15)
-                body = body[1 + wide :]
-        elif marker == 0xE1 and body[:4] == b"Exif":
-            if not _upright(data):
-                return None
-        elif marker == 0xEE and body[:5] == b"Adobe" and body[-1:] != b"\x01":
-            return None
-        elif marker == 0xDA:
-            if size is None or not needed <= quantizers or len(body) < 4 or body[0] not in (1, 3):
-                return None
-            selected = body[2 : 1 + 2 * body[0] : 2]
-            used = {choice >> 4 for choice in selected} | {16 + (c & 15) for c in selected}
-            return size if used <= tables else None
-        elif 0xC1 <= marker <= 0xCF or marker in (0xD9, 0x00, 0x01) or 0xD0 <= marker <= 0xD8:
-            return None
-        at += 2 + length
-    return None
+    kind, _, order = _rawmode(image).partition(";16")
+    little = order == "L" or (order == "N" and sys.byteorder == "little")
+    pillow.load(image)
+    high = _to_rgb(ImageOps.exif_transpose(image))
+    file.seek(0)
+    with pillow.opened(file, name) as other:
+        if kind not in ("RGB", "RGBX"):
+            # What is mixed with white by its upper bytes cannot be put together again.
+            return high.astype(np.uint16) * 257 if int(high.max()) > 15 else _dim(kind)
+        other.tile = [_with_rawmode(t, f"{kind};16{'B' if little else 'L'}") for t in other.tile]
+        pillow.load(other)
+        low = _to_rgb(ImageOps.exif_transpose(other))
+    return high.astype(np.uint16) << 8 | low
 
 
-def _upright(data: bytes) -> bool:
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return image.getexif().get(_ORIENTATION, 1) == 1
-    except Exception:
-        return False
+def _dim(kind: str):
+    raise ValueError(
+        f"pixels of mode {kind} with 16 bits of which 12 at most are used have no defined range; "
+        "save it with 8 bits a channel"
+    )
 
 
-def read_image(path: str | os.PathLike) -> np.ndarray:
-    """Reads an image file as uint8 RGB `[H, W, 3]`, upright and complete.
-
-    Greyscale, palette, CMYK and 16-bit images become 8-bit RGB (16-bit values are divided by
-    257); transparent pixels are laid on white; an EXIF orientation is applied.
-
-    Raises:
-        ImageError: the file is missing, empty, truncated or no image.
-    """
-    name = os.fspath(path)
-    try:
-        with open(name, "rb") as file:
-            return decode_image(file.read(), name)
-    except OSError as error:
-        raise ImageError(name, f"cannot be opened ({error.strerror or error})") from error
+def _with_rawmode(tile, rawmode: str):
+    arguments = tile[3]
+    changed = (rawmode, *arguments[1:]) if isinstance(arguments, tuple) else rawmode
+    return type(tile)(*tile[:3], changed)
 
 
-def decode_image(data: bytes, name: str = "image") -> np.ndarray:
-    """Decodes the bytes of an image file, as `read_image` does; `name` is used in errors."""
-    from PIL import Image, ImageOps
-
-    if not data:
-        raise ImageError(name, "is empty (0 bytes)")
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            image.load()
-            image = ImageOps.exif_transpose(image)
-            return _to_rgb(image)
-    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error ...
-        raise ImageError(name, f"cannot be decoded ({_reason(error)})") from error
+def _stated_greatest(image: Image.Image) -> int:
+    """The greatest value that a TIFF says it has, or 0."""
+    stated = getattr(image, "tag_v2", {}).get(_MAX_SAMPLE_VALUE, 0)
+    stated = max(stated) if isinstance(stated, tuple) else stated
+    if "I;12" in _rawmode(image):
+        return _TWELVE_BITS
+    return int(stated) if 255 <= stated < _SIXTEEN_BITS else 0
 
 
-def _reason(error: Exception) -> str:
-    from PIL import UnidentifiedImageError
+def _to_8_bits(values: np.ndarray, greatest: int) -> tuple[np.ndarray, str]:
+    """Values of 16 bits as uint8, and how that was done."""
+    most = int(values.max())
+    if greatest >= most > 0:
+        top, how = greatest, f"its values become 8 bits by 255/{greatest}, as the file says"
+    elif most <= _TWELVE_BITS:
+        top, how = _TWELVE_BITS, f"none over {most}, so they are taken for 12 bits: by 255/4095"
+    else:
+        top, how = _SIXTEEN_BITS, f"its values (up to {most}) are divided by 257"
+    table = np.round(np.minimum(np.arange(_SIXTEEN_BITS + 1) / (top / 255), 255)).astype(np.uint8)
+    form = "16-bit grey" if values.ndim == 2 else "16-bit colours"
+    return table[values], f"{form}, {how}"
 
-    if isinstance(error, UnidentifiedImageError):
-        return "it is no image of a known kind"
-    return " ".join(str(error).split()) or type(error).__name__
 
-
-def _to_rgb(image) -> np.ndarray:
-    from PIL import Image
-
-    if image.mode.startswith(("I;16", "I", "F")):
-        values = np.asarray(image).astype(np.float64)
-        if image.mode == "F" or values.min() < 0 or values.max() > 65535:
-            raise ValueError(
-                f"pixels of mode {image.mode} with values {values.min():g}..{values.max():g} "
-                "have no defined range; save it with 8 bits a channel"
-            )
-        grey = np.round(values / 257).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
+def _to_rgb(image: Image.Image) -> np.ndarray:
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
         canvas = Image.new("RGBA", image.size, (255, 255, 255, 255))

@@ -257,7 +257,8 @@ def _in_processes(tasks: list, jobs: int, say):
             while waiting and len(running) < jobs:
                 title, function, run = waiting.pop(0)
                 log = str(run.folder.path) + ".log" if jobs > 1 else ""
-                process = context.Process(target=_task, args=(function, run, log))
+                arguments = (function, run, log, data.max_megapixels())
+                process = context.Process(target=_task, args=arguments)
                 share = free.pop(0)
                 with on_cpus(share):
                     process.start()
@@ -315,7 +316,8 @@ def _end_with_parent():
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _task(function, run: Run, log: str):
+def _task(function, run: Run, log: str, max_megapixels: float):
+    data.set_max_megapixels(max_megapixels)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with contextlib.ExitStack() as stack:
         if log:
