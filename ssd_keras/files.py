@@ -53,46 +53,6 @@ def _check_regular(mode: int, path: str) -> None:
         raise OSError(errno.EINVAL, f"it is {kind}, not a file", path)
 
 
-_KINDS = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-    stat.S_IFSOCK: "a socket",
-}
-
-
-def open_regular(path: str | os.PathLike) -> BinaryIO:
-    """Opens a regular file, or a link to one, for reading as bytes; never waits for anything.
-
-    A pipe that nobody writes to, or a link to a device without end, would hang whoever reads it.
-
-    Raises:
-        OSError: there is no such file, it cannot be read, or it is a folder, pipe, device or
-            socket; `strerror` says which.
-    """
-    path = os.fspath(path)
-    try:
-        # Before opening, because that alone does something to some devices.
-        _check_regular(os.stat(path).st_mode, path)
-        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-        descriptor = os.open(path, flags)
-    except ValueError as error:  # a name with a zero byte or a lone surrogate
-        raise OSError(errno.EINVAL, f"no file can have this name: {error}", path) from error
-    try:
-        _check_regular(os.fstat(descriptor).st_mode, path)
-        return os.fdopen(descriptor, "rb")
-    except BaseException:
-        os.close(descriptor)
-        raise
-
-
-def _check_regular(mode: int, path: str) -> None:
-    if not stat.S_ISREG(mode):
-        kind = _KINDS.get(stat.S_IFMT(mode), "something else")
-        raise OSError(errno.EINVAL, f"it is {kind}, not a file", path)
-
-
 def replace(path: str | Path, write: Callable[[Path], object]) -> Path:
     """Calls `write` with a temporary path beside `path` and moves the result there in one step.
 
