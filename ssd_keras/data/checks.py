@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from ssd_keras.data import images, units
-from ssd_keras.data.names import note_alike
+from ssd_keras.data.names import note_alike, plain
 from ssd_keras.data.source import CLIPPED, LEFT_OUT, NOTED, REFUSED, GroundTruth, Problem, Source
 from ssd_keras.errors import UserError, did_you_mean
 
@@ -58,7 +58,7 @@ class Row:
 
         `area` is in square pixels of the image as declared; None, a negative one or nan: unknown.
         """
-        self.names.append(name)
+        self.names.append(plain(name))
         self.boxes.append(tuple(box))
         self.places.append(place)
         self.difficult.append(bool(difficult))
@@ -244,7 +244,7 @@ def check_classes(
         UserError: there is none, or one is empty or occurs twice.
     """
     problems = [] if problems is None else problems
-    classes = tuple(str(name).strip() for name in classes)
+    classes = tuple(plain(str(name)) for name in classes)
     if not classes:
         raise UnusableError(
             f"'{spec}' has no class: no object is annotated and no classes are given.", problems

@@ -12,7 +12,7 @@ import os
 import re
 import unicodedata
 import urllib.parse
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from ssd_keras.data import images
@@ -53,16 +53,27 @@ class ImageIndex:
     longest end counts, and the file is found by its name alone unless the folder that is named is
     there and does not hold it. Of files that fit equally well none is taken.
 
-    The folders are walked once, when the first name is not exact.
+    A folder is walked once, when the first name is not exact.
 
     Args:
-        folders: where the images may be, the likeliest first.
+        folders: where the images may be, the likeliest first; the first that has such a file
+            counts.
         problems: folders that cannot be looked into are added.
+        bases: folders that names may begin in, which are not searched themselves.
+        extensions: of the files, lower case; those of images.
     """
 
-    def __init__(self, folders: Iterable[str | os.PathLike], problems: list[Problem] | None = None):
+    def __init__(
+        self,
+        folders: Iterable[str | os.PathLike],
+        problems: list[Problem] | None = None,
+        *,
+        bases: Iterable[str | os.PathLike] = (),
+        extensions: tuple[str, ...] = images.EXTENSIONS,
+    ):
         self.folders = list(dict.fromkeys(os.fspath(folder) or "." for folder in folders))
-        self._problems = problems
+        self._bases = [*self.folders, *(os.fspath(base) or "." for base in bases)]
+        self._trees = [_Tree(folder, extensions, problems) for folder in self.folders]
 
     def find(self, name: str) -> Found:
         """The file that `name` means."""
@@ -83,62 +94,68 @@ class ImageIndex:
                 found.update((name, Found(None, note)) for name in unsure)
         return found
 
+    def files(self) -> list[str]:
+        """All files of the folders, sorted folder by folder."""
+        return list(dict.fromkeys(file.path for tree in self._trees for file in tree.files))
+
     def _exact(self, name: str) -> str | None:
-        paths = (os.path.join(folder, name) for folder in self.folders if name)
+        paths = (os.path.join(base, name) for base in self._bases if name)
         path = next((path for path in paths if os.path.isfile(path)), None)
         return path and _shortest(path)
 
     def _near(self, name: str) -> Found:
         for parts in _readings(name):
-            for key, files in ((fold, self._named), (_stem, self._stems)):
-                group = files.get(key(parts[-1]))
-                if group is not None:
-                    return self._nearest(parts, group)
+            for tree in self._trees:
+                found = tree.find(parts)
+                if found != MISSING:
+                    return found
         return MISSING
 
-    def _nearest(self, parts: Sequence[str], group: _Group) -> Found:
+
+class _Tree:
+    """The files below one folder, by the ends of their paths."""
+
+    def __init__(self, folder: str, extensions: tuple[str, ...], problems: list[Problem] | None):
+        self._folder = folder
+        self._extensions = extensions
+        self._problems = problems
+
+    def find(self, parts: Sequence[str]) -> Found:
+        """The file whose path has the longest end in common with `parts`."""
+        group = self._named.get(fold(parts[-1])) or self._stems.get(self._stem(parts[-1]))
+        if group is None:
+            return MISSING
         common, files = group.nearest(parts)
         if len(files) > 1:
             listed = ", ".join(sorted(file.path for file in files)[:3])
             return Found(None, f"{len(files)} files are called alike: {listed}")
-        whole = common == len(parts)
-        if not whole and tuple(map(fold, parts[-common - 1 : -1])) in self._folder_ends:
+        if common < len(parts) and tuple(map(fold, parts[-common - 1 : -1])) in self._folder_ends:
             return MISSING
-        file = files[0]
-        hows = []
-        if not whole:
-            end = "/".join(parts[-common:])
-            hows.append("by its name alone" if common == 1 else f"by the end of its path, '{end}'")
-        written, is_called = parts[-1], file.parts[-1]
-        other_type = fold(written) != fold(is_called)
-        if other_type and _extension(written):
-            hows.append(f"as {_extension(is_called)}")
-        elif not other_type and written != is_called:
-            hows.append("in another case of letters")
-        note = f"the image '{'/'.join(parts)}' was found {' and '.join(hows)}: {file.path}"
-        return Found(file.path, note if hows else "", sure=whole and not other_type)
+        return _described(parts, files[0], common)
 
     @functools.cached_property
-    def _files(self) -> list[_File]:
-        paths = dict.fromkeys(
-            os.path.normpath(path)
-            for folder in self.folders
-            for path in image_files(folder, self._problems)
-        )
+    def files(self) -> list[_File]:
+        paths = files_of(self._folder, self._extensions, self._problems)
+        paths = [os.path.normpath(path) for path in paths]
         return [_File(path, _parts(os.path.abspath(path))) for path in paths]
+
+    def _stem(self, name: str) -> str:
+        stem, extension = os.path.splitext(name)
+        known = extension.lower() in (*images.EXTENSIONS, *self._extensions)
+        return fold(stem if known else name)
 
     @functools.cached_property
     def _named(self) -> dict[str, _Group]:
-        return _grouped(self._files, fold)
+        return _grouped(self.files, fold)
 
     @functools.cached_property
     def _stems(self) -> dict[str, _Group]:
-        return _grouped(self._files, _stem)
+        return _grouped(self.files, self._stem)
 
     @functools.cached_property
     def _folder_ends(self) -> set[tuple[str, ...]]:
-        """The ends of the paths of all folders that hold an image."""
-        folders = {file.parts[:-1] for file in self._files}
+        """The ends of the paths of all folders that hold a file."""
+        folders = {file.parts[:-1] for file in self.files}
         return {tuple(map(fold, folder[at:])) for folder in folders for at in range(len(folder))}
 
 
@@ -157,7 +174,7 @@ class _Group:
     def nearest(self, parts: Sequence[str]) -> tuple[int, list[_File]]:
         """How many last parts of a path are common at most, and the files with so many."""
         for common in range(len(parts), 1, -1):
-            files = self._ends.get(tuple(map(fold, parts[1 - common - 1 : -1])))
+            files = self._ends.get(tuple(map(fold, parts[-common:-1])))
             if files:
                 break
         else:
@@ -181,6 +198,24 @@ def _grouped(files: Iterable[_File], key) -> dict[str, _Group]:
     for file in files:
         groups.setdefault(key(file.parts[-1]), _Group()).files.append(file)
     return groups
+
+
+def _described(parts: Sequence[str], file: _File, common: int) -> Found:
+    """The file with what its path and the one that was written do not have in common."""
+    hows = []
+    whole = common == len(parts)
+    if not whole:
+        end = "/".join(parts[-common:])
+        hows.append("by its name alone" if common == 1 else f"by the end of its path, '{end}'")
+    written, is_called = parts[-1], file.parts[-1]
+    same_name = fold(written) == fold(is_called)
+    if not same_name and _extension(written) and _extension(is_called):
+        hows.append(f"as {_extension(is_called)}")
+    elif same_name and written != is_called:
+        hows.append("in another case of letters")
+    note = f"the image '{'/'.join(parts)}' was found {' and '.join(hows)}: {file.path}"
+    sure = whole and (same_name or not _extension(written))
+    return Found(file.path, note if hows else "", sure)
 
 
 def notes(found: Iterable[Found], place: str, most: int = 5) -> list[Problem]:
@@ -255,6 +290,7 @@ def _is_folder(entry: os.DirEntry, problems: list[Problem]) -> bool:
     return True
 
 
+@functools.lru_cache(maxsize=4096)
 def plain(name: str) -> str:
     """A name in Unicode's composed form, without blanks around it."""
     return unicodedata.normalize("NFC", name.strip())
@@ -306,8 +342,32 @@ def _extension(name: str) -> str:
     return extension if extension.lower() in images.EXTENSIONS else ""
 
 
-def _stem(name: str) -> str:
-    return fold(name.removesuffix(_extension(name)) if _extension(name) else name)
+def image_ids(paths: Sequence[str]) -> list[str]:
+    """A name for each file, all different: without folder and extension where that will do.
+
+    Else with the folders that the files do not share, and if need be with the extension. "1" and
+    "001" count as the same, as in results files, which write such names as numbers.
+    """
+    if not paths:
+        return []
+    folder = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
+    whole = [os.path.relpath(path, folder).replace(os.sep, "/") for path in paths]
+    in_folder = [os.path.splitext(name)[0] for name in whole]
+    forms = [[os.path.basename(name) for name in in_folder], in_folder, whole]
+    chosen = [0] * len(paths)
+    while True:
+        ids = [forms[form][index] for index, form in enumerate(chosen)]
+        counts = Counter(map(_as_number, ids))
+        shared = [i for i, name in enumerate(ids) if counts[_as_number(name)] > 1]
+        shared = [i for i in shared if chosen[i] + 1 < len(forms)]
+        if not shared:
+            return ids
+        for index in shared:
+            chosen[index] += 1
+
+
+def _as_number(name: str) -> str:
+    return name.lstrip("0") or "0" if name.isdecimal() else name
 
 
 def note_alike(classes: Sequence[str], spec: str, problems: list[Problem]) -> None:

@@ -6,12 +6,12 @@ import codecs
 import numbers
 import os
 import re
-import stat
 
 import numpy as np
 
 from ssd_keras.data.source import NOTED, Problem
 from ssd_keras.errors import UserError, missing_place, one_line
+from ssd_keras.files import open_regular
 
 # The largest text file that is read. The annotations of the largest public data sets are smaller.
 LARGEST = 4 << 30
@@ -81,51 +81,27 @@ def read_text(
 
 
 def read_bytes(path: str | os.PathLike, *, limit: int = LARGEST) -> bytes:
-    """The bytes of a plain file that is not larger than `limit`; UserError otherwise.
+    """The bytes of a regular file of at most `limit` bytes; UserError otherwise.
 
-    Never waits for a pipe, and sees by the first bytes that a file is no text.
+    Sees by the first bytes that a large file is no text.
     """
     name = os.fspath(path)
-    _check_plain(name, limit)
     try:
-        with open(name, "rb") as file:
-            head = file.read(_HEAD)
+        with open_regular(name) as file:
+            size = os.fstat(file.fileno()).st_size
+            head = file.read(_HEAD) if size <= limit else b""
             if len(head) == _HEAD:
                 _check_head(head, name)
-            data = head + file.read(limit + 1 - len(head))
-    except OSError as error:
-        raise UserError(f"'{name}' cannot be read: {one_line(error)}.") from error
-    if len(data) > limit:
-        raise _too_large(name, limit)
-    return data
-
-
-def _check_plain(name: str, limit: int) -> None:
-    try:
-        status = os.stat(name)
+            data = head + file.read(limit + 1 - len(head)) if head else b""
     except (FileNotFoundError, NotADirectoryError) as error:
         raise missing_place("file", name) from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise UserError(f"'{name}' cannot be read: {one_line(error)}.") from error
-    if not stat.S_ISREG(status.st_mode):
-        raise UserError(f"'{name}' is {_kind(status.st_mode)}, not a text file.")
-    if status.st_size > limit:
-        raise _too_large(name, limit)
-
-
-def _kind(mode: int) -> str:
-    for test, word in (
-        (stat.S_ISDIR, "a folder"),
-        (stat.S_ISFIFO, "a pipe"),
-        (stat.S_ISSOCK, "a socket"),
-    ):
-        if test(mode):
-            return word
-    return "a device"
-
-
-def _too_large(name: str, limit: int) -> UserError:
-    return UserError(f"'{name}' is larger than the {limit / 1e6:,.0f} MB that are read of it.")
+    if max(size, len(data)) > limit:
+        raise UserError(
+            f"'{name}' is larger than the {limit:,} bytes that a file of its kind may have."
+        )
+    return data
 
 
 def decode(

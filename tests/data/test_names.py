@@ -140,11 +140,12 @@ def test_a_walk_stays_in_its_folder_and_ends(folder, tmp_path):
 
 def test_many_files_of_one_name_are_found_in_linear_time(tmp_path):
     index = names.ImageIndex([tmp_path])
-    index._files = [
+    (tree,) = index._trees
+    tree.files = [
         names._File(f"/r/{i}/image.jpg", ("r", str(i), "image.jpg")) for i in range(30_000)
     ]
     found = index.find_all([f"C:\\r\\{i}\\image.jpg" for i in range(30_000)])
-    assert [one.path for one in found.values()] == [file.path for file in index._files]
+    assert [one.path for one in found.values()] == [file.path for file in tree.files]
 
 
 def test_classes_alike_are_noted():
@@ -156,3 +157,21 @@ def test_classes_alike_are_noted():
         "the classes 'traffic light' and 'traffic_light' are taken as 2 classes: are they one?",
         "the classes 'dog' and 'ｄｏｇ' are taken as 2 classes: are they one?",  # noqa: RUF001
     ]
+
+
+@pytest.mark.parametrize(
+    ("paths", "ids"),
+    [
+        (["x/a.jpg", "x/b.png"], ["a", "b"]),
+        (["x/cam1/0.jpg", "x/cam2/0.jpg", "x/cam2/1.jpg"], ["cam1/0", "cam2/0", "1"]),
+        (["x/0.jpg", "x/cam2/0.jpg"], ["0", "cam2/0"]),
+        (["x/a.jpg", "x/a.png"], ["a.jpg", "a.png"]),
+        (["x/1.jpg", "x/001.jpg", "x/2.jpg"], ["1.jpg", "001.jpg", "2"]),
+        (["x/a.jpg", "x/a.png", "x/a.jpg.png"], ["a.jpg", "a.png", "a.jpg.png"]),
+        (["/y/a.jpg", "/y/b/a.jpg"], ["a", "b/a"]),
+        (["a.jpg"], ["a"]),
+        ([], []),
+    ],
+)
+def test_images_have_ids_that_differ(paths, ids):
+    assert names.image_ids(paths) == ids

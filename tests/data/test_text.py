@@ -117,7 +117,7 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path):
     path = tmp_path / "a.txt"
     with open(path, "wb") as file:
         file.truncate(1 << 40)  # a hole: it takes no room
-    with pytest.raises(UserError, match=r"larger than the 4,295 MB"):
+    with pytest.raises(UserError, match=r"larger than the 4,294,967,296 bytes"):
         text.read_text(path)
     path.write_text("12345")
     with pytest.raises(UserError, match="larger"):
