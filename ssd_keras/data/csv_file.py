@@ -3,192 +3,484 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import glob
+import json
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
-from ssd_keras.data import checks
+import numpy as np
+
+from ssd_keras.data import checks, csv_columns, names, units
+from ssd_keras.data.csv_columns import Layout
 from ssd_keras.data.source import LEFT_OUT, NOTED, REFUSED, Problem, Source
-from ssd_keras.errors import UserError, did_you_mean
+from ssd_keras.data.text import lines as lines_of
+from ssd_keras.data.text import number, read_text
+from ssd_keras.errors import UserError, missing_place, unknown
 
-# What each column may be called, lower case.
-COLUMNS = {
-    "image": ("image", "filename", "file_name", "file", "path", "image_path", "img", "image_id"),
-    "xmin": ("xmin", "x_min", "x1", "left"),
-    "ymin": ("ymin", "y_min", "y1", "top"),
-    "xmax": ("xmax", "x_max", "x2", "right"),
-    "ymax": ("ymax", "y_max", "y2", "bottom"),
-    "x": ("x",),
-    "y": ("y",),
-    "w": ("w", "box_width", "bbox_width"),
-    "h": ("h", "box_height", "bbox_height"),
-    "label": ("class", "label", "name", "class_name", "category", "classname", "labels"),
-    "difficult": ("difficult",),
-    "crowd": ("crowd", "iscrowd"),
-    "width": ("width", "image_width", "img_width"),
-    "height": ("height", "image_height", "img_height"),
-}
+OPTIONS = ("images", "class", "units")
+DELIMITERS = ";\t|,"
+# Splits that tools call by several names.
+_SPLITS = (("train", "training"), ("val", "valid", "validation", "validate"), ("test", "testing"))
+# What stands in the place of a class where a line says that an image has no object.
+_NOTHING = ("", "no finding", "none", "no object", "background", "negative")
+# Attributes of VIA that may name the class, the likeliest first.
+_VIA_CLASS = ("class", "label", "name", "category", "type")
 
 
 def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None) -> Source:
-    """Reads a CSV file (comma, semicolon or tab).
+    """Reads a CSV file (comma, semicolon, tab or bar).
 
-    Columns by header: image, xmin, ymin, xmax, ymax (or x, y, w, h), class; also difficult, crowd,
-    width and height (of the image). Without a header: image, xmin, ymin, xmax, ymax, class, or,
-    where some maximum lies before its minimum, image, x, y, w, h, class. Boxes in pixels from
-    0, edges not inclusive. A line with an image only is an image without objects.
+    Columns by header: image, xmin, ymin, xmax, ymax (or x, y, w, h; or centre and size), class;
+    also difficult, crowd, width and height (of the image). Usual other names are known
+    (`csv_columns.COLUMNS`); a header of others is refused. Without a header: image, xmin, ymin,
+    xmax, ymax, class, or, where most of the lines can be no corners, image, x, y, w, h, class; or
+    the columns of AutoML. Boxes in pixels from 0, edges not inclusive (files of Open Images and
+    AutoML: in shares). A line with an image only is an image without objects.
 
     Args:
         spec: how the user named the data, for messages.
-        place: `FILE.csv` or `FILE.csv,images=DIR`; images are looked for beside the file, too.
-        split: a value of the column `split`, where there is one.
+        place: `FILE.csv`, or a folder with one such file, and options behind it: `,images=DIR`
+            (images are looked for beside the file otherwise), `,class=NAME` (of all objects,
+            where there is no such column), `,units=UNIT` (see `units`).
+        split: a value of the column `split`, where there is one; in a folder of several files the
+            one with it in its name.
         classes: class names; None takes those that occur, sorted.
 
     Raises:
         UserError: no such file, no such columns, or not one usable image.
     """
-    path, _, option = place.partition(",")
-    folder = None
-    if option:
-        key, _, folder = option.partition("=")
-        if key != "images" or not os.path.isdir(folder):
-            raise UserError(f"Expected 'images=DIR' with a folder in '{spec}', not '{option}'.")
-    if os.path.isdir(path) and not os.path.isfile(path):
-        found = sorted(n for n in os.listdir(path) if n.lower().endswith((".csv", ".tsv")))
-        if len(found) != 1:
-            raise UserError(f"'{path}' holds {len(found)} .csv files; name one (from '{spec}').")
-        path = os.path.join(path, found[0])
-    if not os.path.isfile(path):
-        parent = os.path.dirname(path) or "."
-        near = os.listdir(parent) if os.path.isdir(parent) else []
-        raise UserError(
-            f"There is no file '{path}' (from '{spec}')."
-            + did_you_mean(os.path.basename(path), near)
+    path, options = _options(spec, place)
+    path, split = _file(spec, path, split)
+    problems: list[Problem] = []
+    table = _table(path, problems)
+    layout = _layout(table, needs_class="class" not in options)
+    reader = _Reader(path, layout, table.parse, options.get("class", ""), problems)
+    lines = _of_split(table, layout, split, problems)
+    found = list(reader.lines(lines))
+    rows = _rows(path, found, options.get("images"), layout.normalized, problems)
+    if classes is None:
+        classes = _in_order({name for row in rows for name in row.names})
+    return checks.assemble(spec, classes, rows, problems, options.get("units"))
+
+
+def _options(spec, place) -> tuple[str, dict[str, str]]:
+    path, *found = re.split(rf",({'|'.join(OPTIONS)})=", place)
+    options = dict(zip(found[::2], found[1::2], strict=True))
+    strange = re.search(r",(\w+)=", path)
+    if strange and not os.path.exists(path):
+        raise unknown("option", strange[1], OPTIONS, f"in '{spec}'")
+    if "units" in options and options["units"] not in units.UNITS:
+        raise unknown("unit", options["units"], units.UNITS, f"in '{spec}'")
+    if "images" in options and not os.path.isdir(options["images"]):
+        raise missing_place("folder", options["images"], spec)
+    return path, options
+
+
+def _file(spec, path, split) -> tuple[str, str | None]:
+    """The file, and the split that is still to be picked from it."""
+    if not os.path.isdir(path):
+        if not os.path.exists(path):
+            raise missing_place("file", path, spec)
+        return path, split
+    found = sorted(
+        file
+        for file in glob.glob(os.path.join(glob.escape(path), "*"))
+        if file.lower().endswith((".csv", ".tsv")) and not _is_descriptions(file)
+    )
+    if len(found) == 1:
+        return found[0], split
+    named = [file for file in found if split and _names_split(os.path.basename(file), split)]
+    if len(named) == 1:
+        return named[0], None
+    listed = ", ".join(os.path.basename(file) for file in found[:6])
+    raise UserError(
+        f"'{path}' holds {len(found)} .csv files{': ' * bool(found)}{listed}; name one "
+        f"(from '{spec}')."
+    )
+
+
+def _names_split(name: str, split: str) -> bool:
+    return any(_same_split(word, split) for word in re.split(r"[^a-z]+", name.lower()))
+
+
+def _same_split(one: str, other: str) -> bool:
+    one, other = one.strip().lower(), other.strip().lower()
+    return one == other or any(one in group and other in group for group in _SPLITS)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Table:
+    """The lines of a file, with the numbers that they have in it, and how it writes numbers."""
+
+    path: str
+    lines: list[tuple[int, list[str]]]
+    decimal_comma: bool
+
+    def parse(self, cell: str) -> float | None:
+        """The number in a cell, or None."""
+        return number(cell.replace(",", ".", 1) if self.decimal_comma else cell)
+
+
+def _table(path: str, problems: list[Problem]) -> _Table:
+    lines = lines_of(read_text(path, problems))
+    if lines and (stated := re.fullmatch(r"sep=(.)", lines[0].strip())):
+        delimiter, first = stated[1], 1  # as Excel writes it
+    else:
+        delimiter, first = _delimiter(lines), 0
+    table = []
+    for at, line in enumerate(lines[first:], first + 1):
+        cells = _cells(line, delimiter, f"{path}:{at}", problems)
+        if any(cells):
+            table.append((at, cells))
+    if not table:
+        raise UserError(f"'{path}' is empty.")
+    return _Table(path, table, _has_decimal_comma(table))
+
+
+def _delimiter(lines: Sequence[str], most: int = 50) -> str:
+    """The sign that cuts the first lines into as many cells each."""
+    sample = [line for line in lines[: 4 * most] if line.strip()][:most]
+
+    def quality(sign):
+        counts = [len(_split(line, sign) or ()) for line in sample]
+        # A comma may belong to numbers or names, so signs before it in DELIMITERS win.
+        return len(set(counts)) == 1 and counts[0] > 2, counts[0] > 2, -DELIMITERS.index(sign)
+
+    return max(DELIMITERS, key=quality) if sample else ","
+
+
+def _cells(line: str, delimiter: str, place: str, problems: list[Problem]) -> list[str]:
+    cells = _split(line, delimiter)
+    if cells is None:
+        message = "has a quote that is not closed in its line, or a cell that is far too long"
+        problems.append(Problem("broken_line", place, message, REFUSED, ("",)))
+    return cells or []
+
+
+def _split(line: str, delimiter: str) -> list[str] | None:
+    """The cells of a line; None where it is broken.
+
+    Line by line, so that a quote that is never closed costs one line, not all that follow.
+    """
+    closed = line.count('"') % 2 == 0
+    quoting = csv.QUOTE_MINIMAL if closed else csv.QUOTE_NONE
+    try:
+        cells = next(csv.reader([line], delimiter=delimiter, quoting=quoting), [])
+    except csv.Error:
+        return None
+    cells = [cell.strip() for cell in cells]
+    return cells if closed or not any(cell.startswith('"') for cell in cells) else None
+
+
+_COMMA_NUMBER = re.compile(r"-?\d+,\d+", re.ASCII)
+_THOUSANDS = re.compile(r"-?[1-9]\d{0,2},\d{3}", re.ASCII)
+
+
+def _has_decimal_comma(lines) -> bool:
+    """Whether numbers have commas that can be no marks of thousands."""
+    found = (cell for _, cells in lines for cell in cells if "," in cell)
+    return any(_COMMA_NUMBER.fullmatch(cell) and not _THOUSANDS.fullmatch(cell) for cell in found)
+
+
+def _layout(table: _Table, needs_class: bool) -> Layout:
+    if not csv_columns.is_header([cells for _, cells in table.lines]):
+        return csv_columns.by_lines(table.path, table.lines, table.parse)
+    header = [cell.lstrip("#").strip() for cell in table.lines[0][1]]
+    layout = csv_columns.by_header(table.path, header, needs_class=needs_class)
+    if layout.form:
+        return layout
+    cells = (
+        cells[layout.columns["list"]] for _, cells in table.lines[1:] if _is_whole(cells, layout)
+    )
+    boxes = [[number(part) for part in csv_columns.split_list(cell)] for cell in cells]
+    boxes = [box for box in boxes if len(box) == 4 and None not in box]
+    form = csv_columns.judge_order(np.array(boxes).reshape(-1, 4), table.path, named=True)
+    what = "xmin, ymin, xmax, ymax" if form == csv_columns.CORNERS else "x, y, width, height"
+    note = f"its column '{header[layout.columns['list']]}' is read as {what}"
+    return dataclasses.replace(layout, form=form, judged=True, note=note)
+
+
+def _is_whole(cells: Sequence[str], layout: Layout) -> bool:
+    return len(cells) > layout.last
+
+
+def _of_split(table, layout, split, problems) -> Iterator[tuple[int, list[str]]]:
+    """The lines below the header, those of a split if one is asked for."""
+    header = table.lines[0][1] if layout.has_header else None
+    lines = [
+        (at, cells)
+        for at, cells in table.lines
+        if cells != header or not _repeats_header(at, table, problems)
+    ]
+    if layout.note:
+        problems.append(Problem("layout", table.path, layout.note, NOTED))
+    column = layout.columns.get("split")
+    if split is None:
+        _note_splits(table.path, lines, column, problems)
+        return lines
+    if column is None:
+        raise UserError(f"'{table.path}' has no column 'split' to find '{split}' in.")
+    chosen = [(at, cells) for at, cells in lines if _same_split(_cell(cells, column), split)]
+    if not chosen:
+        known = {_cell(cells, column) for _, cells in lines} - {""}
+        raise unknown("split", split, sorted(known), f"in '{table.path}'")
+    return chosen
+
+
+def _repeats_header(at, table, problems) -> bool:
+    if at != table.lines[0][0]:
+        message = "the header stands here again, as in files that were joined"
+        problems.append(Problem("repeated_header", f"{table.path}:{at}", message, NOTED))
+    return True
+
+
+def _note_splits(path, lines, column, problems) -> None:
+    known = {_cell(cells, column) for _, cells in lines} - {""} if column is not None else ()
+    if len(known) > 1:
+        message = f"all lines are read, of the splits {', '.join(sorted(known)[:6])}"
+        problems.append(Problem("all_splits", path, message, NOTED))
+
+
+def _cell(cells: Sequence[str], column: int | None) -> str:
+    return cells[column] if column is not None and column < len(cells) else ""
+
+
+class _Fault(NamedTuple):
+    """Why a line gives no object."""
+
+    kind: str
+    message: str
+    action: str = LEFT_OUT
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Line:
+    """What a line says: an image, and perhaps an object in it.
+
+    `box` is None for an image without an object, a fault where it cannot be read.
+    """
+
+    at: str
+    image: str
+    label: str
+    box: tuple[float, float, float, float] | _Fault | None
+    size: tuple[float | None, float | None]
+    difficult: bool
+    crowd: bool
+
+
+class _Reader:
+    """Turns the cells of lines into objects."""
+
+    def __init__(self, path: str, layout: Layout, parse, one_class: str, problems: list[Problem]):
+        self.path = path
+        self.layout = layout
+        self._parse = parse
+        self._one_class = one_class
+        self._problems = problems
+        self._names = _descriptions(path) if layout.normalized else {}
+        self._numbers = [layout.columns.get(key) for key in csv_columns.FORMS[layout.form]]
+        self._nothing = {*_NOTHING, one_class.lower()}
+
+    def lines(self, lines: Iterable[tuple[int, list[str]]]) -> Iterator[_Line]:
+        """What each line says; those that name no image are problems."""
+        for at, cells in lines:
+            one = self._line(f"{self.path}:{at}", cells)
+            if one.image:
+                yield one
+            else:
+                fault = one.box
+                problem = Problem(fault.kind, one.at, fault.message, fault.action, (one.label,))
+                self._problems.append(problem)
+
+    def _line(self, place: str, cells: list[str]) -> _Line:
+        columns = self.layout.columns
+
+        def cell(key):
+            return _cell(cells, columns.get(key))
+
+        label = self._label(cell("label"))
+        read = self._region if "shape" in columns else self._box
+        broken = self._broken(cells, cell("image"))
+        label, box = (
+            (label, _Fault("broken_line", broken, REFUSED)) if broken else read(cells, label)
         )
+        size = self._parse(cell("image_height")), self._parse(cell("image_width"))
+        difficult, crowd = _is_true(cell("difficult")), _is_true(cell("crowd"))
+        return _Line(place, cell("image"), label, box, size, difficult, crowd)
+
+    def _broken(self, cells, image) -> str:
+        only_image = image and sum(map(bool, cells)) == 1
+        if only_image and (other := next((d for d in DELIMITERS if image.count(d) > 3), "")):
+            return f"is cut by '{other}', unlike the first lines"
+        if len(cells) <= self.layout.last and not only_image:
+            return f"has {len(cells)} cells instead of {self.layout.width}"
+        if any(cells[self.layout.width :]):
+            wanted = self.layout.width
+            return f"has {len(cells)} cells instead of {wanted}: does one need quotes?"
+        return "" if image else "names no image"
+
+    def _label(self, text: str) -> str:
+        label = names.plain(text) or self._one_class
+        # Numbers that went through a column of floats.
+        whole = _WHOLE.fullmatch(label)
+        label = whole[1] if whole else label
+        return self._names.get(label, label)
+
+    def _texts(self, cells) -> list[str]:
+        if not self.layout.listed:
+            return [_cell(cells, index) for index in self._numbers]
+        parts = csv_columns.split_list(_cell(cells, self.layout.columns["list"]))
+        # As in FORMS: y before x.
+        return [parts[i] for i in (1, 0, 3, 2)] if len(parts) == 4 else parts
+
+    def _box(self, cells, label):
+        texts = self._texts(cells)
+        if not any(texts) and label.lower() in self._nothing:
+            return label, None
+        numbers = [self._parse(text) for text in texts]
+        if len(numbers) != 4 or None in numbers:
+            message = f"'{label}' has {texts} for a box, not four numbers"
+            return label, _Fault("broken_box", message)
+        if not label:
+            return label, _Fault("unknown_class", "names no class")
+        box = csv_columns.corners_of(self.layout.form, numbers)
+        if self.layout.judged and (box[2] < box[0] or box[3] < box[1]):
+            message = f"'{label}' has its maximum before its minimum, unlike most others"
+            return label, _Fault("swapped_corners", f"{message} ({self.layout.note})", REFUSED)
+        return label, box
+
+    def _region(self, cells, label):
+        """The object of a line of the VGG Image Annotator."""
+        shape = _json(_cell(cells, self.layout.columns["shape"]))
+        attributes = _json(_cell(cells, self.layout.columns.get("attributes")))
+        if not shape:
+            return label, None
+        label = label or _via_class(attributes)
+        box = _box_of_shape(shape)
+        if box is None:
+            message = f"'{label}' is a region '{shape.get('name')}', which has no box"
+            return label, _Fault("no_box", message)
+        if not label:
+            message = f"its attributes {', '.join(attributes) or '(none)'} name no class"
+            return label, _Fault("unknown_class", message)
+        return label, box
+
+
+_WHOLE = re.compile(r"(\d+)\.0+", re.ASCII)
+
+
+def _is_true(text: str) -> bool:
+    return text.lower() in ("1", "1.0", "true", "yes")
+
+
+def _json(text: str) -> dict:
+    try:
+        found = json.loads(text) if text else {}
+    except (ValueError, RecursionError):
+        return {"name": text[:40]}
+    return found if isinstance(found, dict) else {"name": text[:40]}
+
+
+def _via_class(attributes: Mapping) -> str:
+    found = {str(key).lower(): value for key, value in attributes.items()}
+    key = next((key for key in _VIA_CLASS if key in found), None)
+    if key is None and len(found) == 1:
+        (key,) = found
+    value = found.get(key, "")
+    if isinstance(value, dict):  # check boxes: {"cat": true}
+        chosen = [str(name) for name, on in value.items() if on]
+        value = chosen[0] if len(chosen) == 1 else ""
+    return names.plain(str(value))
+
+
+def _box_of_shape(shape: Mapping) -> tuple[float, float, float, float] | None:
+    """`(ymin, xmin, ymax, xmax)` around a region of VIA."""
+
+    def values(*keys):
+        found = [number(shape.get(key)) for key in keys]
+        return None if None in found else found
+
+    kind = shape.get("name")
+    if kind == "rect" and (found := values("y", "x", "height", "width")):
+        return csv_columns.corners_of(csv_columns.SIZES, found)
+    if kind == "circle" and (found := values("cy", "cx", "r")):
+        y, x, radius = found
+        return y - radius, x - radius, y + radius, x + radius
+    if kind == "ellipse" and (found := values("cy", "cx", "ry", "rx")):
+        y, x, ry, rx = found
+        # Turned by an angle it lies within the circle of its longer half.
+        ry, rx = (ry, rx) if not shape.get("theta") else (max(ry, rx),) * 2
+        return y - ry, x - rx, y + ry, x + rx
+    xs, ys = shape.get("all_points_x"), shape.get("all_points_y")
+    if kind in ("polygon", "polyline") and isinstance(xs, list) and isinstance(ys, list):
+        points = [number(value) for value in (*xs, *ys)]
+        if xs and len(xs) == len(ys) and None not in points:
+            return (
+                min(map(float, ys)),
+                min(map(float, xs)),
+                max(map(float, ys)),
+                max(map(float, xs)),
+            )
+    return None
+
+
+def _rows(path, lines: Sequence[_Line], folder, normalized, problems) -> list[checks.Row]:
+    """The images with their objects; images that are not there with the reason."""
     base = os.path.dirname(path) or "."
     folders = [folder] if folder else [base, os.path.join(base, "images")]
-    problems: list[Problem] = []
-    rows: dict[str, checks.Row | None] = {}
-    for at, record in _records(path, split, problems):
-        _add(at, record, rows, folders, problems)
-    good = [row for row in rows.values() if row is not None]
-    if classes is None:
-        classes = sorted({name for row in good for name in row.names})
-    return checks.assemble(spec, classes, good, problems)
+    index = names.ImageIndex([f for f in folders if os.path.isdir(f)], problems)
+    found = index.find_all(one.image for one in lines)
+    problems += names.notes(found.values(), path)
+    rows: dict[str, checks.Row] = {}
+    for one in lines:
+        image = found[one.image]
+        key = image.path or one.image
+        if key not in rows:
+            rows[key] = _row(one, image, normalized)
+        row = rows[key]
+        if isinstance(one.box, _Fault):
+            kind, message, action = one.box
+            problems.append(row.reject(kind, one.at, message, action, name=one.label))
+        elif one.box is not None:
+            row.add(one.label, one.box, one.at, difficult=one.difficult, crowd=one.crowd)
+    return list(rows.values())
 
 
-def _records(path, split, problems):
-    """Pairs of place and a dict with the names of `COLUMNS`."""
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-            delimiter = max(",;\t", key=first.count)
-            file.seek(0)
-            lines = [
-                (number, [cell.strip() for cell in cells])
-                for number, cells in enumerate(csv.reader(file, delimiter=delimiter), 1)
-                if any(cell.strip() for cell in cells)
-            ]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"'{path}' is no readable CSV: {error}.") from error
-    if not lines:
-        raise UserError(f"'{path}' is empty.")
-    header = [cell.lower() for cell in lines[0][1]]
-    columns = {
-        key: header.index(name)
-        for key, names in COLUMNS.items()
-        for name in reversed(names)
-        if name in header
-    }
-    if "image" in columns:
-        lines = lines[1:]
-        if "xmin" not in columns and "w" not in columns and "width" in columns and "x" in columns:
-            columns["w"], columns["h"] = columns.pop("width"), columns.pop("height")
-        corners = {"xmin", "ymin", "xmax", "ymax"} <= set(columns)
-        if "label" not in columns or not (corners or {"x", "y", "w", "h"} <= set(columns)):
-            raise UserError(
-                f"'{path}' needs the columns image, xmin, ymin, xmax, ymax (or x, y, w, h) and "
-                f"class; its header is: {', '.join(header)}."
-            )
-        if split is not None:
-            if "split" not in header:
-                raise UserError(f"'{path}' has no column 'split' to find '{split}' in.")
-            where = header.index("split")
-            lines = [(n, c) for n, c in lines if len(c) > where and c[where] == split]
-            if not lines:
-                raise UserError(f"No line of '{path}' has the split '{split}'.")
-    else:
-        if len(header) < 6 and len(header) != 1:
-            raise UserError(
-                f"'{path}' has no header, and {len(header)} columns instead of image, xmin, ymin, "
-                "xmax, ymax, class."
-            )
-        names = ["image", "xmin", "ymin", "xmax", "ymax", "label"]
-        if any(_sized(cells) for _, cells in lines):
-            names = ["image", "x", "y", "w", "h", "label"]
-            message = "some third or fourth number is below its first or second, so they are read "
-            problems.append(
-                Problem("read_as_sizes", path, message + "as x, y, width, height", NOTED)
-            )
-        columns = {name: index for index, name in enumerate(names)}
-    for number, cells in lines:
-        place = f"{path}:{number}"
-        record = {key: cells[i] for key, i in columns.items() if i < len(cells)}
-        if len(cells) < len(header) and len(cells) > 1:
-            message = f"has {len(cells)} cells instead of {len(header)}"
-            problems.append(Problem("broken_line", place, message, REFUSED))
-            continue
-        yield place, record
+def _row(one: _Line, image: names.Found, normalized: bool) -> checks.Row:
+    path = image.path or one.image
+    return checks.Row(
+        os.path.splitext(os.path.basename(path))[0],
+        path,
+        declared_size=one.size,
+        declared_at=one.at,
+        normalized=normalized,
+        tolerance=checks.SHARE_TOLERANCE if normalized else 0.5,
+        missing="" if image.path else names.why_missing(one.image, image),
+    )
 
 
-def _sized(cells) -> bool:
-    try:
-        xmin, ymin, xmax, ymax = (float(cell) for cell in cells[1:5])
-    except ValueError:
-        return False
-    return xmax < xmin or ymax < ymin
+def _in_order(found: Iterable[str]) -> list[str]:
+    """Class names sorted; numbers by their value."""
+    found = sorted(found)
+    return sorted(found, key=int) if all(name.isdecimal() for name in found) else found
 
 
-def _add(at, record, rows, folders, problems) -> None:
-    name = record.get("image", "")
-
-    def problem(kind, message, action=LEFT_OUT):
-        problems.append(Problem(kind, at, message, action))
-
-    if not name:
-        problem("broken_line", "names no image", REFUSED)
-        return
-    if name not in rows:
-        candidates = [os.path.join(folder, name) for folder in folders]
-        picture = next((c for c in candidates if os.path.isfile(c)), None)
-        if picture is None:
-            problem("missing_image", f"its image '{name}' does not exist")
-            rows[name] = None
-        else:
-            size = _number(record.get("height")), _number(record.get("width"))
-            stem = os.path.splitext(os.path.basename(name))[0]
-            rows[name] = checks.Row(stem, picture, declared_size=size, declared_at=at)
-    row = rows[name]
-    keys = ("ymin", "xmin", "ymax", "xmax") if "xmin" in record else ("y", "x", "h", "w")
-    texts = [record.get(key, "") for key in keys]
-    label = record.get("label", "")
-    if row is None or not (any(texts) or label):
-        return
-    numbers = [_number(text) for text in texts]
-    if None in numbers:
-        problem("broken_box", f"'{label}' has {dict(zip(keys, texts, strict=True))}, not numbers")
-        return
-    if keys[0] == "y":
-        y, x, height, width = numbers
-        numbers = [y, x, y + height, x + width]
-    if not label:
-        problem("unknown_class", "names no class")
-        return
-    flags = {key: record.get(key, "0") in ("1", "true", "True") for key in ("difficult", "crowd")}
-    row.add(label, numbers, at, **flags)
+def _is_descriptions(path: str) -> bool:
+    return "class-descriptions" in os.path.basename(path)
 
 
-def _number(text: str | None) -> float | None:
-    try:
-        return float(text)
-    except (TypeError, ValueError):
-        return None
+def _descriptions(path: str) -> dict[str, str]:
+    """Names of the classes of Open Images (/m/011k07), from its file of them beside `path`."""
+    folder = os.path.dirname(path) or "."
+    files = sorted(f for f in glob.glob(os.path.join(glob.escape(folder), "*.csv")))
+    cells = (
+        next(csv.reader([line]), [])
+        for file in files
+        if _is_descriptions(file)
+        for line in lines_of(read_text(file))
+    )
+    return {pair[0].strip(): names.plain(pair[1]) for pair in cells if len(pair) == 2}
