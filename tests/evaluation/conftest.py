@@ -10,7 +10,12 @@ from ssd_keras.detections import Detections
 @pytest.fixture(scope="session")
 def reference(shared):
     """Ground truth, detections, classes and the file of expected numbers."""
-    file = np.load(shared("vectors/eval.npz"))
+    return load_reference(shared("vectors/eval.npz"))
+
+
+def load_reference(path):
+    """The reference case in our own forms, and the file with what was measured on it."""
+    file = np.load(path)
     classes = tuple("abcde")
     side = 1024
 
