@@ -18,7 +18,7 @@ from absl import flags
 from experiments import _program
 from ssd_keras import data, deploy, evaluation, plots
 from ssd_keras.files import replace, write_text
-from ssd_keras.training import Recipe, RunFolder, RunSettings, detect_source, train
+from ssd_keras.training import Recipe, RunFolder, RunSettings, train
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("run_dir", "runs/demo", "Folder of the run; the same folder goes on with it.")
@@ -77,8 +77,9 @@ def main(argv):
     print(f"\nMeasuring on {len(unseen)} unseen images of {FLAGS.test_data}.", flush=True)
 
     exported = export(detector, folder)
-    images = [unseen.image(i) for i in range(len(unseen))]
-    found = {"Keras": detect_source(detector, unseen)}
+    readable = dict(unseen.readable())
+    images = list(readable.values())
+    found = {"Keras": evaluation.detect_source(detector, unseen)}
     rows = [
         judge(
             "Keras",
@@ -90,14 +91,16 @@ def main(argv):
     ]
     for form, path in exported.items():
         runner = deploy.TFLiteDetector(path)
-        found[form] = [runner.detect(image) for image in images]
+        found[form] = [None] * len(unseen)
+        for index, image in readable.items():
+            found[form][index] = runner.detect(image)
         rows.append(judge(form, unseen, found[form], timed(runner.detect, images), path))
     write_text(
         folder.path / "table.json",
         json.dumps([dataclasses.asdict(row) for row in rows], indent=2) + "\n",
     )
     for form, name in (("Keras", "keras"), ("TFLite int8", "int8")):
-        draw(images, unseen, found[form], folder.pictures / f"shapes_{name}.png")
+        draw(readable, unseen, found[form], folder.pictures / f"shapes_{name}.png")
     print(f"\n{table(rows)}\n")
     print(farewell(folder, exported, trained, time.monotonic() - started))
 
@@ -153,13 +156,13 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def draw(images, source, found, path: Path):
+def draw(images: dict, source, found, path: Path):
     """Saves the first images, ground truth beside prediction."""
-    shown = slice(0, PICTURED_IMAGES)
+    shown = list(images)[:PICTURED_IMAGES]
     picture = plots.side_by_side(
-        images[shown],
-        source.ground_truth()[shown],
-        found[shown],
+        [images[index] for index in shown],
+        [source.ground_truth()[index] for index in shown],
+        [found[index] for index in shown],
         source.classes,
         score_threshold=PICTURED_SCORE,
     )

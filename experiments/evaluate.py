@@ -86,7 +86,6 @@ def detected() -> tuple:
     _program.quiet_tensorflow()
     import ssd_keras
     from ssd_keras import data
-    from ssd_keras.training import detect_source
 
     detector = ssd_keras.load(FLAGS.run_dir)
     source = data.load_source(FLAGS.data, classes=detector.classes)
@@ -95,10 +94,12 @@ def detected() -> tuple:
     print(f"Detecting in {count} images of {FLAGS.data}.", flush=True)
     started = time.monotonic()
     threshold = 0.01 if FLAGS.score_threshold is None else FLAGS.score_threshold
-    found = detect_source(detector, source, FLAGS.batch_size, score_threshold=threshold)
+    found = evaluation.detect_source(detector, source, FLAGS.batch_size, score_threshold=threshold)
     seconds = time.monotonic() - started
     each = 1e3 * seconds / max(count, 1)
     print(f"Detected in {seconds:.1f} s ({each:.1f} ms an image, reading and start included).")
+    if notice := data.unread_notice(source):
+        print(f"{notice}. Their objects do not count as missed.", flush=True)
     return source, found, getattr(detector.box_network, "level_anchors", ())
 
 

@@ -159,9 +159,7 @@ def assemble(
             examples.append(example)
             plain.append(header.plain)
     check_any(examples, spec, problems)
-    source = Source(spec, classes, examples, problems)
-    source.plain = np.array(plain, bool)
-    return source
+    return Source(spec, classes, examples, problems, plain=plain)
 
 
 def _with_headers(rows, problems) -> Iterator[tuple[Row, images.Header]]:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from ssd_keras.data.source import Source
-from ssd_keras.errors import UserError
 
 
 class CombinedSource(Source):
@@ -19,8 +18,6 @@ class CombinedSource(Source):
     """
 
     def __init__(self, spec: str, sources: Sequence[Source], classes: Sequence[str] | None = None):
-        if any(hasattr(source, "example") for source in sources):
-            raise UserError(f"Drawn shapes cannot be combined with other data (in '{spec}').")
         names = tuple(classes or dict.fromkeys(n for s in sources for n in s.classes))
         examples = []
         for source in sources:
@@ -29,9 +26,14 @@ class CombinedSource(Source):
                 dataclasses.replace(truth, labels=number[truth.labels])
                 for truth in source.ground_truth()
             ]
-        super().__init__(spec, names, examples, [p for s in sources for p in s.problems])
-        self.category_ids = _shared_ids(sources, names)
-        self.plain = np.concatenate([source.plain for source in sources])
+        super().__init__(
+            spec,
+            names,
+            examples,
+            [problem for source in sources for problem in source.problems],
+            plain=np.concatenate([source.plain for source in sources]),
+            category_ids=_shared_ids(sources, names),
+        )
         self._sources = list(sources)
         self._starts = np.cumsum([0, *(len(source) for source in sources)]).tolist()
 
@@ -40,13 +42,8 @@ class CombinedSource(Source):
         return self._sources[part].image(inner)
 
     def encoded(self, index: int) -> bytes:
-        """The bytes of the image file `index`."""
         part, inner = self._find(index)
-        source = self._sources[part]
-        if hasattr(source, "encoded"):
-            return source.encoded(inner)
-        with open(source.ground_truth()[inner].path, "rb") as file:
-            return file.read()
+        return self._sources[part].encoded(inner)
 
     def _find(self, index: int) -> tuple[int, int]:
         part = bisect.bisect_right(self._starts, index) - 1

@@ -27,12 +27,10 @@ class FilteredSource(Source):
             an image that has no file.
 
     Raises:
-        UserError: the pattern is no regular expression, keeps nothing, or the images are drawn.
+        UserError: the pattern is no regular expression, or keeps nothing.
     """
 
     def __init__(self, spec: str, source: Source, kind: str, pattern: str):
-        if hasattr(source, "example"):
-            raise UserError(f"Drawn shapes have no names to choose by (in '{spec}').")
         try:
             expression = re.compile(pattern)
         except re.error as error:
@@ -51,15 +49,21 @@ class FilteredSource(Source):
                 f"{', '.join(_name(t) for t in truth[:3])} ..."
             )
         problems = [p for p in source.problems if not p.image or keeps(p.image)]
-        super().__init__(spec, source.classes, [truth[i] for i in self._kept], problems)
-        self.category_ids = source.category_ids
-        self.plain = source.plain[self._kept]
+        super().__init__(
+            spec,
+            source.classes,
+            [truth[i] for i in self._kept],
+            problems,
+            plain=source.plain[self._kept],
+            category_ids=source.category_ids,
+        )
         self._source = source
-        if hasattr(source, "encoded"):
-            self.encoded = lambda index: source.encoded(self._kept[index])
 
     def image(self, index: int) -> np.ndarray:
         return self._source.image(self._kept[index])
+
+    def encoded(self, index: int) -> bytes:
+        return self._source.encoded(self._kept[index])
 
 
 def _name(truth: GroundTruth) -> str:

@@ -119,6 +119,12 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
         return _decode(file, os.fspath(path))[0]
 
 
+def read_bytes(path: str | os.PathLike) -> bytes:
+    """The bytes of an image file; ImageError if it cannot be read. Decodes nothing."""
+    with pillow.open_file(path) as file:
+        return file.read()
+
+
 def decode_image(data: bytes, name: str = "image") -> np.ndarray:
     """Decodes the bytes of an image file, as `read_image` does; `name` is used in errors."""
     return _decode(io.BytesIO(data), name)[0]

@@ -11,6 +11,7 @@ import numpy as np
 
 from ssd_keras.data import checks, images
 from ssd_keras.data.source import GroundTruth, Problem, Source
+from ssd_keras.errors import one_line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,17 +36,19 @@ class PackedSource(Source):
         locations: Sequence[Location],
         keep_open: object = None,
     ):
-        super().__init__(spec, classes, examples, problems)
-        self.plain = np.array(plain, bool)
+        super().__init__(spec, classes, examples, problems, plain=plain)
         self._locations = list(locations)
         self._descriptors: dict[str, int] = {}
         self._lock = threading.Lock()
         self._keep_open = keep_open
 
     def encoded(self, index: int) -> bytes:
-        """The bytes of the image file `index`, as they were packed."""
         at = self._locations[index]
-        return os.pread(self._descriptor(at.file), at.length, at.offset)
+        try:
+            return os.pread(self._descriptor(at.file), at.length, at.offset)
+        except OSError as error:
+            name = self._examples[index].image_id
+            raise images.ImageError(name, f"cannot be read ({one_line(error)})") from error
 
     def image(self, index: int) -> np.ndarray:
         return images.decode_image(self.encoded(index), self._examples[index].image_id)

@@ -6,13 +6,12 @@ anywhere without replaying what came before, and no shuffle buffer is needed.
 
 from __future__ import annotations
 
-import threading
+import os
 
 import numpy as np
 from absl import logging
 
 from ssd_keras.data import augmentation as augment
-from ssd_keras.data.images import ImageError
 from ssd_keras.data.source import Source
 from ssd_keras.errors import UserError, did_you_mean
 from ssd_keras.resizing import resize_tensor
@@ -75,7 +74,7 @@ def training_batches(
     if batch_size % parts:
         raise UserError(f"A batch of {batch_size} cannot be shared evenly by {parts} workers.")
     share = batch_size // parts
-    read = _reader(source, cache_bytes, training=True)
+    read = _training_reader(source, cache_bytes)
     draw_of = augment.draw_for(augmentation)
     quarters = [(image_size[0] // 2, image_size[1] // 2)] * 4
     count = len(source)
@@ -148,24 +147,29 @@ def evaluation_batches(
     """All images once, in the order of `source.ground_truth()`, plainly resized (bilinear).
 
     Returns:
-        tf.data.Dataset of `{"images": [B, H, W, 3], "index": int64 [B]}`. The last batch is
-        filled up to B with black images of index -1, so that every batch has the same shape.
+        tf.data.Dataset of `{"images": [B, H, W, 3], "index": int64 [B], "readable": bool [B]}`. An
+        image that cannot be read is black, and so are those of index -1 that the last batch is
+        filled up with to B, so that every batch has the same shape.
     """
     import tensorflow as tf
 
-    read = _reader(source, 0, training=False)
+    read = _image_reader(source, 0)
     count = len(source)
 
     def prepare(index):
-        def picture():
-            image, _, _ = read(index)
-            return resize_tensor(image, image_size)
+        def nothing():
+            return tf.zeros([*image_size, 3]), tf.constant(False)
 
-        image = tf.cond(index < count, picture, lambda: tf.zeros([*image_size, 3]))
+        def picture():
+            image, readable = read(index)
+            return tf.cond(readable, lambda: (resize_tensor(image, image_size), readable), nothing)
+
+        image, readable = tf.cond(index < count, picture, nothing)
         if dtype == "uint8":
             image = tf.cast(tf.round(image), tf.uint8)
         image.set_shape([*image_size, 3])
-        return {"images": image, "index": tf.where(index < count, index, -1)}
+        index = tf.where(index < count, index, -1)
+        return {"images": image, "index": index, "readable": readable}
 
     filled = -(-count // batch_size) * batch_size
     dataset = tf.data.Dataset.range(filled).map(
@@ -185,8 +189,6 @@ def _pad(boxes, labels, max_boxes):
 
 
 def _say_cut_off(source: Source, max_boxes: int) -> None:
-    if hasattr(source, "example"):
-        return
     over = [len(truth) - max_boxes for truth in source.ground_truth() if len(truth) > max_boxes]
     if over:
         logging.warning(
@@ -195,124 +197,111 @@ def _say_cut_off(source: Source, max_boxes: int) -> None:
         )  # fmt: skip
 
 
-def _reader(source: Source, cache_bytes: int, training: bool):
-    """A TensorFlow function from an index to image uint8, boxes and labels."""
+def _training_reader(source: Source, cache_bytes: int):
+    """A TensorFlow function from an index to image uint8, boxes and labels.
+
+    Crowds are left out. An image that turns out unreadable teaches nothing: it is an even grey
+    without objects.
+    """
     import tensorflow as tf
 
-    if hasattr(source, "example"):
-        return _drawn_reader(source, cache_bytes)
     truth = source.ground_truth()
-    keep = [~t.crowd if training else np.ones(len(t), bool) for t in truth]
-    lengths = np.array([k.sum() for k in keep], np.int64)
-    starts = tf.constant(np.concatenate([[0], np.cumsum(lengths)]))
+    keep = [~t.crowd for t in truth]
+    starts = tf.constant(np.cumsum([0, *(k.sum() for k in keep)]))
     all_boxes = tf.constant(np.concatenate([t.boxes[k] for t, k in zip(truth, keep, strict=True)]))
     all_labels = tf.constant(
         np.concatenate([t.labels[k] for t, k in zip(truth, keep, strict=True)])
     )
-    image_of = _image_reader(source, cache_bytes, training)
+    image_of = _image_reader(source, cache_bytes)
 
     def read(index):
-        image, sound = image_of(index)
+        image, readable = image_of(index)
         begin, end = starts[index], starts[index + 1]
-        # An image that turned out unreadable teaches nothing: it has no objects.
-        end = tf.where(sound, end, begin)
+        end = tf.where(readable, end, begin)
         return image, all_boxes[begin:end], all_labels[begin:end]
 
     return read
 
 
-def _image_reader(source: Source, cache_bytes: int, training: bool):
+def _image_reader(source: Source, cache_bytes: int):
+    """A TensorFlow function from an index to an image uint8 and whether it could be read."""
     import tensorflow as tf
 
-    lenient = _Lenient(source, cache_bytes, "Left out of training" if training else "Not seen")
+    careful = _Careful(source, cache_bytes)
 
     def slow(index):
-        image, sound = tf.numpy_function(lenient, [index], (tf.uint8, tf.bool), stateful=False)
+        image, readable = tf.numpy_function(careful, [index], (tf.uint8, tf.bool), stateful=False)
         image.set_shape([None, None, 3])
-        sound.set_shape([])
-        return image, sound
+        readable.set_shape([])
+        return image, readable
 
-    if lenient.caches or not hasattr(source, "plain") or not source.plain.any():
+    if careful.caches or not source.plain.any():
         return slow
-    plain = tf.constant(source.plain)
-    encoded = _encoded_reader(source)
+    plain, encoded = tf.constant(source.plain), _encoded_reader(source)
 
     def fast(index):
         # The accurate method gives the pixels that Pillow gives.
         image = tf.io.decode_jpeg(encoded(index), channels=3, dct_method="INTEGER_ACCURATE")
         return image, tf.constant(True)
 
-    return lambda index: tf.cond(plain[index], lambda: fast(index), lambda: slow(index))
+    def fast_or_slow(index):
+        # There is no "try" in a graph, but a data set of one element may lose it without a fault.
+        one = tf.data.Dataset.from_tensors(index)
+        first = one.map(fast).ignore_errors().concatenate(one.map(slow)).take(1)
+        return first.with_options(_as_written()).get_single_element()
+
+    return lambda index: tf.cond(plain[index], lambda: fast_or_slow(index), lambda: slow(index))
+
+
+def _as_written():
+    """Options of a data set that is too small to be worth optimising, which takes longer."""
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.experimental_optimization.apply_default_optimizations = False
+    return options
 
 
 def _encoded_reader(source: Source):
     """A TensorFlow function from an index to the bytes of the image file."""
     import tensorflow as tf
 
-    if not hasattr(source, "encoded"):
-        paths = tf.constant([truth.path for truth in source.ground_truth()])
-        return lambda index: tf.io.read_file(paths[index])
+    paths = [os.fsencode(truth.path or "") for truth in source.ground_truth()]
+    places = tf.constant(paths)
 
-    def encoded(index):
+    def packed(index):
         data = tf.numpy_function(
             lambda i: source.encoded(int(i)), [index], tf.string, stateful=False
         )
         return tf.ensure_shape(data, [])
 
-    return encoded
+    def file(index):
+        return tf.io.read_file(places[index])
+
+    if all(paths):
+        return file
+    if not any(paths):
+        return packed
+    return lambda index: tf.cond(places[index] == "", lambda: packed(index), lambda: file(index))
 
 
-class _Lenient:
+class _Careful:
     """Reads images in Python, keeps them if all fit, and survives those it cannot read."""
 
-    def __init__(self, source: Source, cache_bytes: int, complaint: str):
+    def __init__(self, source: Source, cache_bytes: int):
         self.source = source
-        self.complaint = complaint
         size = sum(3 * t.height * t.width for t in source.ground_truth())
         self.caches = size <= cache_bytes
         self.kept: dict[int, np.ndarray] = {}
-        self.said: set[int] = set()
-        self.lock = threading.Lock()
 
     def __call__(self, index) -> tuple[np.ndarray, np.bool_]:
         index = int(index)
         image = self.kept.get(index)
         if image is None:
-            try:
-                image = self.source.image(index)
-            except ImageError as error:
-                with self.lock:
-                    if index not in self.said:
-                        self.said.add(index)
-                        logging.warning("%s: %s", self.complaint, error)
+            image = self.source.try_image(index)
+            if image is None:
                 return np.full((32, 32, 3), augment.FILL, np.uint8), np.False_
             if self.caches:
                 self.kept[index] = image
         return image, np.True_
-
-
-def _drawn_reader(source, cache_bytes: int):
-    import tensorflow as tf
-
-    kept = {}
-    caches = len(source) * source.size**2 * 3 <= cache_bytes
-
-    def example(index):
-        index = int(index)
-        found = kept.get(index)
-        if found is None:
-            found = source.example(index)
-            if caches:
-                kept[index] = found
-        return found
-
-    def read(index):
-        image, boxes, labels = tf.numpy_function(
-            example, [index], (tf.uint8, tf.float32, tf.int32), stateful=False
-        )
-        image.set_shape([source.size, source.size, 3])
-        boxes.set_shape([None, 4])
-        labels.set_shape([None])
-        return image, boxes, labels
-
-    return read

@@ -13,6 +13,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
+from ssd_keras.data import pillow
 from ssd_keras.data.source import GroundTruth, Source
 
 CLASSES = ("circle", "rectangle", "triangle", "star")
@@ -27,8 +28,8 @@ class ShapesSource(Source):
     """`count` drawn images; each is a pure function of the split's name and its index."""
 
     def __init__(self, spec: str, split: str, count: int, size: int = 300):
-        super().__init__(spec, CLASSES, ())
         self.split, self.count, self.size = split, count, size
+        super().__init__(spec, CLASSES, ())
 
     def __len__(self) -> int:
         return self.count
@@ -39,11 +40,10 @@ class ShapesSource(Source):
         return self._examples
 
     def image(self, index: int) -> np.ndarray:
-        return self.example(index)[0]
+        return draw(_seed(self.split, index), self.size)[0]
 
-    def example(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Image uint8 `[S, S, 3]`, boxes float32 `[n, 4]` and labels int32 `[n]`."""
-        return draw(_seed(self.split, index), self.size)
+    def encoded(self, index: int) -> bytes:
+        return pillow.as_png(self.image(index))
 
     def _ground_truth(self, index: int) -> GroundTruth:
         layout = _layout(np.random.default_rng(_seed(self.split, index)), self.size)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
+from absl import logging
 
 from ssd_keras.data import images
 
@@ -99,8 +100,25 @@ def left_out(source: Source) -> dict[str, int]:
     return dict(Counter(lost).most_common())
 
 
+def unread_notice(source: Source, most: int = 5) -> str:
+    """How many images could not be read when they were needed, and which; "" if all could."""
+    if not source.unread:
+        return ""
+    named = [source.unread[index] for index in sorted(source.unread)[:most]]
+    more = f"; and {len(source.unread) - most} more" if len(source.unread) > most else ""
+    return (
+        f"{len(source.unread)} of {len(source)} images could not be read and are left out: "
+        f"{'; '.join(named)}{more}"
+    )
+
+
 class Source:
-    """A list of annotated images whose files lie in folders.
+    """What every data set is to all that comes after it: a list of annotated images.
+
+    This is the protocol of sources, and the source of images in files of their own. Other kinds
+    give `ground_truth`, `image` and `encoded` in their way; nothing else about a source may be
+    asked for. A new format needs no new kind: it makes this one of what it read, by
+    `checks.assemble`, or a `PackedSource`.
 
     Attributes:
         spec: how the user named it.
@@ -108,9 +126,10 @@ class Source:
         problems: what was found wrong while reading the annotations.
         category_ids: number to label, where the data set numbers its classes in a way of its own
             (COCO: 1..90 with gaps); None where they are 1, 2, 3 .. in the order of `classes`.
+        plain: bool `[N]`, which images are JPEGs that every decoder reads alike, see
+            `images.Header`; TensorFlow decodes them.
+        unread: index to the reason, of the images that could not be read when they were needed.
     """
-
-    category_ids: Mapping[int, int] | None = None
 
     def __init__(
         self,
@@ -118,11 +137,17 @@ class Source:
         classes: Sequence[str],
         examples: Iterable[GroundTruth],
         problems: Iterable[Problem] = (),
+        *,
+        plain: Sequence[bool] | None = None,
+        category_ids: Mapping[int, int] | None = None,
     ):
         self.spec = spec
         self.classes = tuple(classes)
         self.problems = list(problems)
         self._examples = list(examples)
+        self.plain = np.zeros(len(self), bool) if plain is None else np.array(plain, bool)
+        self.category_ids = category_ids
+        self.unread: dict[int, str] = {}
 
     def __len__(self) -> int:
         return len(self._examples)
@@ -135,5 +160,34 @@ class Source:
         return self._examples
 
     def image(self, index: int) -> np.ndarray:
-        """Image `index` as uint8 RGB `[H, W, 3]`."""
+        """Image `index` as uint8 RGB `[H, W, 3]`.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
         return images.read_image(self._examples[index].path)
+
+    def encoded(self, index: int) -> bytes:
+        """The bytes of image file `index`, as they are; of a drawn image, a PNG.
+
+        Raises:
+            ImageError: they cannot be read. Whether they can be decoded is not looked at.
+        """
+        return images.read_bytes(self._examples[index].path)
+
+    def try_image(self, index: int) -> np.ndarray | None:
+        """`image`, or None where it cannot be read, which is said once and kept in `unread`."""
+        try:
+            return self.image(index)
+        except images.ImageError as error:
+            if index not in self.unread:
+                self.unread[int(index)] = str(error)
+                logging.warning("Left out: %s", error)
+            return None
+
+    def readable(self, indices: Iterable[int] | None = None) -> Iterator[tuple[int, np.ndarray]]:
+        """Index and image of those that can be read, of all or of `indices`."""
+        for index in range(len(self)) if indices is None else indices:
+            image = self.try_image(index)
+            if image is not None:
+                yield int(index), image

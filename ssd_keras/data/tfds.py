@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import os
 import tempfile
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
 
-from ssd_keras.data import checks, images, packed
+from ssd_keras.data import checks, images, packed, pillow
 from ssd_keras.data.source import LEFT_OUT, Problem, Source
 from ssd_keras.errors import UserError, did_you_mean
 
@@ -132,9 +130,7 @@ def _entries(examples, names, place, split, spool, problems):
 def _encoded(image) -> bytes:
     if isinstance(image, bytes):
         return image
-    buffer = io.BytesIO()
-    Image.fromarray(np.asarray(image)).save(buffer, "PNG")
-    return buffer.getvalue()
+    return pillow.as_png(np.asarray(image))
 
 
 def _image_id(example, index: int) -> str:

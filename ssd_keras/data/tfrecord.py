@@ -193,7 +193,8 @@ def write(
     names: set[str] = set()
     for index, truth in enumerate(source.ground_truth()):
         try:
-            encoded = _encoded(source, index, truth)
+            source.image(index)  # raises where the bytes are damaged
+            encoded = source.encoded(index)
         except images.ImageError as error:
             place = truth.path or truth.image_id
             source.problems.append(Problem("broken_image", place, error.reason, LEFT_OUT))
@@ -213,23 +214,6 @@ def write(
     with open(f"{prefix}.classes.txt", "w", encoding="utf-8") as file:
         file.write("".join(f"{name}\n" for name in source.classes))
     return paths
-
-
-def _encoded(source, index, truth) -> bytes:
-    if hasattr(source, "encoded"):
-        source.image(index)  # raises where the bytes are damaged
-        return source.encoded(index)
-    if truth.path is not None:
-        images.read_image(truth.path)
-        with open(truth.path, "rb") as file:
-            return file.read()
-    import io
-
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(source.image(index)).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _example(truth: GroundTruth, encoded: bytes, classes) -> bytes:

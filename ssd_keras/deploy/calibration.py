@@ -48,6 +48,11 @@ class _ImagesOnDemand(Mapping):
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
 
+    def items(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Those that can be read; the source says of the others why they are left out."""
+        names = {index: name for name, index in self._places.items()}
+        return ((names[index], image) for index, image in self._source.readable(names))
+
     def __len__(self) -> int:
         return len(self._places)
 

@@ -75,8 +75,11 @@ def compare_forms(
         A row per form; Keras first.
     """
     check_forms(forms)
-    truth = source.ground_truth()[:max_images]
-    images = [source.image(i) for i in range(len(truth))]
+    readable = dict(source.readable(range(len(source))[:max_images]))
+    if not readable:
+        raise UserError(f"None of the images of '{source.spec}' could be read.")
+    truth = [source.ground_truth()[index] for index in readable]
+    images = list(readable.values())
     say(f"Keras on {len(images)} images")
     wanted = detector.detect(images)
     times = {"": parity.milliseconds(lambda: detector.detect(images[0]), 20)}

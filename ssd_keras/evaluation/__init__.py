@@ -1,4 +1,4 @@
-"""Measures detections: VOC and COCO average precision, errors, curves, reports. NumPy, no model."""
+"""Runs a detector over data and measures it: average precision, errors, curves, reports."""
 
 from ssd_keras.evaluation.analysis import (
     best_default_boxes,
@@ -8,6 +8,7 @@ from ssd_keras.evaluation.analysis import (
     worst_images,
 )
 from ssd_keras.evaluation.coco import coco_ap
+from ssd_keras.evaluation.detecting import detect_source
 from ssd_keras.evaluation.errors import error_analysis
 from ssd_keras.evaluation.files import make_folder, write_evaluation
 from ssd_keras.evaluation.measuring import Evaluation, json_ready, measure
@@ -23,6 +24,7 @@ __all__ = [
     "best_default_boxes",
     "coco_ap",
     "confusion_matrix",
+    "detect_source",
     "error_analysis",
     "evaluate",
     "json_ready",

@@ -34,14 +34,15 @@ def evaluate(ground_truth: Sequence, detections: Sequence, classes: Sequence[str
 
     Args:
         ground_truth: one record per image (see `tables.tabulate`).
-        detections: `Detections` of the same images in the same order.
+        detections: `Detections` of the same images in the same order; None: could not be read.
         classes: class names.
 
     Returns:
         `voc`: `ap50`, `ap50_11point`; `coco`: the twelve numbers; `per_class`: name to a
         dictionary of `objects` (that count: neither difficult nor crowd), `detections`,
         `voc_ap50`, `voc_ap50_11point`, `coco_AP`, `coco_AP50`; `images`, `objects`, `detections`:
-        counts. What `DEFINITIONS` says of each. nan where there is no ground truth.
+        counts; `unread`: the ids of images without detections because they could not be read, which
+        count nowhere. What `DEFINITIONS` says of each. nan where there is no ground truth.
     """
     return evaluate_table(tabulate(ground_truth, detections, classes))
 
@@ -70,7 +71,8 @@ def evaluate_table(table: Table) -> dict:
         "voc": {"ap50": area["map"], "ap50_11point": points["map"]},
         "coco": {k: v for k, v in coco.items() if not k.startswith("per_class")},
         "per_class": per_class,
-        "images": len(table.sizes),
+        "images": int(table.read.sum()),
+        "unread": [i for i, read in zip(table.image_ids, table.read, strict=True) if not read],
         "objects": int(objects.sum()),
         "detections": len(table.score),
     }

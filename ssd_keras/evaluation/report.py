@@ -68,7 +68,20 @@ def _head_numbers(metrics: dict) -> str:
         notes = "<p class='note'>There is no ground truth here, so nothing can be measured.</p>"
     elif not metrics["detections"]:
         notes = "<p class='note'>The detector found nothing at all, so every number is 0.</p>"
+    notes += _unread_note(metrics)
     return f'<div class="tiles">{cells}</div><p class="quiet">{counts}</p>{notes}'
+
+
+def _unread_note(metrics: dict, most: int = 20) -> str:
+    unread = metrics["unread"]
+    if not unread:
+        return ""
+    names = ", ".join(html.escape(str(name)) for name in unread[:most])
+    more = f" and {len(unread) - most} more" if len(unread) > most else ""
+    return (
+        f"<p class='note'>{len(unread)} of {len(unread) + metrics['images']} images could not be "
+        f"read and are left out of every number, with their objects: {names}{more}.</p>"
+    )
 
 
 def _error_section(evaluation: Evaluation) -> str:

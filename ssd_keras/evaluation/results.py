@@ -15,14 +15,14 @@ from ssd_keras.errors import UserError
 
 def to_results(
     ground_truth: Sequence,
-    detections: Sequence[Detections],
+    detections: Sequence[Detections | None],
     category_ids: Mapping[int, int] | None = None,
 ) -> list[dict]:
     """Detections as a list of `image_id`, `category_id`, `bbox` (x, y, width, height), `score`.
 
     Args:
         ground_truth: records with `image_id`, `height`, `width`.
-        detections: of the same images, in the same order.
+        detections: of the same images, in the same order; None for an image not read.
         category_ids: the data set's numbers of the classes, number to label, the first of a label
             counts; 1, 2, 3 .. if None. Detections of a class without a number are left out.
 
@@ -37,6 +37,8 @@ def to_results(
         numbers.setdefault(label, number)
     results = []
     for truth, image_id, found in zip(ground_truth, ids, detections, strict=True):
+        if found is None:
+            continue
         boxes = np.asarray(found.boxes, np.float64) * np.tile((truth.height, truth.width), 2)
         for box, score, label in zip(boxes, found.scores, found.labels, strict=True):
             number = int(label) + 1 if category_ids is None else numbers.get(int(label))

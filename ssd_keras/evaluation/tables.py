@@ -13,6 +13,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ssd_keras.data.source import GroundTruth
+from ssd_keras.detections import Detections
+
 # Boxes are stored as float32 fractions of the image. A thousandth of a pixel is finer than any
 # annotation and coarser than the rounding of float32, so whole pixels come back as whole pixels
 # and an overlap of exactly 0.5 stays one.
@@ -32,6 +35,7 @@ class Table:
         object_difficult, object_crowd: bool `[G]`.
         object_area: float64 `[G]` in square pixels: the annotated area where the ground truth has
             one, else that of the box.
+        read: bool `[I]`, False for an image that could not be read; it has no objects here.
         image, label: int `[D]`; score: float64 `[D]`; box: float64 `[D, 4]` in pixels.
             Detections are in order of image and, within one, of falling score.
     """
@@ -45,6 +49,7 @@ class Table:
     object_difficult: np.ndarray
     object_crowd: np.ndarray
     object_area: np.ndarray
+    read: np.ndarray
     image: np.ndarray
     label: np.ndarray
     score: np.ndarray
@@ -102,7 +107,8 @@ def tabulate(ground_truth: Sequence, detections: Sequence, classes: Sequence[str
         ground_truth: one record per image with `image_id`, `height`, `width`, `boxes` `[n, 4]`
             normalised, `labels` `[n]`, `difficult` `[n]` and `crowd` `[n]`, and optionally `area`
             `[n]` in square pixels, nan where it is that of the box.
-        detections: `Detections` of the same images in the same order.
+        detections: `Detections` of the same images in the same order; None for an image that
+            could not be read, whose objects are left out as well.
         classes: class names, index = label.
 
     Raises:
@@ -115,6 +121,8 @@ def tabulate(ground_truth: Sequence, detections: Sequence, classes: Sequence[str
             f"{len(ground_truth)} images of ground truth but {len(detections)} of detections: "
             "give one Detections per image, empty where nothing was found."
         )
+    read = np.array([found is not None for found in detections], bool)
+    ground_truth, detections = _without_unread(ground_truth, detections, classes)
     for truth, found in zip(ground_truth, detections, strict=True):
         known = tuple(getattr(found, "classes", classes))
         if known != classes:
@@ -142,6 +150,7 @@ def tabulate(ground_truth: Sequence, detections: Sequence, classes: Sequence[str
         object_difficult=_join([_flags(t, "difficult") for t in ground_truth], bool),
         object_crowd=_join([_flags(t, "crowd") for t in ground_truth], bool),
         object_area=_join(areas, np.float64),
+        read=read,
         image=np.repeat(np.arange(len(sizes)), [len(boxes) for boxes in found_boxes]),
         label=_join([d.labels for d in detections], np.int64),
         score=_join([d.scores for d in detections], np.float64),
@@ -154,6 +163,16 @@ def tabulate(ground_truth: Sequence, detections: Sequence, classes: Sequence[str
                 f"but there are {len(classes)} classes: labels must be 0..{len(classes) - 1}."
             )
     return table
+
+
+def _without_unread(ground_truth, detections, classes) -> tuple[list, list]:
+    """The same with nothing in the images that could not be read, which keep their places."""
+    nothing = Detections([], [], [], classes)
+    truth = [
+        t if found is not None else GroundTruth(t.image_id, t.height, t.width, [], [])
+        for t, found in zip(ground_truth, detections, strict=True)
+    ]
+    return truth, [nothing if found is None else found for found in detections]
 
 
 def inclusive_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import sys
 import threading
@@ -12,12 +13,13 @@ import keras
 import numpy as np
 
 from ssd_keras import evaluation, plots
+from ssd_keras.data.source import Source, unread_notice
+from ssd_keras.data.verdict import MOST_LOST
 from ssd_keras.detector import Detector
 from ssd_keras.errors import UserError
 from ssd_keras.files import replace
 from ssd_keras.training import checkpoint
 from ssd_keras.training.batch_norm import BatchStatistics
-from ssd_keras.training.detection import detect_source
 from ssd_keras.training.run_folder import RunFolder
 
 CURVES = ("epoch", "loss", "class_loss", "box_loss", "ap50", "learning_rate")
@@ -104,6 +106,22 @@ class LossWatch(keras.callbacks.Callback):
             f"all of them; the images of this batch were {ids}. The weights of the last "
             "checkpoint are kept."
         )
+
+
+class ReadWatch(keras.callbacks.Callback):
+    """Ends the run when more of its images turn out unreadable than may be lost of a data set."""
+
+    def __init__(self, source: Source, share: float = MOST_LOST):
+        super().__init__()
+        self.source, self.share = source, share
+
+    def on_train_batch_end(self, batch, logs=None):
+        lost = len(self.source.unread)
+        if lost > self.share * len(self.source) or lost == len(self.source):
+            raise UserError(
+                f"{unread_notice(self.source)}. Too few are left to train on: see "
+                "experiments.check_data."
+            )
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -317,7 +335,7 @@ class Evaluation(keras.callbacks.Callback):
         if (epoch + 1) % self.every and epoch + 1 != self.epochs:
             return
         started = time.monotonic()
-        found = detect_source(self.judged, self.source, self.batch_size)
+        found = evaluation.detect_source(self.judged, self.source, self.batch_size)
         self.end_if_asked()
         result = evaluation.voc_ap(self.source.ground_truth(), found, self.source.classes)
         logs["ap50"] = result["map"]
@@ -383,15 +401,15 @@ class Recorder(keras.callbacks.Callback):
 
 
 def predictions_picture(detector: Detector, source, batch_size: int) -> np.ndarray:
-    """The first images of a source, ground truth beside prediction, RGB uint8.
+    """The first readable images of a source, ground truth beside prediction, RGB uint8.
 
     With the batch size of the evaluation nothing needs to be compiled anew.
     """
-    count = min(PICTURED_IMAGES, len(source))
-    images = [source.image(i) for i in range(count)]
+    shown = list(itertools.islice(source.readable(), PICTURED_IMAGES))
+    images = [image for _, image in shown]
     return plots.side_by_side(
         images,
-        source.ground_truth()[:count],
+        [source.ground_truth()[index] for index, _ in shown],
         detector.detect(images, batch_size=batch_size),
         source.classes,
         score_threshold=PICTURED_SCORE,

@@ -35,7 +35,6 @@ from ssd_keras.deploy.parity import milliseconds
 from ssd_keras.errors import UserError
 from ssd_keras.files import write_text
 from ssd_keras.training.defaults import suggest
-from ssd_keras.training.detection import detect_source
 from ssd_keras.training.precision import find_accelerator
 from ssd_keras.training.recipe import Recipe
 from ssd_keras.training.run import build, train
@@ -338,7 +337,7 @@ def _train_and_measure(run: Run):
     detector = zoo.load(run.folder.last)
     source = data.load_source(run.settings.eval_data, classes=detector.classes)
     metrics = evaluation.evaluate(
-        source.ground_truth(), detect_source(detector, source), source.classes
+        source.ground_truth(), evaluation.detect_source(detector, source), source.classes
     )
     history = run.folder.history()
     measured = {
@@ -368,9 +367,9 @@ def _measure_cost(run: Run):
     images = deploy.calibration_images(calibration, 100)
     content = deploy.to_tflite(detector, quantization="int8", calibration_images=images)
     runner = deploy.TFLiteDetector(content)
-    image = source.image(0)
-    runner.detect(image)
-    found = [runner.detect(source.image(i)) for i in range(len(source))]
+    found = [None] * len(source)
+    for index, image in source.readable():
+        found[index] = runner.detect(image)
     cost = {
         "parameters": detector.count_params(),
         "gmacs": count_macs(detector) / 1e9,

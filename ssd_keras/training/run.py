@@ -11,6 +11,7 @@ import keras
 
 from ssd_keras import data, zoo
 from ssd_keras.data import verdict
+from ssd_keras.data.verdict import MOST_LOST
 from ssd_keras.detector import Detector
 from ssd_keras.errors import UserError
 from ssd_keras.training import callbacks as on
@@ -89,6 +90,9 @@ def train(settings: RunSettings, run_dir: str, *, train_source=None) -> Detector
         except on.Explosion as explosion:
             progress = run.rolled_back(explosion, progress)
             detector = run.build()
+    for source in filter(None, (train_source, eval_source)):
+        if notice := data.unread_notice(source):
+            print(f"'{source.spec}': {notice}.", flush=True)
     if devices.is_chief:
         judged = zoo.load(run.folder.path)
     devices.wait_for_all()
@@ -215,6 +219,7 @@ class _Run:
         used = [
             steps,
             on.LossWatch(steps, self._ids_of_batch, self.precision),
+            on.ReadWatch(self.train_source, 1.0 if self.settings.accept_losses else MOST_LOST),
             checkpoints,
             *self._records(judged, statistics, steps, checkpoints, rows),
         ]

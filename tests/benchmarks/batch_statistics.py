@@ -63,7 +63,7 @@ def measured(detector, source) -> tuple[str, str, str]:
     """mAP, number of explosions and the worst of them."""
     from ssd_keras import deploy, evaluation
     from ssd_keras.deploy.calibration import Calibration
-    from ssd_keras.training import detect_source
+    from ssd_keras.evaluation import detect_source
 
     found = detect_source(detector, source, 16, progress=False)
     score = evaluation.voc_ap(source.ground_truth(), found, source.classes)["map"]

@@ -33,7 +33,7 @@ def main(argv):
     del argv
     import ssd_keras
     from ssd_keras import data, evaluation
-    from ssd_keras.training import detect_source
+    from ssd_keras.evaluation import detect_source
 
     source = data.load_source(FLAGS.data)
     detector = ssd_keras.create(FLAGS.model, source.classes)

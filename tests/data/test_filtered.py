@@ -101,6 +101,9 @@ def test_faults_are_named(folder, filtered, parts):
         assert part in str(caught.value)
 
 
-def test_drawn_shapes_have_no_names():
-    with pytest.raises(UserError, match="no names"):
-        data.load_source("shapes#train?only=1")
+def test_drawn_shapes_are_chosen_by_their_ids():
+    whole = data.load_source("shapes#train,count=20")
+    some = data.load_source("shapes#train,count=20?only=1$")
+    assert [t.image_id for t in some.ground_truth()] == ["train-000001", "train-000011"]
+    np.testing.assert_array_equal(some.image(1), whole.image(11))
+    assert some.encoded(0).startswith(b"\x89PNG")

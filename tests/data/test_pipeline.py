@@ -1,5 +1,8 @@
 """Batches: the same to the bit whatever the parallelism, cache, restart or sharding."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -167,6 +170,82 @@ def test_evaluation_keeps_the_order_and_fills_the_last_batch(source):
     for i in range(11):
         np.testing.assert_array_equal(images[i], source.image(i))
     assert not images[11].any()
+
+
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory):
+    """Plain JPEGs of which most are damaged inside, where no header tells; the first is good."""
+    root = tmp_path_factory.mktemp("damaged")
+    chance = np.random.default_rng(0)
+    for index in range(24):
+        voc_image(root, f"{index:02d}", voc_object(), seed=index, quality=95)
+        path = root / "JPEGImages" / f"{index:02d}.jpg"
+        content = bytearray(path.read_bytes())
+        if index:
+            at = int(chance.integers(len(content) // 2, len(content) - 80))
+            size = (16, 1, 4)[index % 3]
+            content[at : at + size] = b"\xff" * size
+            path.write_bytes(content)
+    return root
+
+
+def evaluated(source, **options):
+    found = data.evaluation_batches(source, image_size=(48, 64), batch_size=5, **options)
+    found = [{key: value.numpy() for key, value in batch.items()} for batch in found]
+    return {key: np.concatenate([batch[key] for batch in found]) for key in found[0]}
+
+
+def test_damaged_images_are_the_same_by_the_fast_and_by_the_careful_way(damaged):
+    fast, careful = (data.load_source(f"voc:{damaged}") for _ in range(2))
+    assert fast.plain.all()
+    careful.plain[:] = False
+    found, wanted = evaluated(fast), evaluated(careful)
+    for key in wanted:
+        np.testing.assert_array_equal(found[key], wanted[key])
+    assert found["readable"][0]
+    assert 3 < len(fast.unread) == len(careful.unread) < 23
+    assert found["readable"].sum() == 24 - len(fast.unread)
+    assert fast.unread == careful.unread
+    assert not found["images"][~found["readable"]].any()
+
+
+@pytest.mark.parametrize("parallelism", [1, 4])
+def test_damaged_images_teach_nothing_and_change_no_other_bit(damaged, parallelism, caplog):
+    source = data.load_source(f"voc:{damaged}")
+    careful = data.load_source(f"voc:{damaged}")
+    careful.plain[:] = False
+    options = {"cache_bytes": 0, "steps": 12, "augmentation": "light"}
+    found = batches(source, parallelism=parallelism, **options)
+    assert_same(found, batches(careful, parallelism=2, **options))
+    without = sum((labels < 0).all(1).sum() for _, _, labels in found)
+    assert without == 2 * len(source.unread)
+    said = [record.getMessage() for record in caplog.records]
+    for reason in source.unread.values():
+        assert sum(reason in line for line in said) == 2  # once by each source
+    assert f"{len(source.unread)} of 24 images could not be read" in data.unread_notice(source)
+
+
+def test_a_file_that_is_gone_or_replaced_during_training_is_left_out(tmp_path):
+    for index in range(4):
+        voc_image(tmp_path, f"{index}", voc_object(), seed=index)
+    source = data.load_source(f"voc:{tmp_path}")
+    paths = [truth.path for truth in source.ground_truth()]
+    Path(paths[1]).unlink()
+    Path(paths[2]).write_bytes(b"")
+    assert evaluated(source)["readable"].tolist() == [True, False, False, True, False]
+    assert "No such file" in source.unread[1]
+    assert "empty" in source.unread[2]
+
+
+def test_records_that_shrink_are_left_out(tmp_path):
+    for index in range(3):
+        voc_image(tmp_path / "voc", f"{index}", voc_object(), seed=index)
+    (path,) = tfrecord.write(data.load_source(f"voc:{tmp_path}/voc"), str(tmp_path / "x"))
+    source = data.load_source(f"tfrecord:{path}")
+    assert source.plain.all()
+    with open(path, "rb+") as file:
+        file.truncate(os.path.getsize(path) // 2)
+    assert evaluated(source)["readable"].tolist() == [True, False, False, False, False]
 
 
 def test_drawn_shapes_train_and_resume():

@@ -102,6 +102,32 @@ def test_a_combination_of_formats_trains(tmp_path):
         np.testing.assert_array_equal(cows[0], cows[1])
 
 
+def test_drawn_shapes_are_combined_with_files(tmp_path):
+    samples.coco(tmp_path)
+    source = data.load_source(f"coco:{tmp_path}+shapes#train,count=3,size=64", None)
+    assert source.classes == ("dog", "cat", "circle", "rectangle", "triangle", "star")
+    assert len(source) == 5
+    drawn = data.load_source("shapes#train,count=3,size=64")
+    np.testing.assert_array_equal(source.image(4), drawn.image(2))
+    np.testing.assert_array_equal(
+        source.ground_truth()[4].labels, drawn.ground_truth()[2].labels + 2
+    )
+    packed = tfrecord.write(source, str(tmp_path / "packed"))
+    again = data.load_source(f"tfrecord:{packed[0]}")
+    np.testing.assert_array_equal(again.image(4), drawn.image(2))
+    for cache_bytes in (0, 1 << 20):
+        ((images, truth),) = data.training_batches(
+            source,
+            steps=1,
+            batch_size=5,
+            image_size=(64, 64),
+            augmentation="none",
+            cache_bytes=cache_bytes,
+        )
+        assert drawn.image(0).tobytes() in {image.tobytes() for image in images.numpy()}
+        assert (truth["labels"].numpy() >= 2).sum() == sum(map(len, drawn.ground_truth()))
+
+
 def test_given_classes_set_the_order(tmp_path):
     samples.coco(tmp_path)
     source = data.load_source(f"coco:{tmp_path}", ["bird", "cat"])

@@ -1,0 +1,74 @@
+"""Running a detector over a whole data source."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from ssd_keras.data.pipeline import evaluation_batches
+from ssd_keras.data.source import Source, unread_notice
+from ssd_keras.detections import Detections
+from ssd_keras.errors import UserError
+
+
+def detect_source(
+    detector, source: Source, batch_size: int = 16, *, progress: bool = True, **thresholds
+) -> list[Detections | None]:
+    """Detections of every image of a source, in the order of `source.ground_truth()`.
+
+    None for an image that could not be read: all that is measured leaves such an image out, with
+    its objects, because nobody could find them. `source.unread` says why.
+
+    Args:
+        detector: a `Detector`, or what has its `image_size` and `detect_batches`.
+        source: a data source, from `data.load_source`.
+        batch_size: images per step.
+        progress: shows how far it is, where the output is a terminal.
+        **thresholds: of `Detector.detect_batches`.
+
+    Raises:
+        UserError: not one image could be read.
+    """
+    # Not rounded to whole grey levels, so that the detector sees what `Detector.detect` shows it.
+    batches = evaluation_batches(
+        source, image_size=detector.image_size, batch_size=batch_size, dtype="float32"
+    )
+    readable: list[bool] = []
+    found: list[Detections | None] = []
+    report = _Progress(len(source)) if progress and sys.stdout.isatty() else None
+    for detections in detector.detect_batches(_images(batches, readable), **thresholds):
+        found.append(detections if readable[len(found)] else None)
+        if report and len(found) % batch_size == 0:
+            report.show(len(found))
+    if report:
+        report.end()
+    if not any(readable):
+        raise UserError(f"'{source.spec}': {unread_notice(source)}.")
+    return found[: len(source)]
+
+
+def _images(batches: Iterable, readable: list[bool]) -> Iterator[np.ndarray]:
+    """The images of each batch; whether each could be read is added to `readable`."""
+    for batch in batches:
+        readable += batch["readable"].numpy().tolist()
+        yield batch["images"]
+
+
+class _Progress:
+    """A line on the terminal."""
+
+    def __init__(self, total: int):
+        self.total, self.started = total, time.monotonic()
+
+    def show(self, count: int):
+        """Says how far it is."""
+        rate = count / (time.monotonic() - self.started)
+        count = min(count, self.total)
+        print(f"\r  detecting {count}/{self.total}  {rate:.1f} images/s ", end="", flush=True)
+
+    def end(self):
+        """Takes the line away."""
+        print("\r" + " " * 60 + "\r", end="", flush=True)
