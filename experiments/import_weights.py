@@ -53,9 +53,10 @@ def main(argv):
         "origin": imported.origin,
         "suppression": imported.suppression,
     }
-    folder.open(settings, detector.classes)
-    write_text(folder.path / "import_report.txt", full_report(imported))
-    replace(folder.best, detector.save)
+    with folder.locked():
+        folder.open(settings, detector.classes)
+        write_text(folder.path / "import_report.txt", full_report(imported))
+        replace(folder.best, detector.save)
     print(imported.report())
     thresholds = ", ".join(f"{name} {value:g}" for name, value in imported.suppression.items())
     detect = _program.command("experiments.detect", f"--run_dir={folder.path}")

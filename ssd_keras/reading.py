@@ -82,15 +82,17 @@ def reading(path: str | os.PathLike, kind: str, advice: str = AGAIN) -> Iterator
         ) from error
 
 
-def read_json(path: str | os.PathLike, limit: int = MAX_JSON_BYTES, advice: str = AGAIN):
-    """The content of a JSON file; see `parse_json`.
+def read_json(
+    path: str | os.PathLike, limit: int = MAX_JSON_BYTES, advice: str = AGAIN, finite: bool = True
+):
+    """The content of a JSON file; see `parse_json`. With `finite` false NaN and Infinity may stand.
 
     Raises:
         UserError: it cannot be read, is too large, damaged or no JSON.
     """
     data = read_bytes(path, limit, advice=advice)
     with reading(path, "JSON", advice):
-        return parse_json(data)
+        return parse_json(data) if finite else json.loads(data)
 
 
 def parse_json(data: bytes):

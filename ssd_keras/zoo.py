@@ -20,8 +20,11 @@ from ssd_keras.complexity import count_macs
 from ssd_keras.detector import Detector
 from ssd_keras.errors import UserError, did_you_mean
 from ssd_keras.labels import check_names
+from ssd_keras.reading import AGAIN, exists
+from ssd_keras.run_folder import RunFolder
 from ssd_keras.weights import load_backbone_weights
 from ssd_keras.weights.detector_files import detector_like, load_detector_weights
+from ssd_keras.weights.keras_archive import load_archive
 
 # Names with published or pinned numbers. Any other <BoxNetwork>_<Backbone>_<size> of the tables
 # below can be built as well.
@@ -510,20 +513,13 @@ def load(path: str | Path) -> Detector:
         UserError: there is no detector at that place.
     """
     path = Path(path)
-    if path.is_dir():
-        for file in (path / "best.keras", path / "last.keras"):
-            if file.is_file():
-                return load(file)
-        raise UserError(
-            f"Run folder '{path}' holds no trained detector (best.keras): let the training "
-            "finish its first epoch, or check the path."
-        )
-    if not path.is_file():
-        raise UserError(f"'{path}' does not exist: give a run folder or a .keras file.")
-    try:
-        detector = keras.saving.load_model(path)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"'{path}' cannot be loaded as a detector ({_one_line(error)}).") from error
+    advice = AGAIN
+    if path.is_dir() or not exists(path):
+        folder = RunFolder(path)
+        path = folder.detector_file()
+        if path == folder.best and exists(folder.last):
+            advice = f"Give '{folder.last}' instead, or put back a good copy."
+    detector = load_archive(path, advice)
     if not isinstance(detector, Detector):
         raise UserError(f"'{path}' holds a {type(detector).__name__}, not a detector.")
     return detector

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+# A model file of a few bytes can ask for more than any memory holds.
+MAX_BOXES = 1 << 23
+
 
 @dataclasses.dataclass(frozen=True)
 class Level:
@@ -40,7 +43,13 @@ def default_boxes(levels: Sequence[Level]) -> np.ndarray:
 
     Returns:
         float32 `[A, 4]`, `[ymin, xmin, ymax, xmax]` normalised.
+
+    Raises:
+        ValueError: they are more than `MAX_BOXES`.
     """
+    count = sum(level.count for level in levels)
+    if count > MAX_BOXES:
+        raise ValueError(f"There cannot be {count:,} default boxes: give a smaller image.")
     return np.concatenate([_level_boxes(level) for level in levels])
 
 

@@ -18,9 +18,9 @@ from ssd_keras.data.verdict import MOST_LOST
 from ssd_keras.detector import Detector
 from ssd_keras.errors import UserError
 from ssd_keras.files import replace
+from ssd_keras.run_folder import RunFolder
 from ssd_keras.training import checkpoint
 from ssd_keras.training.batch_norm import BatchStatistics
-from ssd_keras.training.run_folder import RunFolder
 
 CURVES = ("epoch", "loss", "class_loss", "box_loss", "ap50", "learning_rate")
 PROGRESS_SECONDS = 1.0
@@ -382,7 +382,7 @@ class Recorder(keras.callbacks.Callback):
             replace(self.folder.best, self.judged.save)
         replace(self.folder.last, self.judged.save)
         replace(
-            self.folder.pictures / "curves.png",
+            self.folder.curves,
             lambda path: plots.save(plots.training_curves(_drawn(self.rows)), path),
         )
 

@@ -34,11 +34,11 @@ from ssd_keras.data.coverage import THRESHOLD
 from ssd_keras.deploy.parity import milliseconds
 from ssd_keras.errors import UserError
 from ssd_keras.files import write_text
+from ssd_keras.run_folder import RunFolder
 from ssd_keras.training.defaults import suggest
 from ssd_keras.training.precision import find_accelerator
 from ssd_keras.training.recipe import Recipe
 from ssd_keras.training.run import build, train
-from ssd_keras.training.run_folder import RunFolder
 from ssd_keras.training.settings import RunSettings
 
 MEASURED, COST = "measured.json", "cost.json"
@@ -347,7 +347,7 @@ def _train_and_measure(run: Run):
         "ap_medium": metrics["coco"]["APm"],
         "ap_large": metrics["coco"]["APl"],
         "loss": history[-1]["loss"],
-        "steps": run.settings.recipe.epochs * run.folder.settings()["used"]["steps_per_epoch"],
+        "steps": run.settings.recipe.epochs * run.folder.steps_per_epoch(),
         "minutes": sum(row["seconds"] for row in history) / 60,
         "memory_mb": peak_memory() / 1e6,
         "images": len(source),
@@ -446,7 +446,7 @@ def histories(runs: Sequence[Run]) -> dict[str, list[list[dict]]]:
     found: dict[str, list[list[dict]]] = {}
     for run in runs:
         rows = run.folder.history()
-        steps = run.folder.settings()["used"]["steps_per_epoch"] if rows else 0
+        steps = run.folder.steps_per_epoch() if rows else 0
         rows = [{**row, "step": row["epoch"] * steps} for row in rows]
         found.setdefault(run.variant, []).append(rows)
     return found

@@ -14,6 +14,7 @@ from ssd_keras.data import verdict
 from ssd_keras.data.verdict import MOST_LOST
 from ssd_keras.detector import Detector
 from ssd_keras.errors import UserError
+from ssd_keras.run_folder import RunFolder
 from ssd_keras.training import callbacks as on
 from ssd_keras.training import checkpoint
 from ssd_keras.training.batch_norm import BatchStatistics
@@ -25,7 +26,6 @@ from ssd_keras.training.precision import (
     find_accelerator,
     precision_notice,
 )
-from ssd_keras.training.run_folder import RunFolder
 from ssd_keras.training.settings import RunSettings
 from ssd_keras.training.stages import freeze_for_stage
 from ssd_keras.training.tensorboard import TensorBoard
@@ -43,11 +43,13 @@ def train(settings: RunSettings, run_dir: str, *, train_source=None) -> Detector
         train_source: what `settings.train_data` names, if it is open already.
 
     Raises:
-        UserError: a name, a data set, a weights file or a run folder that cannot be used, data of
-            which too little is left, or a loss that is not a number.
+        UserError: a name, a data set, a weights file or a run folder that cannot be used or is in
+            use, data of which too little is left, or a loss that is not a number.
     """
     name = zoo.parse(settings.model, settings.backbone)
     devices = find_devices(settings.devices)
+    if devices.is_chief:
+        RunFolder(run_dir).check_free()
     recipe = settings.recipe
     devices.check_batch(recipe.batch_size)
     if recipe.accumulation > 1 and devices.replicas > 1 and keras.backend.backend() != "jax":
@@ -76,7 +78,13 @@ def train(settings: RunSettings, run_dir: str, *, train_source=None) -> Detector
         steps_per_epoch=data.steps_per_epoch(train_source, recipe.batch_size),
     )
     detector = run.build()
-    run.open_folder()
+    with run.folder.locked() if devices.is_chief else contextlib.nullcontext():
+        run.open_folder()
+        return _train(run, detector)
+
+
+def _train(run: _Run, detector: Detector) -> Detector:
+    devices = run.devices
     progress = checkpoint.read_progress(run.folder.state)
     if run.is_finished(progress.step):
         print(run.finished_message(progress.step))
@@ -168,7 +176,7 @@ class _Run:
     def is_finished(self, step: int) -> bool:
         """Whether all epochs are done, or the run has ended early."""
         epochs, within = divmod(step, self.steps_per_epoch)
-        rows = self.folder.history()[:epochs]
+        rows = self.folder.history(epochs)[:epochs]
         return step >= self.steps or (not within and on.is_stalled(rows, self.settings.patience))
 
     def finished_message(self, step: int) -> str:
@@ -215,7 +223,8 @@ class _Run:
             minutes=float("inf") if several else self.settings.checkpoint_minutes,
             within_epochs=not several,
         )
-        rows = self.folder.history()[: progress.step // self.steps_per_epoch]
+        epochs = progress.step // self.steps_per_epoch
+        rows = self.folder.history(epochs)[:epochs]
         used = [
             steps,
             on.LossWatch(steps, self._ids_of_batch, self.precision),

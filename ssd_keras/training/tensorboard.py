@@ -8,8 +8,8 @@ import numpy as np
 from ssd_keras import plots
 from ssd_keras.detector import Detector
 from ssd_keras.files import replace
+from ssd_keras.run_folder import RunFolder
 from ssd_keras.training.callbacks import is_best, predictions_picture
-from ssd_keras.training.run_folder import RunFolder
 
 
 class TensorBoard(keras.callbacks.Callback):
@@ -40,7 +40,7 @@ class TensorBoard(keras.callbacks.Callback):
                 write_image("predictions", picture)
                 if is_best(self.rows):
                     replace(
-                        self.folder.pictures / "predictions.png",
+                        self.folder.predictions,
                         lambda path: plots.save(picture, path),
                     )
         self.writer.flush()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from ssd_keras.detector import Detector
 from ssd_keras.errors import UserError
+from ssd_keras.reading import reading
+from ssd_keras.run_folder import RunFolder
+from ssd_keras.weights.keras_archive import count_weights, read_config, weights_up_to
 from ssd_keras.weights.keras_files import LoadReport, load_by_name, read_keras_file
 
 
@@ -51,17 +52,15 @@ def detector_like(path: str | Path, name: str, classes: Sequence[str]):
     Raises:
         UserError: there is no detector at that place.
     """
-    config = _config(_file(path))
+    path = _file(path)
+    config = _config(path)
     if config["name"] != name:
         return None
-    config = {**config, "classes": list(classes)}
+    more = (len(classes) + 1) / (len(config["classes"]) + 1)
     network = config["box_network"]
-    network = {**network, "config": {**network["config"], "num_classes": len(classes)}}
-    try:
-        return Detector.from_config({**config, "box_network": network})
-    except (ValueError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())[:150]
-        raise UserError(f"'{path}' does not hold a detector we know ({reason}).") from error
+    with reading(path, "a detector"), weights_up_to(int(count_weights(path) * max(1.0, more))):
+        network = {**network, "config": {**network["config"], "num_classes": len(classes)}}
+        return Detector.from_config({**config, "classes": list(classes), "box_network": network})
 
 
 def load_detector_weights(detector, path: str | Path) -> StartReport:
@@ -94,9 +93,7 @@ def load_detector_weights(detector, path: str | Path) -> StartReport:
 
 def _file(path: str | Path) -> Path:
     path = Path(path)
-    if path.is_dir():
-        return next((path / n for n in ("best.keras", "last.keras") if (path / n).is_file()), path)
-    return path
+    return path if path.is_file() else RunFolder(path).detector_file()
 
 
 def _classes(path: Path) -> list[str]:
@@ -104,14 +101,12 @@ def _classes(path: Path) -> list[str]:
 
 
 def _config(path: Path) -> dict:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            config = json.loads(archive.read("config.json"))["config"]
-            return {key: config[key] for key in ("name", "backbone", "box_network", "classes")}
-    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"'{path}' holds no detector: give a run folder or a .keras file of one."
-        ) from error
+    config = read_config(path)["config"]
+    parts = {key: config.get(key) for key in ("name", "backbone", "box_network", "classes")}
+    kinds = (str, dict, dict, list)
+    if not all(isinstance(*pair) for pair in zip(parts.values(), kinds, strict=True)):
+        raise UserError(f"'{path}' holds no detector: give a run folder or a .keras file of one.")
+    return parts
 
 
 def _explain(detector, path, report: LoadReport, wanted: set[str]) -> str:

@@ -12,7 +12,10 @@ import keras
 import numpy as np
 
 from ssd_keras.errors import UserError
-from ssd_keras.reading import check_regular
+from ssd_keras.reading import check_regular, reading
+from ssd_keras.weights.files import check_finite
+from ssd_keras.weights.hdf5 import open_plain
+from ssd_keras.weights.keras_archive import read_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,19 +49,12 @@ def read_keras_file(path: str | Path) -> dict[str, list[np.ndarray]]:
     """
     path = Path(path)
     check_regular(path, "weights file")
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                content = io.BytesIO(archive.read("model.weights.h5"))
-        else:
-            content = path
-        with h5py.File(content, "r") as file:
+    with reading(path, ".weights.h5, .h5 or .keras as Keras writes them"):
+        data = read_weights(path) if zipfile.is_zipfile(path) else None
+        content = path if data is None else io.BytesIO(data)
+        with open_plain(content, path.stat().st_size if data is None else len(data)) as file:
             arrays = _read_legacy(file) if _legacy_root(file) else _read_named(file)
-    except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"Weights file '{path}' cannot be read ({error}): expected .weights.h5, .h5 or .keras "
-            "as Keras writes them."
-        ) from error
+        check_finite({name: array for name, found in arrays.items() for array in found})
     if not arrays:
         raise UserError(
             f"Weights file '{path}' holds no layers with names: save it again with Keras 3.6 or "

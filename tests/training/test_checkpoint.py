@@ -63,7 +63,7 @@ def test_a_damaged_file_is_named(tmp_path, keep):
     path = tmp_path / "state.npz"
     save_state(path, model(), Progress())
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(UserError, match=r"state.npz' is damaged .*: remove it"):
+    with pytest.raises(UserError, match=r"state.npz' cannot be read as .*damaged.*or remove it"):
         read_progress(path)
 
 
