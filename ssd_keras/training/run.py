@@ -98,7 +98,7 @@ def _train(run: _Run, detector: Detector) -> Detector:
         except on.Explosion as explosion:
             progress = run.rolled_back(explosion, progress)
             detector = run.build()
-    for source in filter(None, (train_source, eval_source)):
+    for source in filter(None, (run.train_source, run.eval_source)):
         if notice := data.unread_notice(source):
             print(f"'{source.spec}': {notice}.", flush=True)
     if devices.is_chief:
