@@ -58,13 +58,12 @@ def main(argv):
         write_text(folder.path / "import_report.txt", full_report(imported))
         replace(folder.best, detector.save)
     print(imported.report())
-    thresholds = ", ".join(f"{name} {value:g}" for name, value in imported.suppression.items())
     detect = _program.command("experiments.detect", f"--run_dir={folder.path}")
     train = _program.command(
         "experiments.train", f"--model={detector.name}", f"--weights={folder.path}"
     )
     print(
-        f"The original detects with {thresholds}.\n"
+        f"It detects as the original does: {detector.suppression}.\n"
         f"Written: '{folder.best}'. Next:\n"
         f"  {detect} --images=GLOB --out=DIR\n"
         f"  {train} --train_data=SPEC --run_dir=DIR"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -13,6 +13,7 @@ from keras import ops
 
 from ssd_keras import boxes
 from ssd_keras.backbones import feature_maps
+from ssd_keras.boxes import Suppression
 from ssd_keras.compiled import compiled
 from ssd_keras.detections import Detections
 from ssd_keras.errors import UserError
@@ -33,9 +34,19 @@ class Detector(keras.Model):
         box_network: an object with `__call__`, `encode`, `loss`, `decode` and `get_config`.
         classes: class names, in the order of the labels.
         name: name of the model.
+        suppression: the rule by which scored boxes become detections, `Suppression` or a dict of
+            its values; it is saved with the detector, and everything that detects, measures or
+            exports follows it unless told otherwise. The attribute of this name can be replaced.
     """
 
-    def __init__(self, backbone: keras.Model, box_network, classes: Sequence[str], name=None):
+    def __init__(
+        self,
+        backbone: keras.Model,
+        box_network,
+        classes: Sequence[str],
+        name=None,
+        suppression: Suppression | Mapping | None = None,
+    ):
         classes = tuple(classes)
         _check_classes(classes, box_network.num_classes)
         feature_maps(backbone)
@@ -51,10 +62,20 @@ class Detector(keras.Model):
         self.box_network = box_network
         self.classes = classes
         self.image_size = image_size
+        self.suppression = suppression or Suppression()
         self.class_loss = keras.metrics.Mean(name="class_loss")
         self.box_loss = keras.metrics.Mean(name="box_loss")
         # XLA makes whole convolutional networks several times slower on a CPU.
         self.jit_compile = keras.backend.backend() != "tensorflow"
+
+    @property
+    def suppression(self) -> Suppression:
+        """The rule by which scored boxes become detections."""
+        return self._suppression
+
+    @suppression.setter
+    def suppression(self, rule: Suppression | Mapping):
+        self._suppression = rule if isinstance(rule, Suppression) else Suppression().changed(**rule)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Encodes the ground truth `y` and returns the box network's loss, a scalar."""
@@ -68,9 +89,10 @@ class Detector(keras.Model):
         self,
         images,
         *,
-        score_threshold: float = 0.01,
-        iou_threshold: float = 0.45,
-        max_detections: int = 200,
+        score_threshold: float | None = None,
+        iou_threshold: float | None = None,
+        max_detections: int | None = None,
+        class_agnostic: bool | None = None,
         batch_size: int = 8,
     ) -> Detections | list[Detections]:
         """Finds the objects in images of any size.
@@ -78,9 +100,8 @@ class Detector(keras.Model):
         Args:
             images: an image `[H, W, 3]` or a batch `[B, H, W, 3]`, RGB 0..255; the path of an
                 image file; or a list of images and paths.
-            score_threshold: detections must score higher.
-            iou_threshold: of two boxes of one class that overlap more, the better stays.
-            max_detections: the most that are returned for an image.
+            score_threshold, iou_threshold, max_detections, class_agnostic: instead of the
+                detector's own, see `Suppression`.
             batch_size: how many images go through the network at once.
 
         Returns:
@@ -95,20 +116,17 @@ class Detector(keras.Model):
                 score_threshold=score_threshold,
                 iou_threshold=iou_threshold,
                 max_detections=max_detections,
+                class_agnostic=class_agnostic,
             )
         )
         return found[0] if single else found
 
-    def detect_batches(
-        self,
-        batches: Iterable,
-        *,
-        score_threshold: float = 0.01,
-        iou_threshold: float = 0.45,
-        max_detections: int = 200,
-    ) -> Iterable[Detections]:
-        """Yields the `Detections` of each image of batches `[B, H, W, 3]` of the model's size."""
-        finish = self._finisher(score_threshold, iou_threshold, max_detections)
+    def detect_batches(self, batches: Iterable, **suppression) -> Iterable[Detections]:
+        """Yields the `Detections` of each image of batches `[B, H, W, 3]` of the model's size.
+
+        `suppression` holds values that go before the detector's own.
+        """
+        finish = self._finisher(self.suppression.changed(**suppression))
         size = 0
         for images in batches:
             count = len(images)
@@ -126,31 +144,25 @@ class Detector(keras.Model):
                     self.classes,
                 )
 
-    def _finisher(self, score_threshold, iou_threshold, max_detections):
+    def _finisher(self, suppression: Suppression):
         """The compiled function from raw predictions to suppressed detections."""
-        settings = (score_threshold, iou_threshold, max_detections)
         cache = self.__dict__.setdefault("_finishers", {})
-        if settings not in cache:
-            cache[settings] = compiled(functools.partial(self._finish, *settings))
-        return cache[settings]
+        if suppression not in cache:
+            cache[suppression] = compiled(functools.partial(self._finish, suppression))
+        return cache[suppression]
 
-    def _finish(self, score_threshold, iou_threshold, max_detections, predictions):
+    def _finish(self, suppression: Suppression, predictions):
         decoded, scores = self.box_network.decode(predictions)
-        return boxes.suppress(
-            decoded,
-            scores,
-            iou_threshold=iou_threshold,
-            score_threshold=score_threshold,
-            max_detections=max_detections,
-        )
+        return boxes.suppress(decoded, scores, **suppression.as_dict())
 
     def get_config(self) -> dict:
-        """Backbone, box network and classes: all that is needed to build the detector again."""
+        """Backbone, box network, classes and suppression: all it takes to build it again."""
         return {
             "name": self.name,
             "backbone": keras.saving.serialize_keras_object(self.backbone),
             "box_network": keras.saving.serialize_keras_object(self.box_network),
             "classes": list(self.classes),
+            "suppression": self.suppression.as_dict(),
         }
 
     @classmethod

@@ -1,11 +1,15 @@
 """A detector trains with plain fit, detects, and survives being saved."""
 
+import json
+import zipfile
+
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
 import ssd_keras
+from ssd_keras.boxes import Suppression
 from ssd_keras.errors import UserError
 from tests.comparing import assert_same_detections
 from tests.deploy.conftest import lively_detector
@@ -120,6 +124,48 @@ def test_thresholds_are_obeyed():
     assert detector.detect(image, score_threshold=middle).scores.min() > middle
     assert len(detector.detect(image, max_detections=7)) == 7
     assert len(detector.detect(image, score_threshold=float(everything.scores.max()))) == 0
+
+
+def test_a_detector_detects_by_its_own_suppression(monkeypatch):
+    detector = lively_detector()
+    image = np.random.default_rng(2).uniform(0, 255, (SIZE, SIZE, 3))
+    assert detector.suppression == Suppression()
+    settings = {"score_threshold": 0.2, "iou_threshold": 0.2, "max_detections": 30}
+    wanted = detector.detect(image, **settings)
+    agnostic = detector.detect(image, class_agnostic=True)
+    assert len(agnostic) < len(detector.detect(image))
+    monkeypatch.setattr(detector, "suppression", Suppression(**settings))
+    assert_same_detections(detector.detect(image), wanted, box_atol=0, score_atol=0)
+    assert len(detector.detect(image, max_detections=5)) == 5
+    monkeypatch.setattr(detector, "suppression", {"class_agnostic": True})
+    assert_same_detections(detector.detect(image), agnostic, box_atol=0, score_atol=0)
+
+
+def test_suppression_is_saved_with_the_detector(detector, tmp_path):
+    detector.suppression = Suppression(score_threshold=0.3, max_per_class=50, class_agnostic=True)
+    detector.save(tmp_path / "pets.keras")
+    assert ssd_keras.load(tmp_path / "pets.keras").suppression == detector.suppression
+
+
+def test_a_file_from_before_detectors_had_suppression_loads(detector, batch, tmp_path):
+    detector.suppression = Suppression(score_threshold=0.3)
+    detector.save(tmp_path / "new.keras")
+    with (
+        zipfile.ZipFile(tmp_path / "new.keras") as new,
+        zipfile.ZipFile(tmp_path / "old.keras", "w") as old,
+    ):
+        for name in new.namelist():
+            content = new.read(name)
+            if name == "config.json":
+                config = json.loads(content)
+                del config["config"]["suppression"]
+                content = json.dumps(config)
+            old.writestr(name, content)
+    again = ssd_keras.load(tmp_path / "old.keras")
+    assert again.suppression == Suppression()
+    np.testing.assert_array_equal(
+        again.predict_on_batch(batch[0])["boxes"], detector.predict_on_batch(batch[0])["boxes"]
+    )
 
 
 def test_scores_are_float32_under_mixed_precision():

@@ -17,11 +17,12 @@ from ssd_keras.boxes.geometry import (
     iou_aligned,
 )
 from ssd_keras.boxes.matching import match
-from ssd_keras.boxes.suppression import suppress
+from ssd_keras.boxes.suppression import Suppression, suppress
 
 __all__ = [
     "VARIANCES",
     "Level",
+    "Suppression",
     "area",
     "centers_to_corners",
     "clip",

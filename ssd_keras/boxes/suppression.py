@@ -1,14 +1,75 @@
 """From scored boxes to detections: score threshold, non-maximum suppression, best of all."""
 
+import dataclasses
 import math
+import numbers
 
 from keras import ops
 
 from ssd_keras.boxes import geometry
 from ssd_keras.boxes.compilation import compiled
+from ssd_keras.errors import UserError, unknown
 
 # Candidates of an image that are looked at together; most images need no more.
 _CHUNK = 512
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Suppression:
+    """The rule by which scored boxes become detections; a detector carries one.
+
+    Attributes:
+        score_threshold: only larger scores count.
+        iou_threshold: a box is suppressed by a better one of its class with a larger IoU.
+        max_detections: detections per image.
+        class_agnostic: suppress among the boxes of all classes, each with its best class.
+        max_per_class: boxes per class that enter suppression.
+
+    Raises:
+        UserError: a value that makes no sense.
+    """
+
+    score_threshold: float = 0.01
+    iou_threshold: float = 0.45
+    max_detections: int = 200
+    class_agnostic: bool = False
+    max_per_class: int = 400
+
+    def __post_init__(self):
+        for name, below in (("score_threshold", 1.0), ("iou_threshold", math.nextafter(1, 2))):
+            value = getattr(self, name)
+            if not (isinstance(value, numbers.Real) and 0.0 <= value < below):
+                raise UserError(f"{name} must be in 0..1, got {value}.")
+            object.__setattr__(self, name, float(value))
+        for name in ("max_detections", "max_per_class"):
+            value = getattr(self, name)
+            if not isinstance(value, numbers.Integral) or value < 1:
+                raise UserError(f"{name} must be at least 1, a whole number, got {value}.")
+            object.__setattr__(self, name, int(value))
+        object.__setattr__(self, "class_agnostic", bool(self.class_agnostic))
+
+    def changed(self, **given) -> "Suppression":
+        """The same rule with other values; None keeps one as it is.
+
+        Raises:
+            UserError: there is no such setting, or its value makes no sense.
+        """
+        known = [field.name for field in dataclasses.fields(self)]
+        for name in given:
+            if name not in known:
+                raise unknown("setting of suppression", name, known)
+        return dataclasses.replace(self, **{k: v for k, v in given.items() if v is not None})
+
+    def as_dict(self) -> dict:
+        """The values by their names; what `suppress` takes."""
+        return dataclasses.asdict(self)
+
+    def __str__(self) -> str:
+        return (
+            f"score > {self.score_threshold:g}, IoU {self.iou_threshold:g} "
+            f"{'among all classes' if self.class_agnostic else 'within a class'}, "
+            f"at most {self.max_detections} an image"
+        )
 
 
 def suppress(

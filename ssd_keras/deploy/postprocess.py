@@ -6,13 +6,13 @@ accuracy, and the operators here cost little in float.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from ssd_keras.boxes import Suppression
 from ssd_keras.deploy.converter import convert
 from ssd_keras.deploy.decoding import Decoding
 from ssd_keras.errors import UserError, did_you_mean
@@ -31,30 +31,6 @@ MAX_CANDIDATES = 4000
 _NMS_RANGE = (-1.5, 2.5)
 
 
-@dataclasses.dataclass(frozen=True)
-class Suppression:
-    """The rule by which boxes become detections, as in `boxes.suppress`.
-
-    Attributes:
-        max_detections: slots of the output.
-        score_threshold: detections must score higher.
-        iou_threshold: of two boxes of one class that overlap more, the better stays.
-        max_per_class: boxes of a class that enter suppression.
-    """
-
-    max_detections: int = 200
-    score_threshold: float = 0.01
-    iou_threshold: float = 0.45
-    max_per_class: int = 400
-
-    def __post_init__(self):
-        if self.max_detections < 1:
-            raise UserError(f"max_detections must be at least 1, got {self.max_detections}.")
-        for name in ("score_threshold", "iou_threshold"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise UserError(f"{name} must be in 0..1, got {getattr(self, name)}.")
-
-
 def postprocess(kind: str, decoding: Decoding, suppression: Suppression | None = None) -> bytes:
     """Builds the post-processing model.
 
@@ -62,10 +38,11 @@ def postprocess(kind: str, decoding: Decoding, suppression: Suppression | None =
     probabilities would come in steps of 1/256.
 
     Args:
-        kind: "builtin": per-class suppression made of builtin operators, boxes clipped to the
-            image; "op": the custom operator TFLite_Detection_PostProcess (one class per default
-            box, suppression across classes, on all devices since 2018); "none": codes and
-            probabilities without the background, for programs that do the rest themselves.
+        kind: "builtin": suppression made of builtin operators, per class or across classes as the
+            rule says, boxes clipped to the image; "op": the custom operator
+            TFLite_Detection_PostProcess (one class per default box, suppression across classes,
+            on all devices since 2018); "none": codes and probabilities without the background,
+            for programs that do the rest themselves.
         decoding: how raw outputs become boxes and scores.
         suppression: thresholds and counts; not used by "none".
 
@@ -107,9 +84,13 @@ def class_offsets(num_classes: int) -> np.ndarray:
 
 def _builtin(decoding: Decoding, raw: dict, suppression: Suppression) -> dict:
     scores = tf.reshape(decoding.scores(raw), [-1, decoding.num_classes])
-    best, places, labels = _candidates(scores, suppression.max_per_class)
+    if suppression.class_agnostic:
+        best, places, labels = _best_classes(scores, suppression.max_per_class)
+        offsets = np.zeros((scores.shape[1], 4), np.float32)
+    else:
+        best, places, labels = _candidates(scores, suppression.max_per_class)
+        offsets = np.tile(class_offsets(scores.shape[1]), (1, 2))
     candidates = tf.gather(decoding.boxes(raw), places)
-    offsets = np.tile(class_offsets(scores.shape[1]), (1, 2))
     chosen, count = tf.raw_ops.NonMaxSuppressionV4(
         boxes=tf.clip_by_value(candidates, *_NMS_RANGE) + tf.gather(offsets, labels),
         scores=best,
@@ -149,6 +130,13 @@ def _candidates(scores, max_per_class: int) -> tuple:
         places // num_classes,
         labels,
     )
+
+
+def _best_classes(scores, most: int) -> tuple:
+    """As `_candidates` where boxes of all classes compete: each box with its best class."""
+    best, places = tf.math.top_k(tf.reduce_max(scores, axis=1), min(most, scores.shape[0]))
+    labels = tf.argmax(scores, axis=1, output_type=tf.int32)
+    return best, places, tf.gather(labels, places)
 
 
 def _rank_in_class(labels, num_classes: int):

@@ -11,8 +11,8 @@ import keras
 import tensorflow as tf
 
 from ssd_keras import boxes
+from ssd_keras.boxes import Suppression
 from ssd_keras.deploy.converter import quiet, require_tensorflow
-from ssd_keras.deploy.postprocess import Suppression
 from ssd_keras.deploy.precision import float32_model
 from ssd_keras.errors import UserError
 from ssd_keras.files import check_writable
@@ -26,9 +26,10 @@ def to_saved_model(
     detector: keras.Model,
     folder: str | Path,
     *,
-    max_detections: int = 200,
-    score_threshold: float = 0.01,
-    iou_threshold: float = 0.45,
+    score_threshold: float | None = None,
+    iou_threshold: float | None = None,
+    max_detections: int | None = None,
+    class_agnostic: bool | None = None,
 ) -> Path:
     """Writes a detector as a SavedModel.
 
@@ -43,15 +44,19 @@ def to_saved_model(
     Args:
         detector: a detector; trained in mixed precision, it is rebuilt in float32.
         folder: where to write; a SavedModel that is there is replaced.
-        max_detections: D, slots of the output.
-        score_threshold: detections must score higher.
-        iou_threshold: of two boxes of one class that overlap more, the better stays.
+        score_threshold, iou_threshold, max_detections, class_agnostic: instead of the detector's
+            own, see `Suppression`; `max_detections` is D, the slots of the output.
 
     Raises:
         UserError: a place or a value that cannot be used.
     """
     require_tensorflow()
-    suppression = Suppression(max_detections, score_threshold, iou_threshold)
+    suppression = detector.suppression.changed(
+        score_threshold=score_threshold,
+        iou_threshold=iou_threshold,
+        max_detections=max_detections,
+        class_agnostic=class_agnostic,
+    )
     folder = Path(folder)
     _check_replaceable(folder)
     model = float32_model(detector)
@@ -101,14 +106,7 @@ def _check_replaceable(folder: Path):
 def _detect_function(model: keras.Model, suppression: Suppression):
     def detect(images):
         decoded, scores = model.box_network.decode(model(images, training=False))
-        found = boxes.suppress(
-            decoded,
-            scores,
-            iou_threshold=suppression.iou_threshold,
-            score_threshold=suppression.score_threshold,
-            max_detections=suppression.max_detections,
-            xla=False,
-        )
+        found = boxes.suppress(decoded, scores, **suppression.as_dict(), xla=False)
         return {
             "boxes": found["boxes"],
             "scores": found["scores"],

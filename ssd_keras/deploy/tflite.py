@@ -10,13 +10,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ssd_keras.boxes import Suppression
 from ssd_keras.deploy import flatbuffer, metadata, parity
 from ssd_keras.deploy import postprocess as postprocessing
 from ssd_keras.deploy.calibration import Calibration
 from ssd_keras.deploy.converter import convert
 from ssd_keras.deploy.decoding import decoding_of
 from ssd_keras.deploy.levels import join, joined_outputs, split_levels
-from ssd_keras.deploy.postprocess import DETECTION_OUTPUTS, RAW_OUTPUTS, Suppression
+from ssd_keras.deploy.postprocess import DETECTION_OUTPUTS, RAW_OUTPUTS
 from ssd_keras.deploy.precision import float32_model
 
 # int8 networks that keep their mAP to 0.04 change the scores of objects by 0.001 to 0.05 (a dozen
@@ -32,9 +33,10 @@ def to_tflite(
     quantization: str = "none",
     calibration_images: Iterable[np.ndarray] | Mapping[str, np.ndarray] | None = None,
     postprocess: str = "builtin",
-    max_detections: int = 200,
-    score_threshold: float = 0.01,
-    iou_threshold: float = 0.45,
+    score_threshold: float | None = None,
+    iou_threshold: float | None = None,
+    max_detections: int | None = None,
+    class_agnostic: bool | None = None,
     name: str | None = None,
     description: str | None = None,
     author: str = "",
@@ -59,9 +61,8 @@ def to_tflite(
             ranges of the activations are taken; 100 to 500 of those it will see. With a dict the
             warnings name them.
         postprocess: "builtin", "op" or "none"; see `deploy.postprocess`.
-        max_detections: slots of the output.
-        score_threshold: detections must score higher.
-        iou_threshold: of two boxes of one class that overlap more, the better stays.
+        score_threshold, iou_threshold, max_detections, class_agnostic: instead of the detector's
+            own, see `Suppression`; `max_detections` is the number of slots of the output.
         name: name of the model in the metadata; the detector's if not given.
         description: sentences for the metadata.
         author: for the metadata.
@@ -72,12 +73,16 @@ def to_tflite(
         UserError: a value that cannot be used, or calibration images that are missing or in the
             wrong range.
     """
+    suppression = detector.suppression.changed(
+        score_threshold=score_threshold,
+        iou_threshold=iou_threshold,
+        max_detections=max_detections,
+        class_agnostic=class_agnostic,
+    )
     options = {
         "quantization": quantization,
         "postprocess": postprocess,
-        "max_detections": max_detections,
-        "score_threshold": score_threshold,
-        "iou_threshold": iou_threshold,
+        **suppression.as_dict(),
     }
     # First, so that a wrong value costs no conversion of the network.
     ending = tail(detector, options)
@@ -166,12 +171,9 @@ def _predict(model: keras.Model) -> Callable:
 
 def tail(detector: keras.Model, options: dict) -> bytes:
     """The post-processing model of a detector; `options` as in `to_tflite`."""
+    rule = {name: options[name] for name in Suppression().as_dict() if name in options}
     return postprocessing.postprocess(
-        options["postprocess"],
-        decoding_of(detector),
-        Suppression(
-            options["max_detections"], options["score_threshold"], options["iou_threshold"]
-        ),
+        options["postprocess"], decoding_of(detector), Suppression(**rule)
     )
 
 

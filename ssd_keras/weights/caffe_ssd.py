@@ -248,6 +248,7 @@ def _suppression(network: Network) -> dict[str, float]:
         nms = layer.parameter("detection_output_param", "nms_param", {})
         for key, value in (
             ("iou_threshold", (nms.get("nms_threshold") or [None])[0]),
+            ("max_per_class", (nms.get("top_k") or [None])[0]),
             ("max_detections", layer.parameter("detection_output_param", "keep_top_k")),
             ("score_threshold", layer.parameter("detection_output_param", "confidence_threshold")),
         ):

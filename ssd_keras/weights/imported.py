@@ -24,7 +24,7 @@ class Imported:
         mapped: name of each of our layers -> names of the tensors in the file it was filled from.
         unused: tensors of the file that a detector does not need.
         notes: what was read from the file or had to be assumed, a sentence each.
-        suppression: the thresholds that the original uses, as `Detector.detect` names them.
+        suppression: the original's values of `Suppression`, which the detector has, too.
         folded: batch norms that had been folded into their convolutions.
     """
 

@@ -54,6 +54,7 @@ def import_detector(
         with reading(source, "a detector"):
             imported = _import(kind, source, prototxt, names, image_size)
             restore_statistics(imported.detector, imported.folded)
+            imported.detector.suppression = imported.suppression
             return imported
     except UserError as error:
         if any(str(path) in str(error) for path in (source, prototxt) if path is not None):

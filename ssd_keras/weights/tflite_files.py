@@ -65,6 +65,8 @@ def read_tflite(path: str | Path) -> tuple[TensorFlowFile, Facts, dict[int, str]
                 suppression = {
                     "score_threshold": float(f"{options['nms_score_threshold']:.6g}"),
                     "iou_threshold": float(f"{options['nms_iou_threshold']:.6g}"),
+                    "max_detections": int(options["max_detections"]),
+                    "class_agnostic": not options.get("use_regular_nms", False),
                 }
         if not variables:
             raise ValueError("it has no convolutions with the names of the TF Object Detection API")

@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from ssd_keras import boxes as box_ops
-from ssd_keras.boxes import suppression
+from ssd_keras.boxes import Suppression, suppression
+from ssd_keras.errors import UserError
 from tests.boxes.reference import corners, numpy_iou, numpy_suppress, random_boxes, y_first
 
 
@@ -270,3 +271,38 @@ def test_half_precision_is_computed_in_float32(dtype):
     result = box_ops.suppress(boxes, scores)
     assert result["scores"].dtype == tf.float32
     _check(result, *(tf.cast(x, "float32").numpy() for x in (boxes, scores)))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"score_threshold": -0.1}, "score_threshold must be in 0..1, got -0.1"),
+        ({"score_threshold": 1.0}, "score_threshold must be in 0..1, got 1.0"),
+        ({"score_threshold": float("nan")}, "score_threshold must be in 0..1, got nan"),
+        ({"iou_threshold": "0.5"}, "iou_threshold must be in 0..1, got 0.5"),
+        ({"iou_threshold": 1.1}, "iou_threshold must be in 0..1, got 1.1"),
+        ({"max_detections": 0}, "max_detections must be at least 1, a whole number, got 0"),
+        ({"max_detections": 2.5}, "max_detections must be at least 1, a whole number, got 2.5"),
+        ({"max_per_class": -1}, "max_per_class must be at least 1"),
+        ({"iou_treshold": 0.5}, r"no setting of suppression 'iou_treshold'.*'iou_threshold'"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(given, message):
+    with pytest.raises(UserError, match=message):
+        Suppression().changed(**given)
+
+
+def test_settings_change_where_a_value_is_given():
+    rule = Suppression(iou_threshold=np.float32(0.5), max_detections=np.int64(7))
+    changed = rule.changed(score_threshold=0.3, iou_threshold=None, class_agnostic=True)
+    assert changed == Suppression(
+        score_threshold=0.3, iou_threshold=0.5, max_detections=7, class_agnostic=True
+    )
+    assert rule.score_threshold == 0.01
+    assert changed.as_dict() == {
+        "score_threshold": 0.3,
+        "iou_threshold": 0.5,
+        "max_detections": 7,
+        "class_agnostic": True,
+        "max_per_class": 400,
+    }

@@ -45,9 +45,7 @@ def expected(raw, places, suppression: Suppression) -> dict[str, np.ndarray]:
     found = boxes.suppress(
         boxes.decode(raw["boxes"], places, VARIANCES),
         tf.nn.softmax(raw["classes"])[..., 1:],
-        iou_threshold=suppression.iou_threshold,
-        score_threshold=suppression.score_threshold,
-        max_detections=suppression.max_detections,
+        **suppression.as_dict(),
     )
     return {key: np.asarray(value)[0] for key, value in found.items()}
 
@@ -61,6 +59,8 @@ def expected(raw, places, suppression: Suppression) -> dict[str, np.ndarray]:
         (900, 10, Suppression()),
         (700, 21, Suppression(score_threshold=0.2)),
         (200, 80, Suppression(score_threshold=0.2)),
+        (600, 3, Suppression(class_agnostic=True)),
+        (300, 21, Suppression(class_agnostic=True, iou_threshold=0.3, max_per_class=50)),
     ],
 )
 @pytest.mark.parametrize("threads", [1, 2, 4])

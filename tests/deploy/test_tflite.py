@@ -66,6 +66,18 @@ def test_a_higher_threshold_and_fewer_slots(detector, assembled):
         assert_same(runner.detect(image), detector.detect(image, **settings))
 
 
+def test_the_file_suppresses_as_the_detector_does(detector, monkeypatch):
+    settings = {"score_threshold": 0.2, "max_detections": 12, "class_agnostic": True}
+    monkeypatch.setattr(detector, "suppression", settings)
+    file = deploy.to_tflite(detector)
+    assert settings.items() <= metadata.settings_of(file).items()
+    found = deploy.TFLiteDetector(file).detect(UNSEEN[0])
+    assert len(found) > 2
+    assert_same(found, detector.detect(UNSEEN[0]))
+    told = deploy.TFLiteDetector(deploy.to_tflite(detector, max_detections=2))
+    assert len(told.detect(UNSEEN[0])) == 2
+
+
 def test_op_agrees_on_the_best_detection(assembled, wanted):
     runner = deploy.TFLiteDetector(assembled("op"))
     for image, expected in zip(UNSEEN, wanted, strict=True):

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from ssd_keras.box_networks import ListedAnchors, ScaleAnchors
+from ssd_keras.boxes import Suppression
 from ssd_keras.data import read_image
 from ssd_keras.detector import _resize
 from ssd_keras.errors import UserError
@@ -64,7 +65,8 @@ def test_a_published_detector_computes_what_its_graph_computes(person, photograp
 
 def test_a_published_detector_finds_what_its_graph_finds(person, photographs, graphs_outputs):
     boxes, scores, counts = graphs_outputs[2:]
-    found = person.detector.detect(photographs, **person.suppression)
+    assert person.detector.suppression == Suppression(**person.suppression)
+    found = person.detector.detect(photographs)
     for ours, box, score, count in zip(found, boxes, scores, counts.astype(int), strict=True):
         assert len(ours) == count
         np.testing.assert_allclose(ours.scores, score[:count], atol=1e-4)

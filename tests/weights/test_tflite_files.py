@@ -7,6 +7,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 import ssd_keras
 from ssd_keras.box_networks import ScaleAnchors
+from ssd_keras.boxes import Suppression
 from ssd_keras.data import read_image
 from ssd_keras.detector import _resize
 from ssd_keras.weights.importing import import_detector
@@ -34,6 +35,10 @@ def test_width_classes_and_default_boxes_are_read(imported):
     assert len(detector.classes) == 80
     assert detector.box_network.anchor_rule == ScaleAnchors()
     assert imported.suppression["iou_threshold"] == 0.6
+    # TFLite_Detection_PostProcess without regular NMS: one class for each box, all compete.
+    assert detector.suppression == Suppression(
+        score_threshold=1e-8, iou_threshold=0.6, max_detections=10, class_agnostic=True
+    )
     assert imported.unused == ()
 
 
