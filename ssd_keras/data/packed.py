@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -80,13 +81,9 @@ def assemble(
     classes = checks.check_classes(classes, spec, problems)
     checks.check_units(spec, [(row, header) for row, header, _ in packed], problems, unit)
     names = checks.ClassNames(classes)
-    examples, plain, locations, seen = [], [], [], {}
+    _tell_apart([row for row, _, _ in packed])
+    examples, plain, locations = [], [], []
     for row, header, location in packed:
-        if row.image_id in seen:
-            message = f"the image '{row.image_id}' is already in {seen[row.image_id]}"
-            problems.append(row.left_out("duplicate_image", row.declared_at, message))
-            continue
-        seen[row.image_id] = row.declared_at
         example = checks.check_row(row, header, names, problems)
         if example is not None:
             examples.append(example)
@@ -94,3 +91,20 @@ def assemble(
             locations.append(location)
     checks.check_any(examples, spec, problems)
     return PackedSource(spec, classes, examples, problems, plain, locations, keep_open)
+
+
+def _tell_apart(rows: Sequence[checks.Row]) -> None:
+    """Gives a number to ids that occur again; "1" and "001" are the same in results files."""
+
+    def key(name: str) -> str:
+        return name.lstrip("0") or "0" if name.isdecimal() else name
+
+    taken, next_number = {key(row.image_id) for row in rows}, Counter()
+    seen: set[str] = set()
+    for row in rows:
+        name = first = row.image_id
+        while not name or key(name) in seen or (name != first and name in taken):
+            next_number[first] += 1
+            name = f"{first}-{next_number[first] + 1}"
+        row.image_id = name
+        seen.add(key(name))

@@ -107,9 +107,9 @@ def recognise(place: str) -> str:
             return "yolo"
         if lower.endswith((".csv", ".tsv")):
             return "csv"
-        if "tfrecord" in os.path.basename(lower):
+        if tfrecord.is_record(lower):
             return "tfrecord"
-        raise UserError(f"'{place}' is no .json, .yaml, .csv or .tfrecord file.")
+        raise UserError(f"'{place}' is no .json, .yaml, .csv, .tfrecord or .record file.")
 
     def has(*patterns: str) -> bool:
         base = glob.escape(place)
@@ -123,7 +123,7 @@ def recognise(place: str) -> str:
         return "yolo"
     if has("instances.json", "annotations/instances_*.json", "*.json"):
         return "coco"
-    if has("*tfrecord*"):
+    if any(map(tfrecord.is_record, os.listdir(place))):
         return "tfrecord"
     if has("*.csv", "*.tsv"):
         return "csv"

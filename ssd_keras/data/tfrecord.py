@@ -5,16 +5,32 @@ from __future__ import annotations
 import dataclasses
 import glob
 import os
-import struct
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from ssd_keras.data import checks, images, packed
-from ssd_keras.data.source import LEFT_OUT, REFUSED, GroundTruth, Problem, Source
-from ssd_keras.errors import UserError, did_you_mean
+from ssd_keras.data import checks, images, packed, units
+from ssd_keras.data.names import plain
+from ssd_keras.data.record_file import records
+from ssd_keras.data.source import LEFT_OUT, NOTED, REFUSED, GroundTruth, Problem, Source
+from ssd_keras.data.text import decode, read_text
+from ssd_keras.data.text import lines as lines_of
+from ssd_keras.errors import UserError, missing_place, one_line
+from ssd_keras.reading import reading
 
 _OBJECT = "image/object/"
+_CORNERS = ("ymin", "xmin", "ymax", "xmax")
+# As TensorFlow, the Object Detection API, Roboflow and Kaggle call such files, in parts or whole.
+_NAME = re.compile(
+    r"tfrecord|\.(records?|tfrec)(-\d+-of-\d+|\.gz)?$|-\d{5}-of-\d{5}$", re.IGNORECASE
+)
+
+
+# What label maps call the number 0 where it is no class.
+_NO_CLASS = ("background", "__background__", "none_of_the_above", "???", "n/a")
 
 
 def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None) -> Source:
@@ -24,77 +40,130 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
 
     Args:
         spec: how the user named the data, for messages.
-        place: a file, a folder, or a glob of files.
-        split: files whose name begins with it, in a folder.
+        place: a file, a folder, or a glob of files; `,units=UNIT` behind it, see `units`.
+        split: files whose name begins with it, or that lie in a folder of that name, in a folder.
         classes: class names; None takes them from the .classes.txt that `write` leaves beside its
-            files, or else those that occur, sorted.
+            files, from a label map (.pbtxt) beside them, or else those that occur, sorted; classes
+            that have a number only are called by it.
 
     Raises:
         UserError: no such file, or not one usable image.
     """
+    place, unit = units.split_option(spec, place)
     files = _files(spec, place, split)
     problems: list[Problem] = []
     found = [entry for path in files for entry in _entries(path, problems)]
+    beside = _classes_beside(files, problems)
+    labels = _label_map(files) if not beside else {}
+    _decode_names(found, spec, problems)
+    _name_classes(found, beside or classes or (), labels, spec, problems)
     if classes is None:
-        classes = _classes_beside(files[0]) or sorted({n for row, _, _ in found for n in row.names})
-    for row, _, _ in found:
-        # Without text a class is known by its number alone, which counts from 1.
-        row.names = [
-            classes[int(n[1:]) - 1] if n[:1] == "#" and 0 < int(n[1:]) <= len(classes) else n
-            for n in row.names
-        ]
-    return packed.assemble(spec, classes, found, problems)
+        classes = beside or _in_order(labels, found)
+    _tell_apart(found, spec, problems)
+    return packed.assemble(spec, classes, [entry[:3] for entry in found], problems, unit=unit)
+
+
+def is_record(name: str) -> bool:
+    """Whether a file of that name is one of records."""
+    return _NAME.search(os.path.basename(name)) is not None
 
 
 def _files(spec, place, split) -> list[str]:
+    files = [place] if os.path.isfile(place) else []
     if os.path.isdir(place):
-        place = os.path.join(place, f"{split or ''}*")
+        files = _in_folder(place, split)
     elif split:
         raise UserError(
             f"'{place}' names files, which have no splits: leave out '#{split}', or put it into "
             f"the name, such as 'tfrecord:DIR/{split}-*' (from '{spec}')."
         )
-    files = sorted(p for p in glob.glob(place) if "tfrecord" in os.path.basename(p))
-    files = files or sorted(p for p in glob.glob(place) if not p.endswith(".txt"))
-    if not files:
-        parent = os.path.dirname(place) or "."
-        near = os.listdir(parent) if os.path.isdir(parent) else []
-        raise UserError(
-            f"No file matches '{place}' (from '{spec}')."
-            + did_you_mean(os.path.basename(place), near)
-        )
-    return files
+    elif not files:
+        found = [path for path in sorted(glob.glob(place)) if os.path.isfile(path)]
+        files = [path for path in found if is_record(path)]
+        files = files or [path for path in found if not path.endswith((".txt", ".pbtxt"))]
+    if files:
+        return files
+    if os.path.isdir(place):
+        of = f" of the split '{split}'" if split else ""
+        raise UserError(f"There is no file of records{of} in '{place}' (from '{spec}').")
+    if glob.has_magic(place):
+        raise UserError(f"No file matches '{place}' (from '{spec}').")
+    raise missing_place("file", place, spec)
 
 
-def _classes_beside(path: str) -> list[str] | None:
-    folder, name = os.path.split(path)
-    for other in sorted(glob.glob(os.path.join(glob.escape(folder), "*.classes.txt"))):
-        if name.startswith(os.path.basename(other).removesuffix(".classes.txt")):
-            with open(other, encoding="utf-8") as file:
-                return [line.strip() for line in file if line.strip()]
-    return None
+def _in_folder(place: str, split: str | None) -> list[str]:
+    base, name = glob.escape(place), glob.escape(split or "")
+    for pattern in [f"{base}/{name}/*", f"{base}/{name}*"] if split else [f"{base}/*"]:
+        files = [path for path in sorted(glob.glob(pattern)) if os.path.isfile(path)]
+        if chosen := [path for path in files if is_record(path)]:
+            return chosen
+    return []
 
 
-def records(path: str, problems: list[Problem]) -> Iterator[tuple[int, int, bytes]]:
-    """Index, offset and bytes of each record of a file; a cut-off end is reported."""
-    size = os.path.getsize(path)
-    with open(path, "rb") as file:
-        at = index = 0
-        while at < size:
-            head = file.read(12)
-            length = struct.unpack("<Q", head[:8])[0] if len(head) == 12 else size
-            if at + 16 + length > size:
-                message = f"the file ends or is damaged inside record {index}; what follows is lost"
-                problems.append(Problem("broken_record", path, message, REFUSED))
-                return
-            data = file.read(length)
-            file.read(4)
-            yield index, at + 12, data
-            at += 16 + length
-            index += 1
+def _classes_beside(files: Sequence[str], problems: list[Problem]) -> list[str]:
+    """The names that `write` left beside the files; of several sets, those of all."""
+    found: dict[str, list[str]] = {}
+    for path in files:
+        folder, name = os.path.split(path)
+        lists = glob.glob(os.path.join(glob.escape(folder), "*.classes.txt"))
+        stems = {os.path.basename(other).removesuffix(".classes.txt"): other for other in lists}
+        fitting = [stem for stem in stems if name.startswith(stem)]
+        if fitting and (other := stems[max(fitting, key=len)]) not in found:
+            lines = lines_of(read_text(other, problems))
+            found[other] = [line.strip() for line in lines if line.strip()]
+    return list(dict.fromkeys(name for names in found.values() for name in names))
 
 
-def _entries(path, problems):
+def _label_map(files: Sequence[str]) -> dict[int, str]:
+    """Class names by their numbers, of the label map that lies with the files; {} if none does."""
+    folder = os.path.dirname(os.path.abspath(files[0]))
+    for place in (folder, os.path.dirname(folder)):
+        maps = {path: _map_of(path) for path in glob.glob(f"{glob.escape(place)}/*.pbtxt")}
+        maps = {path: found for path, found in maps.items() if found}
+        if len({tuple(sorted(found.items())) for found in maps.values()}) > 1:
+            stem = os.path.basename(files[0]).split(".")[0]
+            maps = {p: f for p, f in maps.items() if os.path.basename(p).startswith(stem)} or maps
+        if len({tuple(sorted(found.items())) for found in maps.values()}) > 1:
+            listed = ", ".join(sorted(map(os.path.basename, maps)))
+            raise UserError(
+                f"'{place}' holds label maps that differ ({listed}): leave the one there that "
+                "belongs to the records."
+            )
+        if maps:
+            return next(iter(maps.values()))
+    return {}
+
+
+def _map_of(path: str) -> dict[int, str]:
+    """Names by numbers from 0 of a label map; {} for another kind of text."""
+    from ssd_keras.weights.text_format import parse_text
+
+    text = read_text(path, limit=4 << 20)
+    if not re.search(r"^\s*item\s*:?\s*[{<]", text, re.MULTILINE):
+        return {}
+    with reading(path, "a label map"):
+        found = {}
+        for item in parse_text(text).get("item", []):
+            name = str((item.get("display_name") or item["name"])[0]).strip()
+            number = int((item.get("id") or [0])[0])
+            if not number and name.lower() in _NO_CLASS:
+                continue
+            if found.setdefault(number, name) != name:
+                raise ValueError(f"number {number} stands there twice")
+    return found
+
+
+class _Entry(NamedTuple):
+    """A record: its image and what else tells it apart from others."""
+
+    row: checks.Row
+    header: images.Header
+    location: packed.Location
+    numbers: list[int | None]
+    other_ids: tuple[str, str]
+
+
+def _entries(path: str, problems: list[Problem]) -> Iterator[_Entry]:
     import tensorflow as tf
 
     for index, offset, data in records(path, problems):
@@ -102,62 +171,219 @@ def _entries(path, problems):
         try:
             feature = tf.train.Example.FromString(data).features.feature
         except Exception as error:
-            message = f"is no tf.train.Example ({error})"
-            problems.append(Problem("broken_record", place, message, REFUSED))
+            message = f"is no tf.train.Example ({one_line(error)})"
+            problem = Problem("broken_record", place, message, REFUSED, images_lost=1)
+            problems.append(problem)
             continue
-        entry = _entry(feature, place, problems)
-        if entry is not None:
-            row, header, encoded = entry
-            start = offset + data.index(encoded)
-            yield row, header, packed.Location(path, start, len(encoded))
+        record = _Record(feature, place)
+        row, numbers = _row(record, problems)
+        if row is None:
+            continue
+        encoded = record.first("image/encoded", b"")
+        encoded = encoded if isinstance(encoded, bytes) else b""
+        try:
+            header = images.parse_header(encoded, place)
+        except images.ImageError as error:
+            problems.append(row.left_out("broken_image", place, error.reason))
+            continue
+        location = packed.Location(path, offset + data.index(encoded), len(encoded))
+        others = record.text("image/filename"), f"{os.path.basename(path)}-{index}"
+        yield _Entry(row, header, location, numbers, others)
 
 
-def _entry(feature, place, problems):
-    def values(name):
-        kind = feature[name].WhichOneof("kind") if name in feature else None
-        return list(getattr(feature[name], kind).value) if kind else []
+class _Record:
+    """The features of a record."""
 
-    encoded = (values("image/encoded") or [b""])[0]
-    try:
-        header = images.parse_header(encoded, place)
-    except images.ImageError as error:
-        problems.append(Problem("broken_image", place, error.reason, LEFT_OUT))
-        return None
-    name = (values("image/source_id") or values("image/filename") or [place.encode()])[0].decode()
-    size = tuple((values(f"image/{side}") or [None])[0] for side in ("height", "width"))
+    def __init__(self, feature, place: str):
+        self._feature = feature
+        self.place = place
+
+    def values(self, name: str) -> list:
+        """All values of a feature, bytes or numbers; [] if there is none."""
+        if name not in self._feature:
+            return []
+        kind = self._feature[name].WhichOneof("kind")
+        return list(getattr(self._feature[name], kind).value) if kind else []
+
+    def first(self, name: str, otherwise=None):
+        """The first value of a feature."""
+        return next(iter(self.values(name)), otherwise)
+
+    def number(self, name: str) -> float | None:
+        """The first value of a feature if it is a number."""
+        value = self.first(name)
+        return value if isinstance(value, int | float) else None
+
+    def text(self, name: str) -> str:
+        """The first value of a feature as text, whatever it is."""
+        value = self.first(name, b"")
+        return _text(value) if isinstance(value, bytes) else str(value)
+
+    def numbers(self, name: str, count: int, unknown) -> list:
+        """As many numbers as there are objects; `unknown` for each if there are others."""
+        values = self.values(name)
+        good = len(values) == count and not any(isinstance(value, bytes) for value in values)
+        return values if good else [unknown] * count
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", errors="backslashreplace").strip()
+
+
+def _decode_names(found: Sequence[_Entry], spec: str, problems: list[Problem]) -> None:
+    """Names of classes in another encoding than UTF-8, told by all of them together."""
+    names = sorted({name for entry in found for name in entry.row.names})
+    data = [name.encode("utf-8", errors="surrogateescape") for name in names]
+    if not any(map(_is_foreign, names)):
+        return
+    text = decode(b"\n".join(data), f"the class names of {spec}", problems)
+    told = dict(zip(names, text.split("\n"), strict=True))
+    for entry in found:
+        entry.row.names = [told[name] for name in entry.row.names]
+
+
+def _is_foreign(name: str) -> bool:
+    return any("\udc80" <= letter <= "\udcff" for letter in name)
+
+
+def _row(record: _Record, problems: list[Problem]) -> tuple[checks.Row | None, list[int | None]]:
+    """The objects of a record and their class numbers."""
+    place = record.place
     row = checks.Row(
-        name,
+        record.text("image/source_id"),
         "",
-        declared_size=size,
+        declared_size=(record.number("image/height"), record.number("image/width")),
         declared_at=place,
         normalized=True,
         tolerance=checks.SHARE_TOLERANCE,
     )
-    corners = [values(f"{_OBJECT}bbox/{key}") for key in ("ymin", "xmin", "ymax", "xmax")]
-    names = [text.decode() for text in values(f"{_OBJECT}class/text")]
-    names = names or [f"#{number}" for number in values(f"{_OBJECT}class/label")]
+    corners = [record.values(f"{_OBJECT}bbox/{key}") for key in _CORNERS]
+    texts = record.values(f"{_OBJECT}class/text")
+    labels = record.values(f"{_OBJECT}class/label")
+    count = len(corners[0])
+    if fault := _fault(corners, texts, labels):
+        lost = ("",) * max(map(len, (*corners, texts, labels)))
+        problem = Problem("broken_record", place, fault, REFUSED, lost, images_lost=1)
+        problems.append(problem)
+        return None, []
+    names, numbers = _classes_of(texts, labels, count)
     difficult, crowd, area = (
-        values(f"{_OBJECT}{key}") or [unknown] * len(names)
+        record.numbers(f"{_OBJECT}{key}", count, unknown)
         for key, unknown in (("difficult", 0), ("is_crowd", 0), ("area", None))
     )
-    counts = [len(c) for c in (*corners, difficult, crowd, area)]
-    if set(counts) != {len(names)}:
-        message = (
-            f"has {counts[:4]} box corners, {counts[4]} difficult, {counts[5]} is_crowd and "
-            f"{counts[6]} area for {len(names)} classes"
-        )
-        problems.append(Problem("broken_record", place, message, REFUSED))
-        return None
+    known = [record.values(f"{_OBJECT}{key}") for key in ("difficult", "is_crowd", "area")]
+    if any(values and len(values) != count for values in known):
+        message = f"has marks or areas that are not one for each of {count} objects: not read"
+        problems.append(Problem("broken_marks", place, message, NOTED, image=row.image))
     for i, box in enumerate(zip(*corners, strict=True)):
-        row.add(
-            names[i],
-            box,
-            f"{place}, object {i}",
-            difficult=bool(difficult[i]),
-            crowd=bool(crowd[i]),
-            area=area[i],
+        flags = {"difficult": bool(difficult[i]), "crowd": bool(crowd[i]), "area": area[i]}
+        row.add(names[i], box, f"{place}, object {i}", **flags)
+    return row, numbers
+
+
+def _fault(corners, texts, labels) -> str:
+    """Why the objects of a record cannot be read; "" where they can."""
+    counts = [len(values) for values in corners]
+    numbers_of_classes = {len(values) for values in (texts, labels) if values} or {0}
+    if len(set(counts)) > 1 or counts[0] not in numbers_of_classes:
+        classes = " and ".join(str(number) for number in sorted(numbers_of_classes))
+        return f"has {counts} box corners ({', '.join(_CORNERS)}) for {classes} classes"
+    strange = [
+        name
+        for name, values, kind in (
+            *((f"bbox/{key}", v, int | float) for key, v in zip(_CORNERS, corners, strict=True)),
+            ("class/text", texts, bytes),
+            ("class/label", labels, int),
         )
-    return row, header, encoded
+        if not all(isinstance(value, kind) for value in values)
+    ]
+    return f"has {_OBJECT}{strange[0]} of another type than that feature has" if strange else ""
+
+
+def _classes_of(texts, labels, count) -> tuple[list[str], list[int | None]]:
+    """The names of classes, "" where there is none, and their numbers, None where there is none."""
+    names = [""] * count
+    if len(texts) == count:
+        names = [plain(text.decode("utf-8", errors="surrogateescape")) for text in texts]
+    return names, list(labels) if len(labels) == count else [None] * count
+
+
+def _name_classes(
+    found: Sequence[_Entry],
+    in_order: Sequence[str],
+    labels: Mapping[int, str],
+    spec: str,
+    problems: list[Problem],
+) -> None:
+    """Gives a name to the classes that have a number only.
+
+    That of the label map; else what the same number is called elsewhere in the files; else the one
+    at its place in `in_order`, from 1 as the Object Detection API counts, or from 0 where a 0
+    occurs; else the number itself.
+    """
+    if all(all(entry.row.names) for entry in found):
+        return
+    numbers = {n for entry in found for n in entry.numbers if n is not None}
+    names = dict(labels) or _named_elsewhere(found)
+    if not names and in_order and not {*map(str, numbers)} & {*in_order}:
+        first = 0 if 0 in numbers else 1
+        names = dict(enumerate(in_order, first))
+        if numbers <= set(names):
+            message = f"class numbers are taken as places in the list of classes, from {first}"
+            problems.append(Problem("class_numbers", spec, message, NOTED))
+        else:
+            names = {}
+    nameless = sorted(numbers - set(names))
+    if nameless and not names:
+        message = (
+            f"the classes {', '.join(map(str, nameless[:8]))} have no names, only these numbers; a "
+            "label map (.pbtxt) beside the files names them"
+        )
+        problems.append(Problem("class_numbers", spec, message, NOTED))
+    for row, _, _, own, _ in found:
+        row.names = [
+            name or ("" if number is None else names.get(number, str(number)))
+            for name, number in zip(row.names, own, strict=True)
+        ]
+
+
+def _named_elsewhere(found: Sequence[_Entry]) -> dict[int, str]:
+    """Names of numbers that have the same name wherever they have one."""
+    names: dict[int, set[str]] = {}
+    for row, _, _, numbers, _ in found:
+        for name, number in zip(row.names, numbers, strict=True):
+            if name and number is not None:
+                names.setdefault(number, set()).add(name)
+    return {number: next(iter(group)) for number, group in names.items() if len(group) == 1}
+
+
+def _in_order(labels: Mapping[int, str], found: Sequence[_Entry]) -> list[str]:
+    """The classes of the label map by their numbers, then what else occurs: names, then numbers."""
+    occurring = {name for row, *_ in found for name in row.names if name}
+    listed = dict.fromkeys(labels[number] for number in sorted(labels))
+    if not occurring & set(listed):
+        listed = {}
+    numbers = {name for name in occurring if name.isdecimal()}
+    others = [*sorted(occurring - numbers), *sorted(numbers, key=int)]
+    return list(dict.fromkeys((*listed, *others)))
+
+
+def _tell_apart(found: Sequence[_Entry], spec: str, problems: list[Problem]) -> None:
+    """Gives each image an id of its own: its source_id, file name, or place in the files."""
+    for other in (0, 1):
+        counts = Counter(entry.row.image_id for entry in found)
+        alike = [
+            entry for entry in found if counts[entry.row.image_id] > 1 or not entry.row.image_id
+        ]
+        if alike and not other:
+            ids = sorted({entry.row.image_id for entry in alike})
+            message = (
+                f"{len(alike)} images have an image/source_id that is empty or that of another "
+                f"(such as '{ids[0]}'): they are told apart by file name or place"
+            )
+            problems.append(Problem("same_id", spec, message, NOTED))
+        for entry in alike:
+            entry.row.image_id = entry.other_ids[other] or entry.row.image_id
 
 
 def write(
