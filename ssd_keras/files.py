@@ -7,7 +7,7 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -53,30 +53,45 @@ def _check_regular(mode: int, path: str) -> None:
         raise OSError(errno.EINVAL, f"it is {kind}, not a file", path)
 
 
-def replace(path: str | Path, write: Callable[[Path], object]) -> Path:
-    """Calls `write` with a temporary path beside `path` and moves the result there in one step.
+@contextlib.contextmanager
+def replacing(*paths: str | Path) -> Iterator[list[Path]]:
+    """Gives a temporary path beside each path, and moves all there once the block is done.
 
-    A crash or a full disk while writing leaves the earlier file as it was. Folders are made.
+    A crash, a full disk or an interruption within the block leaves the earlier files as they were,
+    and nothing beside them. Folders are made.
+
+    Raises:
+        UserError: a file cannot be written (no space, no permission); an OSError of the block is
+            taken for that.
+    """
+    paths = [Path(path) for path in paths]
+    temporaries = [_temporary(path) for path in paths]
+    try:
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporaries
+        for temporary in temporaries:
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+        for temporary, path in zip(temporaries, paths, strict=True):
+            os.replace(temporary, path)
+    except OSError as error:
+        raise _cannot_write(paths[0], error, " What was there before is unchanged.") from error
+    finally:
+        for temporary in temporaries:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+def replace(path: str | Path, write: Callable[[Path], object]) -> Path:
+    """Calls `write` with a temporary path beside `path`; see `replacing`.
 
     Returns:
         The path.
-
-    Raises:
-        UserError: the file cannot be written (no space, no permission).
     """
-    path = Path(path)
-    temporary = _temporary(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as (temporary,):
         write(temporary)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise _cannot_write(path, error, " What was there before is unchanged.") from error
-    return path
+    return Path(path)
 
 
 def write_bytes(path: str | Path, data: bytes) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
 import glob
 import os
 import re
@@ -19,6 +21,8 @@ from ssd_keras.data.source import LEFT_OUT, NOTED, REFUSED, GroundTruth, Problem
 from ssd_keras.data.text import decode, read_text
 from ssd_keras.data.text import lines as lines_of
 from ssd_keras.errors import UserError, missing_place, one_line
+from ssd_keras.files import replacing
+from ssd_keras.labels import label_text
 from ssd_keras.reading import reading
 
 _OBJECT = "image/object/"
@@ -397,7 +401,7 @@ def write(
 
     Image files are taken as they are, byte by byte; drawn images are written as PNG. Images go to
     the shards in turn. Ids that occur twice get a prime ('). Unreadable images are left out, and
-    reported in `source.problems`.
+    reported in `source.problems`. Until all is written, earlier files stay as they are.
 
     Args:
         source: what to pack.
@@ -407,39 +411,74 @@ def write(
 
     Returns:
         the paths of the written TFRecord files.
+
+    Raises:
+        UserError: the files cannot be written, files of another number of shards are there, or a
+            class name holds the end of a line.
     """
     import tensorflow as tf
 
     if shards < 1:
         raise UserError(f"The number of shards must be at least 1, not {shards}.")
-    os.makedirs(os.path.dirname(os.path.abspath(prefix)), exist_ok=True)
     paths = [f"{prefix}-{i:05d}-of-{shards:05d}.tfrecord" for i in range(shards)]
-    # Written under other names first, so that nothing half-written is ever taken for whole.
-    writers = [tf.io.TFRecordWriter(path + ".part") for path in paths]
-    names: set[str] = set()
-    for index, truth in enumerate(source.ground_truth()):
+    _check_no_others(prefix, paths)
+    names = label_text(source.classes)
+    with replacing(*paths, f"{prefix}.classes.txt") as (*parts, names_file):
+        names_file.write_text(names, encoding="utf-8")
         try:
-            source.image(index)  # raises where the bytes are damaged
-            encoded = source.encoded(index)
-        except images.ImageError as error:
-            place = truth.path or truth.image_id
-            source.problems.append(Problem("broken_image", place, error.reason, LEFT_OUT))
-            continue
-        # Images of one name, from several folders, stay apart when they are read by their name.
-        name = truth.image_id
-        while name in names:
-            name += "'"
-        names.add(name)
-        truth = dataclasses.replace(truth, image_id=name)
-        writers[index % shards].write(_example(truth, encoded, source.classes))
-        if progress is not None:
-            progress(index + 1)
-    for writer, path in zip(writers, paths, strict=True):
-        writer.close()
-        os.replace(path + ".part", path)
-    with open(f"{prefix}.classes.txt", "w", encoding="utf-8") as file:
-        file.write("".join(f"{name}\n" for name in source.classes))
+            _write_shards(source, parts, progress)
+        except tf.errors.OpError as error:
+            raise _as_os_error(error) from error
     return paths
+
+
+def _check_no_others(prefix: str, paths: Sequence[str]) -> None:
+    """Refuses to write beside files that would be read together with the new ones."""
+    pattern = f"{glob.escape(prefix)}-?????-of-?????.tfrecord"
+    others = sorted(set(glob.glob(pattern)) - set(paths))
+    if others:
+        raise UserError(
+            f"'{others[0]}' is of an earlier packing into another number of files, and "
+            f"'{prefix}-*' would read both: remove it and its like, or give another name."
+        )
+
+
+def _write_shards(source: Source, parts: Sequence[os.PathLike], progress) -> None:
+    import tensorflow as tf
+
+    with contextlib.ExitStack() as stack:
+        writers = [stack.enter_context(tf.io.TFRecordWriter(os.fspath(part))) for part in parts]
+        ids: set[str] = set()
+        for index, truth in enumerate(source.ground_truth()):
+            try:
+                source.image(index)  # raises where the bytes are damaged
+                encoded = source.encoded(index)
+            except images.ImageError as error:
+                source.problems.append(_unreadable(source, truth, error))
+                continue
+            # Images of one name, from several folders, stay apart when they are read by their name.
+            name = truth.image_id
+            while name in ids:
+                name += "'"
+            ids.add(name)
+            truth = dataclasses.replace(truth, image_id=name)
+            writers[index % len(writers)].write(_example(truth, encoded, source.classes))
+            if progress is not None:
+                progress(index + 1)
+
+
+def _unreadable(source: Source, truth: GroundTruth, error: images.ImageError) -> Problem:
+    place = truth.path or truth.image_id
+    lost = tuple(source.classes[label] for label in truth.labels)
+    image = os.path.basename(truth.path) if truth.path else truth.image_id
+    return Problem("broken_image", place, error.reason, LEFT_OUT, lost, image, images_lost=1)
+
+
+def _as_os_error(error) -> OSError:
+    """TensorFlow's error about a file as Python's."""
+    reasons = {errno.ENOSPC: "No space left", errno.EFBIG: "File too large"}
+    code = next((code for code, text in reasons.items() if text in error.message), errno.EIO)
+    return OSError(code, os.strerror(code) if code != errno.EIO else one_line(error.message))
 
 
 def _example(truth: GroundTruth, encoded: bytes, classes) -> bytes:
