@@ -447,6 +447,8 @@ def _rows(path, lines: Sequence[_Line], folder, normalized, problems) -> list[ch
             problems.append(row.reject(kind, one.at, message, action, name=one.label))
         elif one.box is not None:
             row.add(one.label, one.box, one.at, difficult=one.difficult, crowd=one.crowd)
+    for row, image_id in zip(rows.values(), names.image_ids(list(rows)), strict=True):
+        row.image_id = image_id
     return list(rows.values())
 
 

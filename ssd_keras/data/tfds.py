@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ssd_keras.data import checks, images, packed, pillow
+from ssd_keras.data import checks, images, packed, pillow, units
 from ssd_keras.data.source import LEFT_OUT, Problem, Source
-from ssd_keras.errors import UserError, did_you_mean
+from ssd_keras.errors import UserError, did_you_mean, one_line
 
 
 def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None) -> Source:
@@ -21,7 +21,8 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
 
     Args:
         spec: how the user named the data, for messages.
-        place: name of a builder such as `voc/2007`, or a folder with its prepared files.
+        place: name of a builder such as `voc/2007`, or a folder with its prepared files;
+            `,units=UNIT` behind it, see `units`.
         split: as TFDS understands it, `trainval` or `train[:10%]`; None takes `train`.
         classes: class names; None takes those of the data set.
 
@@ -36,6 +37,7 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
         raise UserError(
             f"'{spec}' needs TensorFlow Datasets: pip install 'ssd-keras[tfds]' ({error})."
         ) from error
+    place, unit = units.split_option(spec, place)
     builder = _builder(tfds, spec, place)
     split = split or "train"
     _check_features(builder, spec)
@@ -60,8 +62,15 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
         problems.clear()
         spool.seek(0)
         entries = list(_entries(tfds.as_numpy(builder.as_dataset(split=split)), *arguments))
+    except tf.errors.OpError as error:
+        raise UserError(f"'{spec}' cannot be read: {one_line(error.message)}.") from error
+    except OSError as error:
+        raise UserError(
+            f"The images of '{spec}' cannot be copied to '{tempfile.gettempdir()}' "
+            f"({one_line(error)}): make room there, or name a larger disk by TMPDIR."
+        ) from error
     spool.flush()
-    return packed.assemble(spec, classes or names, entries, problems, keep_open=spool)
+    return packed.assemble(spec, classes or names, entries, problems, spool, unit)
 
 
 def _builder(tfds, spec, place):
@@ -88,43 +97,47 @@ def _entries(examples, names, place, split, spool, problems):
     at = 0
     for index, example in enumerate(examples):
         where = f"tfds:{place}#{split}, example {index}"
+        row = _row(example, index, names, where, problems)
         encoded = _encoded(example["image"])
         try:
             header = images.parse_header(encoded, where)
         except images.ImageError as error:
-            problems.append(Problem("broken_image", where, error.reason, LEFT_OUT))
+            problems.append(row.left_out("broken_image", where, error.reason))
             continue
         spool.write(encoded)
-        row = checks.Row(
-            _image_id(example, index),
-            "",
-            declared_at=where,
-            normalized=True,
-            tolerance=checks.SHARE_TOLERANCE,
-        )
-        objects = example["objects"]
-        lengths = {len(values) for values in objects.values()}
-        count = min(lengths)
-        if len(lengths) > 1:
-            message = f"its objects have lists of {sorted(lengths)} values; the shortest counts"
-            problems.append(Problem("broken_record", where, message, LEFT_OUT))
-        difficult = objects.get("is_difficult", np.zeros(count))
-        crowd = objects.get("is_crowd", np.zeros(count))
-        area = objects.get("area", np.full(count, np.nan))
-        for i in range(count):
-            label = int(objects["label"][i])
-            name = names[label] if 0 <= label < len(names) else str(label)
-            box = tuple(map(float, objects["bbox"][i]))
-            row.add(
-                name,
-                box,
-                f"{where}, object {i}",
-                difficult=difficult[i],
-                crowd=crowd[i],
-                area=area[i],
-            )
         yield row, header, packed.Location(spool.fileno(), at, len(encoded))
         at += len(encoded)
+
+
+def _row(example, index: int, names: Sequence[str], where: str, problems) -> checks.Row:
+    row = checks.Row(
+        _image_id(example, index),
+        "",
+        declared_at=where,
+        normalized=True,
+        tolerance=checks.SHARE_TOLERANCE,
+    )
+    objects = example["objects"]
+    lengths = {len(values) for values in objects.values()}
+    count = min(lengths)
+    if len(lengths) > 1:
+        message = f"its objects have lists of {sorted(lengths)} values; the shortest counts"
+        lost = ("",) * (max(lengths) - count)
+        problems.append(Problem("broken_record", where, message, LEFT_OUT, lost, row.image))
+    difficult = objects.get("is_difficult", np.zeros(count))
+    crowd = objects.get("is_crowd", np.zeros(count))
+    area = objects.get("area", np.full(count, np.nan))
+    for i in range(count):
+        label = int(objects["label"][i])
+        row.add(
+            names[label] if 0 <= label < len(names) else str(label),
+            tuple(map(float, objects["bbox"][i])),
+            f"{where}, object {i}",
+            difficult=difficult[i],
+            crowd=crowd[i],
+            area=area[i],
+        )
+    return row
 
 
 def _encoded(image) -> bytes:

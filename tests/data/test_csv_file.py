@@ -401,6 +401,13 @@ def test_names_of_one_file_are_one_image(read):
     assert len(pixels(source)) == 3
 
 
+def test_images_of_one_stem_have_ids_that_differ(read, tmp_path):
+    for place in ("left/a.jpg", "right/a.jpg", "right/c.jpg"):
+        samples.picture(tmp_path / place)
+    source = read("left/a.jpg,8,6,40,30,cat\nright/a.jpg,8,6,40,30,cat\nright/c.jpg,8,6,40,30,cat")
+    assert [truth.image_id for truth in source.ground_truth()] == ["left/a", "right/a", "c"]
+
+
 def test_objects_of_an_image_that_is_missing_are_counted(read):
     source = read(HEAD + "gone.jpg,8,6,40,30,dog\ngone.jpg,9,6,40,30,dog\ngone.jpg,9,6,x,30,dog\n")
     found = verdict.judge(source)

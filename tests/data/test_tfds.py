@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ssd_keras import data
+from ssd_keras.data import tfds as reader
 from ssd_keras.errors import UserError
 from tests.data import samples
 
@@ -111,3 +112,16 @@ def test_an_unknown_split_is_named(folder):
 def test_a_set_without_boxes_is_refused():
     with tfds.testing.mock_data(num_examples=1), pytest.raises(UserError, match="no detection"):
         data.load_source("tfds:mnist#train")
+
+
+def test_lists_of_unequal_length_lose_what_has_no_partner():
+    example = {
+        "image/filename": b"a.jpg",
+        "objects": {"bbox": np.full((3, 4), [0.1, 0.1, 0.2, 0.2]), "label": np.zeros(2, int)},
+    }
+    problems = []
+    row = reader._row(example, 0, ["cat"], "somewhere", problems)
+    assert (row.names, row.difficult) == (["cat", "cat"], [False, False])
+    assert [(p.kind, p.action, p.lost, p.image) for p in problems] == [
+        ("broken_record", "left out", ("",), "a")
+    ]
