@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 
-from ssd_keras.data import checks
-from ssd_keras.data.source import LEFT_OUT, REFUSED, Problem, Source
-from ssd_keras.errors import UserError, did_you_mean
+from ssd_keras.data import checks, layouts, names, options, text
+from ssd_keras.data.source import LEFT_OUT, NOTED, REFUSED, Problem, Source
+from ssd_keras.data.text import number
+from ssd_keras.errors import UserError, one_line
+
+# Twice the annotations of the largest public data sets.
+MAX_JSON_BYTES = 4 << 30
+# From here on not every whole number is a float.
+_LARGEST_ID = 1 << 53
+_NO = (None, False, 0, "", "0", "false", "False")
 
 
 def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None) -> Source:
@@ -16,186 +23,186 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
 
     Args:
         spec: how the user named the data, for messages.
-        place: `DIR` with instances.json (or the one .json in it) and images/; or
-            `FILE.json,images=DIR`. With a split, `DIR/SPLIT` or `annotations/instances_SPLIT.json`
-            and `SPLIT/` as COCO is shipped.
-        split: see above; a FILE.json has none.
+        place: a folder in one of the ways of `layouts.coco`, or `FILE.json`; behind either may
+            stand `,images=DIR` and `,units=UNIT`.
+        split: of a folder; a FILE.json has none.
         classes: class names; None takes the categories, sorted by their id.
 
     Raises:
         UserError: no such file, no JSON, or not one usable image.
     """
-    path, folder = _files(spec, place, split)
-    content = _json(path)
+    place, chosen = options.split(spec, place, options.IMAGES | options.UNITS)
+    layout = layouts.coco(spec, place, split, chosen.get("images"))
     problems: list[Problem] = []
-
-    def problem(kind, place, message, action=LEFT_OUT):
-        problems.append(Problem(kind, f"{path}, {place}", message, action))
-
-    names = {}
-    for index, category in enumerate(content["categories"]):
-        try:
-            key, name = _key(category["id"]), str(category["name"]).strip()
-        except (KeyError, TypeError):
-            problem("broken_class", f"categories[{index}]", f"needs id and name, is {category}")
-            continue
-        if key in names:
-            problem(
-                "duplicate_class", f"categories[{index}]", f"id {key} already is '{names[key]}'"
-            )
-            continue
-        names[key] = name
+    content = _content(layout.path, problems)
+    categories = dict(_categories(content["categories"], layout.path, problems))
+    rows = _rows(content["images"], layout, problems)
+    _add_objects(content["annotations"], layout.path, categories, rows, problems)
     if classes is None:
-        in_order = sorted(names, key=lambda key: (isinstance(key, str), key))
-        classes = list(dict.fromkeys(names[key] for key in in_order))
-    rows = _rows(content, folder, problem, path)
-    seen = set()
-    for index, annotation in enumerate(content["annotations"]):
-        at = f"annotations[{index}]"
-        if not isinstance(annotation, dict):
-            problem("broken_box", at, "is no object with image_id, category_id and bbox")
-            continue
-        key = _key(annotation.get("id"))
-        if key is not None and key in seen:
-            problem("duplicate_id", at, f"the id {key} was already used")
-            continue
-        seen.add(key)
-        image = _key(annotation.get("image_id"))
-        row = rows.get(image)
-        if row is None:
-            problem("unknown_image", at, f"its image_id {image} is not among the images")
-            continue
-        category = _key(annotation.get("category_id"))
-        if category not in names:
-            problem("unknown_class", at, f"its category_id {category} is not among the categories")
-            continue
-        box = annotation.get("bbox")
-        try:
-            x, y, width, height = (float(value) for value in box)
-        except (TypeError, ValueError):
-            problem("broken_box", at, f"its bbox is {box}, not four numbers")
-            continue
-        crowd = bool(annotation.get("iscrowd", 0))
-        area = _number(annotation.get("area"))
-        corners = (y, x, y + height, x + width)
-        row.add(names[category], corners, f"{path}, {at}", crowd=crowd, area=area)
-    present = [row for row in rows.values() if row.path]
-    source = checks.assemble(spec, classes, present, problems)
-    if all(isinstance(key, int) for key in names):
-        label = {name: i for i, name in enumerate(source.classes)}
-        source.category_ids = {key: label[name] for key, name in names.items() if name in label}
+        in_order = sorted(categories, key=lambda key: (isinstance(key, str), key))
+        classes = list(dict.fromkeys(categories[key] for key in in_order))
+    source = checks.assemble(spec, classes, rows.values(), problems, chosen.get("units"))
+    source.category_ids = _numbers(categories, source.classes)
     return source
 
 
-def _rows(content, folder, problem, path) -> dict:
-    """Rows by image id; without path where the image is missing, which is reported once."""
-    rows = {}
-    for index, image in enumerate(content["images"]):
-        at = f"images[{index}]"
-        try:
-            key, name = _key(image["id"]), str(image["file_name"])
-        except (KeyError, TypeError):
-            problem("broken_image_entry", at, "needs id and file_name", REFUSED)
+def _numbers(categories: dict, classes: Sequence[str]) -> dict[int, int] | None:
+    """Category id to label, if all ids are numbers."""
+    if not all(isinstance(key, int) for key in categories):
+        return None
+    label = {name: index for index, name in enumerate(classes)}
+    return {key: label[name] for key, name in categories.items() if name in label}
+
+
+def _content(path: str, problems: list[Problem]) -> dict:
+    written = text.read_text(path, problems, limit=MAX_JSON_BYTES)
+    try:
+        content = json.loads(written, object_pairs_hook=_without_repeated_keys)
+    except (ValueError, RecursionError) as error:
+        reason = one_line(error) if isinstance(error, ValueError) else "it is nested too deep"
+        raise UserError(f"'{path}' is no readable JSON: {reason}.") from error
+    keys = ("images", "annotations", "categories")
+    if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in keys):
+        kind = layouts.json_kind(path)
+        what = f" It is of {kind}." if kind else ""
+        raise UserError(f"'{path}' needs the lists images, annotations and categories.{what}")
+    return content
+
+
+def _without_repeated_keys(pairs: list[tuple[str, object]]) -> dict:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        for key, value in pairs:
+            # Another value would be lost without a word.
+            if value != found[key] and value == value:
+                raise ValueError(f"'{key[:40]}' stands twice in one object")
+    return found
+
+
+def _key(value) -> int | str | None:
+    """An id in the form in which 1, 1.0 and "1" are equal; None for none."""
+    as_number = number(value)
+    if as_number is not None and math.isfinite(as_number) and abs(as_number) < _LARGEST_ID:
+        return int(as_number) if as_number == int(as_number) else str(value)
+    return value if value is None else names.plain(str(value)[:500])
+
+
+def _categories(
+    categories: Sequence, path: str, problems: list[Problem]
+) -> Iterator[tuple[int | str, str]]:
+    """Pairs of id and class name."""
+    seen: dict[int | str, str] = {}
+    for index, category in enumerate(categories):
+        place = f"{path}, categories[{index}]"
+        fields = category if isinstance(category, dict) else {}
+        key, name = _key(fields.get("id")), fields.get("name")
+        if key is None or not isinstance(name, str | int | float):
+            message = f"needs id and name, is {_shown(category)}"
+            problems.append(Problem("broken_class", place, message, LEFT_OUT))
+        elif key in seen:
+            message = f"id {key} already is '{seen[key]}'"
+            problems.append(Problem("duplicate_class", place, message, LEFT_OUT))
+        else:
+            seen[key] = names.plain(str(name))
+            yield key, seen[key]
+
+
+def _shown(value) -> str:
+    """A value of JSON in a message; its text may be long, or its parts many."""
+    if isinstance(value, dict):
+        return f"an object with {', '.join(list(value)[:6])[:80] or 'nothing'}"
+    if isinstance(value, list):
+        return f"a list of {len(value)}" if len(value) > 8 else repr(value)[:80]
+    return repr(value)[:80]
+
+
+def _rows(
+    entries: Sequence, layout: layouts.Coco, problems: list[Problem]
+) -> dict[int | str, checks.Row]:
+    """Rows by image id; with the reason where the image is missing."""
+    rows: dict[int | str, checks.Row] = {}
+    wanted: dict[int | str, str] = {}
+    for index, entry in enumerate(entries):
+        place = f"{layout.path}, images[{index}]"
+        fields = entry if isinstance(entry, dict) else {}
+        key, name = _key(fields.get("id")), fields.get("file_name")
+        if key is None or not isinstance(name, str | int | float):
+            message = "needs id and file_name"
+            problems.append(Problem("broken_image_entry", place, message, REFUSED, images_lost=1))
             continue
         if key in rows:
-            problem("duplicate_image", at, f"the id {key} was already used")
+            message = f"the id {key} was already used"
+            problem = Problem("duplicate_image", place, message, LEFT_OUT, images_lost=1)
+            problems.append(problem)
             continue
-        picture = os.path.join(folder, name)
-        if not os.path.isfile(picture):
-            problem("missing_image", at, f"its image '{name}' does not exist in {folder}")
-            rows[key] = checks.Row(str(key), "")
-            continue
-        size = tuple(_number(image.get(side)) for side in ("height", "width"))
-        rows[key] = checks.Row(str(key), picture, declared_size=size, declared_at=f"{path}, {at}")
+        size = tuple(number(fields.get(side)) for side in ("height", "width"))
+        called = fields["id"] if isinstance(fields["id"], str) else str(key)
+        rows[key] = checks.Row(called, "", declared_size=size, declared_at=place)
+        wanted[key] = str(name)
+    _find_images(rows, wanted, layout, problems)
     return rows
 
 
-def _key(value):
-    """An id as it is, or as text where it is nothing that can be looked up."""
-    return value if value is None or isinstance(value, int | str) else str(value)
+def _find_images(rows: dict, wanted: dict, layout: layouts.Coco, problems: list[Problem]) -> None:
+    index = names.ImageIndex(layout.pictures, problems, bases=layout.bases)
+    found = index.find_all(wanted.values())
+    problems += names.notes(found.values(), layout.path)
+    anywhere = names.ImageIndex([layout.root]) if layout.root else None
+    for key, name in wanted.items():
+        one = found[name]
+        if one == names.MISSING and anywhere is not None:
+            other = anywhere.find(name)
+            one = other if other.sure else one
+        rows[key].path = one.path or ""
+        if not one.path:
+            rows[key].missing = names.why_missing(name, one, f"in {layout.pictures[0]}")
 
 
-def _number(value) -> float | None:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return None
-
-
-def _files(spec: str, place: str, split: str | None) -> tuple[str, str]:
-    place, _, option = place.partition(",")
-    folder = None
-    if option:
-        key, _, folder = option.partition("=")
-        if key != "images" or not folder:
-            raise UserError(f"Expected 'images=DIR' after the comma in '{spec}', not '{option}'.")
-    if place.endswith(".json"):
-        if split:
-            raise UserError(
-                f"'{place}' is one file without splits: leave out '#{split}', or name the file of "
-                f"that split (from '{spec}')."
-            )
-        path = place
-        folder = folder or _image_folder(os.path.dirname(place) or ".")
-    else:
-        path, folder = _in_folder(spec, place, split, folder)
-    if not os.path.isfile(path):
-        parent = os.path.dirname(path) or "."
-        near = os.listdir(parent) if os.path.isdir(parent) else []
-        raise UserError(
-            f"There is no file '{path}' (from '{spec}')."
-            + did_you_mean(os.path.basename(path), near)
+def _add_objects(
+    annotations: Sequence, path: str, categories: dict, rows: dict, problems: list[Problem]
+) -> None:
+    seen, repeated = set(), []
+    for index, annotation in enumerate(annotations):
+        place = f"{path}, annotations[{index}]"
+        if not isinstance(annotation, dict):
+            message = "is no object with image_id, category_id and bbox"
+            problems.append(Problem("broken_box", place, message, LEFT_OUT, ("",)))
+            continue
+        key = _key(annotation.get("id"))
+        if key is not None and key in seen:
+            repeated.append(place)
+        seen.add(key)
+        problem = _add_object(annotation, place, categories, rows)
+        if problem is not None:
+            problems.append(problem)
+    if repeated:
+        message = (
+            f"the ids of {len(repeated)} annotations were already used; they mean nothing to a "
+            "detector, and all are kept"
         )
-    if not os.path.isdir(folder):
-        raise UserError(f"There is no folder '{folder}' for the images (from '{spec}').")
-    return path, folder
+        problems.append(Problem("duplicate_id", repeated[0], message, NOTED))
 
 
-def _image_folder(folder: str) -> str:
-    inner = os.path.join(folder, "images")
-    return inner if os.path.isdir(inner) else folder
-
-
-def _in_folder(spec, place, split, folder) -> tuple[str, str]:
-    if not os.path.isdir(place):
-        parent = os.path.dirname(os.path.abspath(place))
-        near = os.listdir(parent) if os.path.isdir(parent) else []
-        raise UserError(
-            f"There is no folder '{place}' (from '{spec}')."
-            + did_you_mean(os.path.basename(place.rstrip("/")), near)
+def _add_object(annotation: dict, place: str, categories: dict, rows: dict) -> Problem | None:
+    """Adds an object to its image, or returns why it cannot be added."""
+    image, category = _key(annotation.get("image_id")), _key(annotation.get("category_id"))
+    name = categories.get(category, "")
+    row = rows.get(image)
+    if row is None:
+        message = f"its image_id {_shown(annotation.get('image_id'))} is not among the images"
+        return Problem("unknown_image", place, message, LEFT_OUT, (name,))
+    if category not in categories:
+        message = (
+            f"its category_id {_shown(annotation.get('category_id'))} is not among the categories"
         )
-    if split:
-        official = os.path.join(place, "annotations", f"instances_{split}.json")
-        if os.path.isfile(official):
-            return official, folder or os.path.join(place, split)
-        if os.path.isdir(os.path.join(place, split)):
-            place = os.path.join(place, split)
-        else:
-            known = sorted(n for n in os.listdir(place) if os.path.isdir(os.path.join(place, n)))
-            raise UserError(
-                f"There is no split '{split}' in '{place}' (from '{spec}')."
-                + did_you_mean(split, known)
-            )
-    path = os.path.join(place, "instances.json")
-    if not os.path.isfile(path):
-        found = sorted(name for name in os.listdir(place) if name.endswith(".json"))
-        if len(found) != 1:
-            what = f"{len(found)} .json files" if found else "no .json file"
-            raise UserError(
-                f"'{place}' holds no instances.json but {what} (from '{spec}'). "
-                "Name it: coco:FILE.json,images=DIR."
-            )
-        path = os.path.join(place, found[0])
-    return path, folder or _image_folder(place)
-
-
-def _json(path: str) -> dict:
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            content = json.load(file)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"'{path}' is no readable JSON: {error}.") from error
-    keys = ("images", "annotations", "categories")
-    if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in keys):
-        raise UserError(f"'{path}' needs the lists images, annotations and categories.")
-    return content
+        return row.reject("unknown_class", place, message)
+    box = annotation.get("bbox")
+    numbers = [number(value) for value in box] if isinstance(box, list) else []
+    if len(numbers) != 4 or None in numbers:
+        message = f"its bbox is {_shown(box)}, not four numbers"
+        return row.reject("broken_box", place, message, name=name)
+    x, y, width, height = numbers
+    crowd = annotation.get("iscrowd") not in _NO
+    area = number(annotation.get("area"))
+    row.add(name, (y, x, y + height, x + width), place, crowd=crowd, area=area)
+    return None

@@ -137,7 +137,7 @@ class _Tree:
     def files(self) -> list[_File]:
         paths = files_of(self._folder, self._extensions, self._problems)
         paths = [os.path.normpath(path) for path in paths]
-        return [_File(path, _parts(os.path.abspath(path))) for path in paths]
+        return [_File(path, parts_of(os.path.abspath(path))) for path in paths]
 
     def _stem(self, name: str) -> str:
         stem, extension = os.path.splitext(name)
@@ -245,9 +245,15 @@ def image_files(folder: str | os.PathLike, problems: list[Problem] | None = None
 
 
 def files_of(
-    folder: str | os.PathLike, extensions: tuple[str, ...], problems: list[Problem] | None = None
+    folder: str | os.PathLike,
+    extensions: tuple[str, ...],
+    problems: list[Problem] | None = None,
+    most: int | None = None,
 ) -> list[str]:
-    """As `image_files`, for files with other extensions (lower case, with the dot)."""
+    """As `image_files`, for files with other extensions (lower case, with the dot).
+
+    The walk ends after the folder that completes `most` files, if that is given.
+    """
     problems = [] if problems is None else problems
     found, waiting = [], [os.fspath(folder)]
     while waiting:
@@ -263,9 +269,16 @@ def files_of(
             continue
         found += names
         waiting += reversed(inner)
+        if most is not None and len(found) >= most:
+            break
         if len(found) > MOST_FILES:
             raise UserError(f"'{folder}' holds more than {MOST_FILES:,} files: name a part of it.")
     return found
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file or folder is hidden, or one that systems put beside those of the user."""
+    return name.startswith(".") or name in _LITTER
 
 
 def _is_wanted(entry: os.DirEntry, extensions: tuple[str, ...], problems: list[Problem]) -> bool:
@@ -281,7 +294,7 @@ def _is_wanted(entry: os.DirEntry, extensions: tuple[str, ...], problems: list[P
 
 
 def _is_folder(entry: os.DirEntry, problems: list[Problem]) -> bool:
-    if entry.name.startswith(".") or entry.name in _LITTER or not entry.is_dir():
+    if is_litter(entry.name) or not entry.is_dir():
         return False
     if entry.is_symlink():
         what = "is a link to a folder and is not followed: name that folder if its images belong"
@@ -304,11 +317,11 @@ def fold(name: str) -> str:
 
 def _readings(name: str) -> list[tuple[str, ...]]:
     """The parts of a path as it is written, and as they are if it is a URL's."""
-    readings = [_parts(name), _parts(_from_url(name))]
+    readings = [parts_of(name), parts_of(_from_url(name))]
     return [parts for parts in dict.fromkeys(readings) if parts]
 
 
-def _parts(path: str) -> tuple[str, ...]:
+def parts_of(path: str) -> tuple[str, ...]:
     """Folders and file name of a path of any system, without drive and `./`."""
     path = re.sub(r"^[A-Za-z]:(?=[\\/])", "", plain(path))
     parts: list[str] = []

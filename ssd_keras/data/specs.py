@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 from collections.abc import Sequence
 
-from ssd_keras.data import coco, csv_file, images, shapes, tfds, tfrecord, voc, yolo
+from ssd_keras.data import coco, csv_file, layouts, shapes, tfds, tfrecord, voc, yolo
 from ssd_keras.data.combined import CombinedSource
 from ssd_keras.data.filtered import FILTERS, FilteredSource
-from ssd_keras.data.source import Source
-from ssd_keras.errors import UserError, did_you_mean
+from ssd_keras.data.source import NOTED, Problem, Source
+from ssd_keras.errors import UserError, did_you_mean, missing_place, unknown
 
 LOADERS = {
     "voc": voc.load,
@@ -29,8 +28,9 @@ def load_source(spec: str, classes: Sequence[str] | None = None) -> Source:
 
     Args:
         spec: `FORMAT:PLACE#SPLIT` with a format of `FORMATS`; `shapes#SPLIT[,count=N]
-        [,size=PIXELS]`; a bare folder or file, which is recognised by what it holds; or several
-            of these joined by `+`.
+            [,size=PIXELS]`; a bare folder or file, which is recognised by what it holds; or several
+            of these joined by `+`. The signs `#`, `,`, `+` and `?` may be part of the name of a
+            place that exists.
         classes: class names in the order of their labels; None takes them from the data.
 
     Raises:
@@ -46,94 +46,148 @@ def load_source(spec: str, classes: Sequence[str] | None = None) -> Source:
 
 
 def _parts(spec: str) -> list[str]:
-    """Splits at each `+` that a format name or an existing place follows."""
+    """Splits at each `+` that a format name or an existing place follows.
+
+    A `+` is part of a name where the place with it exists.
+    """
     parts = [""]
     for piece in spec.split("+"):
         place = re.split(r"[#?]", piece)[0]
-        begins = place.partition(":")[0] in FORMATS or os.path.exists(place)
-        if begins or not parts[-1]:
+        begins = place.partition(":")[0] in FORMATS or _exists(place)
+        joined = f"{parts[-1]}+{piece}"
+        if not parts[-1]:
+            parts[-1] = piece
+        elif begins and not _exists(_place(joined)):
             parts.append(piece)
         else:
-            parts[-1] += "+" + piece
+            parts[-1] = joined
     return [part for part in parts if part]
 
 
+def _exists(place: str) -> bool:
+    return os.path.exists(os.path.expanduser(place))
+
+
+def _place(spec: str) -> str:
+    """What stands behind the format, as far as there is one."""
+    name, colon, place = spec.partition(":")
+    return place if colon and name in FORMATS and not _exists(spec) else spec
+
+
 def _load(spec: str, classes) -> Source:
-    if filtered := re.fullmatch(r"(.+)\?(\w+)=(.*)", spec):
+    filtered = re.fullmatch(r"(.+)\?(\w+)=(.*)", spec)
+    if filtered and not _exists(_place(spec)):
         whole, kind, pattern = filtered.groups()
         if kind not in FILTERS:
-            raise UserError(
-                f"Unknown filter '{kind}' in '{spec}'; known: {', '.join(FILTERS)}."
-                + did_you_mean(kind, FILTERS)
-            )
+            raise unknown("filter", kind, FILTERS, f"in '{spec}'")
         return FilteredSource(spec, _load(whole, classes), kind, pattern)
-    head, _, split = spec.partition("#")
+    if spec.partition("#")[0] == "shapes":
+        return _shapes(spec, spec.partition("#")[2], classes)
+    head, split = _split(spec)
+    if _exists(head):
+        return _bare(spec, os.path.expanduser(head), split, classes)
     name, colon, place = head.partition(":")
-    if head == "shapes":
-        return _shapes(spec, split, classes)
-    if os.path.exists(head):
-        return LOADERS[recognise(head)](spec, head, split or None, classes)
     if not colon:
-        if os.sep in head or "." in head:
-            parent = os.path.dirname(os.path.abspath(head))
-            near = os.listdir(parent) if os.path.isdir(parent) else []
-            hint = did_you_mean(os.path.basename(head.rstrip("/")), near)
-            raise UserError(f"There is no file or folder '{head}'.{hint}")
-        raise UserError(
-            f"'{spec}' is neither FORMAT:PLACE#SPLIT nor a folder; formats: {', '.join(FORMATS)}."
-            + did_you_mean(name, FORMATS)
-        )
+        raise _no_format(spec, head)
     if name not in LOADERS:
-        raise UserError(
-            f"Unknown data format '{name}' in '{spec}'; known: {', '.join(FORMATS)}."
-            + did_you_mean(name, FORMATS)
-        )
+        raise unknown("data format", name, FORMATS, f"in '{spec}'")
     if not place:
         raise UserError(f"'{spec}' names no place after '{name}:'.")
-    return LOADERS[name](spec, place, split or None, classes)
+    place, split = _part(spec, name, os.path.expanduser(place), split)
+    return LOADERS[name](spec, place, split, classes)
 
 
-def recognise(place: str) -> str:
+def _split(spec: str) -> tuple[str, str | None]:
+    """What stands before the split, and the split.
+
+    A `#` may be part of the name of a folder. `DIR#1/` is such a folder, `DIR/#1` a split.
+    """
+    whole = _place(spec)
+    cuts = [at for at, letter in enumerate(whole) if letter == "#"]
+    before = [at for at in cuts if _exists(whole[:at])]
+    start = len(spec) - len(whole)
+    if _exists(whole):
+        if before and not spec.endswith("/"):
+            place, _, split = whole.rpartition("#")
+            raise UserError(
+                f"'{whole}' is a place, and '{split}' may be a split of '{place}', too: write "
+                f"'{whole}/' for the place, or '{place}/#{split}' for the split."
+            )
+        return spec, None
+    at = before[-1] if before else cuts[0] if cuts else len(whole)
+    return spec[: start + at], whole[at + 1 :] or None
+
+
+def _no_format(spec: str, head: str) -> UserError:
+    if os.sep in head or "." in head:
+        return missing_place("file or folder", head)
+    return UserError(
+        f"'{spec}' is neither FORMAT:PLACE#SPLIT nor a folder; formats: {', '.join(FORMATS)}."
+        + did_you_mean(head, FORMATS)
+    )
+
+
+def _bare(spec: str, place: str, split: str | None, classes) -> Source:
+    found = _recognised(place, split)
+    place, split = _part(spec, found[0], place, split)
+    source = LOADERS[found[0]](spec, place, split, classes)
+    if len(found) > 1:
+        others = " or ".join(f"'{name}:'" for name in found[1:])
+        message = f"is read as '{found[0]}:'; it may be {others}, too: write which"
+        source.problems.append(Problem("several_formats", spec, message, NOTED))
+    return source
+
+
+def _part(spec: str, name: str, place: str, split: str | None) -> tuple[str, str | None]:
+    """The folder of a split, for formats whose readers know no such folders."""
+    if name not in ("tfrecord", "csv"):
+        return place, split
+    return layouts.of_split(spec, place, split, name)
+
+
+def recognise(place: str, split: str | None = None) -> str:
     """The format of a file or folder, judged by what it holds.
 
     Raises:
         UserError: it holds nothing that looks like annotated images.
     """
+    return _recognised(place, split)[0]
+
+
+def _recognised(place: str, split: str | None) -> list[str]:
+    if os.path.isdir(place):
+        layouts.check_folder(place, place)
+        found = layouts.recognised(place, split)
+        if found:
+            return found
+        raise UserError(
+            f"'{place}' holds no annotated images that are recognised: neither Annotations/*.xml, "
+            "instances.json, data.yaml, images/ with labels/, *.csv nor *.tfrecord."
+        )
     lower = place.lower()
-    if os.path.isfile(place):
-        if lower.endswith(".json"):
-            return "coco"
-        if lower.endswith((".yaml", ".yml")):
-            return "yolo"
-        if lower.endswith((".csv", ".tsv")):
-            return "csv"
-        if tfrecord.is_record(lower):
-            return "tfrecord"
-        raise UserError(f"'{place}' is no .json, .yaml, .csv, .tfrecord or .record file.")
-
-    def has(*patterns: str) -> bool:
-        base = glob.escape(place)
-        return any(glob.glob(os.path.join(base, pattern)) for pattern in patterns)
-
-    if has("features.json") and has("dataset_info.json"):
-        return "tfds"
-    if has("Annotations/*.xml", "VOC*/Annotations", "VOCdevkit/VOC*", "*.xml"):
-        return "voc"
-    if has("data.yaml", "data.yml", "dataset.yaml"):
-        return "yolo"
-    if has("instances.json", "annotations/instances_*.json", "*.json"):
-        return "coco"
-    if any(map(tfrecord.is_record, os.listdir(place))):
-        return "tfrecord"
-    if has("*.csv", "*.tsv"):
-        return "csv"
-    pictures = [f"*{extension}" for extension in images.EXTENSIONS]
-    if has("labels", "images", *pictures):
-        return "yolo"
+    for ends, name in _ENDS.items():
+        if lower.endswith(ends):
+            return [name]
+    if tfrecord.is_record(place):
+        return ["tfrecord"]
     raise UserError(
-        f"'{place}' holds no annotated images that are recognised: neither Annotations/*.xml, "
-        "instances.json, data.yaml, images/ with labels/, *.csv nor *.tfrecord."
+        f"'{place}' is no .json, .yaml, .csv, .tfrecord or .record file.{_advice(lower)}"
     )
+
+
+_ENDS = {
+    (".json",): "coco",
+    (".yaml", ".yml", ".data"): "yolo",
+    (".csv", ".tsv"): "csv",
+}
+
+
+def _advice(name: str) -> str:
+    if name.endswith((".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")):
+        return " Unpack it and name the folder."
+    if name.endswith((".xml", ".txt", ".names")):
+        return " Name the folder that it lies in."
+    return ""
 
 
 def _shapes(spec: str, split: str, classes) -> Source:

@@ -1,21 +1,34 @@
-"""PASCAL VOC: JPEGImages/, Annotations/ and ImageSets/Main/SPLIT.txt."""
+"""PASCAL VOC: an .xml file for each image, and lists of their names."""
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from ssd_keras.data import checks, images
-from ssd_keras.data.source import LEFT_OUT, REFUSED, Problem, Source
-from ssd_keras.errors import UserError, did_you_mean
+from ssd_keras.data import checks, images, layouts, names, text
+from ssd_keras.data.source import LEFT_OUT, NOTED, REFUSED, Problem, Source
+from ssd_keras.data.text import number
+from ssd_keras.errors import UserError, one_line
 
 CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa",
     "train", "tvmonitor",
 )  # fmt: skip
+
+# A thousand objects take less than a megabyte.
+MAX_XML_BYTES = 32 << 20
+_ENCODING = re.compile(rb"""^\s*<\?xml[^>]{0,100}?encoding\s*=\s*["']([\w.:-]{1,40})["']""")
+# Names of encodings that XML may state, and what reads them.
+_STATED = re.compile(
+    r"(iso-?8859|latin|windows-|cp|ms|x-)?\w*\d+|(us-)?ascii|euc-?\w\w|ks[_\w-]*|gb\w*|big5|"
+    r"shift[-_]jis|sjis|uhc|koi8-\w|johab",
+    re.IGNORECASE,
+)
+_WIDER = {"euc_kr": "cp949", "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932"}
 
 
 def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None) -> Source:
@@ -25,164 +38,244 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
 
     Args:
         spec: how the user named the data, for messages.
-        place: a folder with Annotations/ and JPEGImages/, or one that holds both file kinds side
-            by side, or a VOCdevkit folder with one VOC20xx in it.
-        split: name of a file of ImageSets/Main, or None for every annotation.
+        place: a folder with .xml files and images, side by side or in folders of their own, in
+            one of the ways of `layouts.voc`.
+        split: name of a list of images, or of a sub-folder; None for every annotation.
         classes: class names; None takes the 20 of VOC in a folder named VOC20xx, else what
             occurs, sorted.
 
     Raises:
         UserError: no such folder or split, or not one usable image.
     """
-    root = _root(spec, place)
-    annotations, pictures = os.path.join(root, "Annotations"), os.path.join(root, "JPEGImages")
-    if not os.path.isdir(annotations):
-        annotations = pictures = root
-    names, problems = _names(spec, root, annotations, split)
-    files = _image_files(pictures)
-    rows = []
-    for name in names:
-        row = _read(annotations, name, files, problems)
-        if row is not None:
-            rows.append(row)
+    layout = layouts.voc(spec, place, split)
+    problems: list[Problem] = []
+    pictures = _Pictures(layout, problems)
+    annotations = _annotations(layout, problems)
+    rows = [_read(layout, path, pictures, problems) for path in annotations]
+    rows = _with_ids([row for row in rows if row is not None], layout)
+    if layout.list_file is None:
+        problems += _without_annotation(layout, pictures, rows)
     if classes is None:
         # An object without a name is found to be of no known class later, with its place.
         found = sorted({name for row in rows for name in row.names if name})
-        official = re.fullmatch(r"VOC20\d\d", os.path.basename(os.path.abspath(root)))
+        official = re.fullmatch(r"VOC20\d\d", os.path.basename(os.path.abspath(layout.root)))
         classes = CLASSES if official and found and set(found) <= set(CLASSES) else found
     return checks.assemble(spec, classes, rows, problems)
 
 
-def _root(spec: str, place: str) -> str:
-    if not os.path.isdir(place):
-        parent = os.path.dirname(os.path.abspath(place))
-        near = os.listdir(parent) if os.path.isdir(parent) else []
-        raise UserError(
-            f"There is no folder '{place}' (from '{spec}')."
-            + did_you_mean(os.path.basename(place.rstrip("/")), near)
-        )
-    for _ in range(2):
-        if os.path.isdir(os.path.join(place, "Annotations")):
-            return place
-        inner = [
-            os.path.join(place, name)
-            for name in sorted(os.listdir(place))
-            if name.startswith("VOC") and os.path.isdir(os.path.join(place, name))
-        ]
-        if len(inner) > 1:
-            raise UserError(f"'{place}' holds {len(inner)} VOC folders; name one, e.g. {inner[0]}.")
-        if not inner:
-            break
-        place = inner[0]
-    return place
+def _annotations(layout: layouts.Voc, problems: list[Problem]) -> list[str]:
+    """The paths of the .xml files that are read."""
+    if len(layout.parts) > 1:
+        message = f"no split was named: {', '.join(layout.parts)} are read as one"
+        problems.append(Problem("all_splits", layout.root, message, NOTED))
+    if layout.list_file is None:
+        found = names.files_of(layout.annotations, (".xml",), problems)
+        return sorted(found, key=lambda path: os.path.splitext(path)[0])
+    return _listed(layout, problems)
 
 
-def _names(spec, root, annotations, split) -> tuple[list[str], list[Problem]]:
-    problems = []
-    if split is None:
-        names = sorted(n[:-4] for n in os.listdir(annotations) if n.lower().endswith(".xml"))
-        if not names:
-            raise UserError(f"'{annotations}' holds no .xml annotation (from '{spec}').")
-        return names, problems
-    path = os.path.join(root, "ImageSets", "Main", f"{split}.txt")
-    if not os.path.isfile(path):
-        folder = os.path.dirname(path)
-        known = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-        known = [name[:-4] for name in known if name.endswith(".txt")]
-        raise UserError(
-            f"There is no split '{split}' in '{folder}' (from '{spec}')."
-            + (f" Known: {', '.join(known[:12])}." if known else " It has no ImageSets/Main/*.txt.")
-            + did_you_mean(split, known)
-        )
-    names, seen = [], {}
-    with open(path, encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, 1):
-            words = line.split()
-            if not words:
-                continue
-            # Class-wise lists (`dog_train.txt`) carry 1, 0 or -1 after the name.
-            if len(words) > 1 and words[1] == "-1":
-                continue
-            if words[0] in seen:
-                problems.append(
-                    Problem(
-                        "duplicate_image",
-                        f"{path}:{number}",
-                        f"'{words[0]}' was already named in line {seen[words[0]]}",
-                        LEFT_OUT,
-                    )
-                )
-                continue
-            seen[words[0]] = number
-            names.append(words[0])
-    if not names:
+def _listed(layout: layouts.Voc, problems: list[Problem]) -> list[str]:
+    path = layout.list_file
+    index = names.ImageIndex([layout.annotations], problems, extensions=(".xml",))
+    found: dict[str, int] = {}
+    for line_number, line in enumerate(text.lines(text.read_text(path, problems)), 1):
+        name, xml = _annotation_of(line, index)
+        if not name:
+            continue
+        # What is not found is named by its reader, with where it should be.
+        xml = xml or os.path.join(layout.annotations, f"{_stem(name)}.xml")
+        if xml in found:
+            message = f"'{name}' was already named in line {found[xml]}"
+            place = f"{path}:{line_number}"
+            problems.append(Problem("duplicate_image", place, message, LEFT_OUT))
+            continue
+        found[xml] = line_number
+    if not found:
         raise UserError(f"The split file '{path}' names no image.")
-    return names, problems
+    return list(found)
 
 
-def _image_files(folder: str) -> dict[str, str]:
-    """Paths by file name and by stem (JPEG first), as far as they are images."""
-    files = {}
-    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    for name in sorted(names, key=lambda n: not n.lower().endswith((".jpg", ".jpeg"))):
-        stem, extension = os.path.splitext(name)
-        if extension.lower() in images.EXTENSIONS:
-            path = os.path.join(folder, name)
-            files[name] = path
-            files.setdefault(stem, path)
-    return files
+def _annotation_of(line: str, index: names.ImageIndex) -> tuple[str, str | None]:
+    """The image that a line of a list names, and its .xml file; no name if it is not to be used.
+
+    A line is a name, which may hold blanks; a name with numbers behind it; or the paths of the
+    image and its annotation. Lists of one class have 1, 0 or -1 behind the name.
+    """
+    line = line.strip()
+    for name in _readings(line):
+        xml = _xml_file(name, index)
+        if xml is not None:
+            break
+    else:
+        name = _readings(line)[-1] if line else ""
+    flag = line[len(name) :].strip() if line.startswith(name) else ""
+    return ("", None) if flag == "-1" else (name, xml if name else None)
 
 
-def _read(annotations, name, files, problems) -> checks.Row | None:
-    path = os.path.join(annotations, f"{name}.xml")
+def _readings(line: str) -> list[str]:
+    """What may be the name in a line, the likeliest first."""
+    readings = [line, re.sub(r"(\s+-?\d+)+$", "", line)]
+    words = line.split()
+    if len(words) > 1 and words[-1].lower().endswith(".xml"):
+        readings.insert(1, words[-1])
+    return list(dict.fromkeys(readings))
 
-    def problem(kind, message, action=LEFT_OUT, place=path):
-        problems.append(Problem(kind, place, message, action))
 
-    try:
-        root = ElementTree.parse(path).getroot()
-    except FileNotFoundError:
-        problem("missing_annotation", "the annotation file does not exist")
+def _xml_file(name: str, index: names.ImageIndex) -> str | None:
+    if not name:
         return None
-    except (ElementTree.ParseError, UnicodeDecodeError, ValueError, OSError) as error:
-        problem("broken_annotation", f"is no readable XML ({error})", REFUSED)
-        return None
-    if root.tag != "annotation":
-        problem("broken_annotation", f"the root element is <{root.tag}>, not <annotation>", REFUSED)
+    exact = os.path.join(index.folders[0], f"{name}.xml")
+    return exact if os.path.isfile(exact) else index.find(name).path
+
+
+def _stem(name: str) -> str:
+    stem, extension = os.path.splitext(name)
+    return stem if extension.lower() in (*images.EXTENSIONS, ".xml") else name
+
+
+class _Pictures:
+    """The images of a VOC folder, by their annotations."""
+
+    def __init__(self, layout: layouts.Voc, problems: list[Problem]):
+        self.index = names.ImageIndex(layout.pictures, problems)
+        self._anywhere = names.ImageIndex([layout.root])
+        self._annotations = layout.annotations
+
+    def find(self, path: str, declared: str) -> tuple[names.Found, str]:
+        """The image of the annotation `path` that states the file name `declared`, and a note.
+
+        Some tools write the XML's own name or another folder's file there, so the stem counts
+        first.
+        """
+        own = _stem(os.path.relpath(path, self._annotations))
+        found = self.index.find(own)
+        differs = declared and names.fold(_stem(_last(declared))) != names.fold(_last(own))
+        if found.path:
+            other = self.index.find(declared).path if differs else None
+            if other and other != found.path:
+                return found, (
+                    f"is taken for '{found.path}', which has its name, although <filename> says "
+                    f"'{declared}', which is there, too"
+                )
+            return found, ""
+        stated = self.index.find(declared) if declared else names.MISSING
+        if stated.path:
+            return stated, stated.note
+        wanted = declared or f"{own}.jpg"
+        anywhere = self._anywhere.find(wanted)
+        if anywhere.path and anywhere.sure:
+            return anywhere, ""
+        return (found if found.note else stated), ""
+
+
+def _last(path: str) -> str:
+    return re.split(r"[\\/]", path)[-1]
+
+
+def _read(
+    layout: layouts.Voc, path: str, pictures: _Pictures, problems: list[Problem]
+) -> checks.Row | None:
+    root = _root(path, problems)
+    if root is None:
         return None
     declared = (root.findtext("filename") or "").strip()
-    # Some tools write the XML's own name or another folder's file there, so the stem counts first.
-    picture = files.get(name) or files.get(os.path.basename(declared))
-    if picture is None:
-        wanted = os.path.basename(declared) or f"{name}.jpg"
-        problem("missing_image", f"its image '{wanted}' does not exist")
-        return None
-    size = tuple(_number(root.findtext(f"size/{side}")) for side in ("height", "width"))
-    row = checks.Row(name, picture, declared_size=size, declared_at=path, tolerance=1)
+    found, note = pictures.find(path, declared)
+    if note:
+        problems.append(Problem("image_name", path, note, NOTED))
+    name = _stem(os.path.basename(path))
+    size = tuple(number(root.findtext(f"size/{side}")) for side in ("height", "width"))
+    row = checks.Row(name, found.path or "", declared_size=size, declared_at=path, tolerance=1)
+    if not found.path:
+        row.missing = names.why_missing(declared or f"{name}.jpg", found)
     for index, item in enumerate(root.iter("object")):
-        place = f"{path}, object {index}"
-        label = (item.findtext("name") or "").strip()
-        box = item.find("bndbox")
-        if box is None:
-            problem("no_box", f"'{label}' has no <bndbox>", place=place)
-            continue
-        corners = [_number(box.findtext(k)) for k in ("ymin", "xmin", "ymax", "xmax")]
-        if None in corners:
-            texts = [box.findtext(k) for k in ("xmin", "ymin", "xmax", "ymax")]
-            problem("broken_box", f"'{label}' has corners {texts}, not four numbers", place=place)
-            continue
-        ymin, xmin, ymax, xmax = corners
-        if ymin < ymax and xmin < xmax:
-            # The first pixel is 1 and the last one belongs to the box. Where the corners meet
-            # the box is a mistake, not a pixel, and stays as it is for the check to find.
-            ymin, xmin = ymin - 1, xmin - 1
-        difficult = (item.findtext("difficult") or "0").strip() == "1"
-        row.add(label, (ymin, xmin, ymax, xmax), place, difficult=difficult)
+        _add(row, item, f"{path}, object {index}", problems)
     return row
 
 
-def _number(text: str | None) -> float | None:
-    try:
-        return float(text)
-    except (TypeError, ValueError):
+def _add(row: checks.Row, item: ElementTree.Element, place: str, problems: list[Problem]) -> None:
+    label = names.plain(item.findtext("name") or "")
+    box = item.find("bndbox")
+    if box is None:
+        message = f"'{label}' has no <bndbox>"
+        problems.append(row.reject("no_box", place, message, name=label))
+        return
+    corners = [number(box.findtext(key)) for key in ("ymin", "xmin", "ymax", "xmax")]
+    if None in corners:
+        texts = [box.findtext(key) for key in ("xmin", "ymin", "xmax", "ymax")]
+        message = f"'{label}' has corners {texts}, not four numbers"
+        problems.append(row.reject("broken_box", place, message, name=label))
+        return
+    ymin, xmin, ymax, xmax = corners
+    if ymin < ymax and xmin < xmax:
+        # The first pixel is 1 and the last one belongs to the box. Where the corners meet
+        # the box is a mistake, not a pixel, and stays as it is for the check to find.
+        ymin, xmin = ymin - 1, xmin - 1
+    difficult = (item.findtext("difficult") or "0").strip() == "1"
+    row.add(label, (ymin, xmin, ymax, xmax), place, difficult=difficult)
+
+
+def _root(path: str, problems: list[Problem]) -> ElementTree.Element | None:
+    """The root element of an annotation; None, and a problem, if there is none."""
+    if not os.path.lexists(path):
+        message = "the annotation file does not exist"
+        problems.append(_image_lost("missing_annotation", path, message, LEFT_OUT))
         return None
+    try:
+        root = _parsed(path, problems)
+    except (ElementTree.ParseError, UserError, ValueError, LookupError) as error:
+        message = f"is no readable XML ({one_line(error)})"
+        problems.append(_image_lost("broken_annotation", path, message, REFUSED))
+        return None
+    if root.tag != "annotation":
+        message = f"the root element is <{root.tag}>, not <annotation>"
+        if root.tag == "annotations":
+            message += ": export from CVAT as Pascal VOC or COCO"
+        problems.append(_image_lost("broken_annotation", path, message, REFUSED))
+        return None
+    return root
+
+
+def _image_lost(kind: str, path: str, message: str, action: str) -> Problem:
+    return Problem(kind, path, message, action, image=os.path.basename(path), images_lost=1)
+
+
+def _parsed(path: str, problems: list[Problem]) -> ElementTree.Element:
+    data = text.read_bytes(path, limit=MAX_XML_BYTES)
+    content = _in_stated_encoding(data)
+    if content is None:
+        content = text.decode(data, path, problems)
+    # An entity can stand for a file, or for a thousand others; no annotation needs one.
+    if "<!ENTITY" in content:
+        raise UserError("it declares entities, which no annotation needs")
+    return ElementTree.fromstring(content.lstrip())
+
+
+def _in_stated_encoding(data: bytes) -> str | None:
+    """The text of an XML file that states another encoding than Unicode's."""
+    stated = _ENCODING.match(data)
+    name = stated.group(1).decode("ascii") if stated else "utf-8"
+    if name.lower().startswith(("utf", "ucs")) or not _STATED.fullmatch(name):
+        return None
+    codec = codecs.lookup(name.replace("ks_c_5601-1987", "cp949")).name
+    return data.decode(_WIDER.get(codec, codec))
+
+
+def _with_ids(rows: list[checks.Row], layout: layouts.Voc) -> list[checks.Row]:
+    """The rows with names that differ: those of their annotations, with folders if need be."""
+    for row, name in zip(rows, names.image_ids([row.declared_at for row in rows]), strict=True):
+        row.image_id = name
+    return rows
+
+
+def _without_annotation(
+    layout: layouts.Voc, pictures: _Pictures, rows: Sequence[checks.Row]
+) -> list[Problem]:
+    """A note of the images that have no .xml file."""
+    used = {row.path for row in rows}
+    left = [path for path in pictures.index.files() if path not in used]
+    if not left:
+        return []
+    listed = ", ".join(os.path.basename(path) for path in left[:5])
+    more = ", ..." if len(left) > 5 else ""
+    message = f"{len(left)} images have no .xml file and are not used: {listed}{more}"
+    return [Problem("not_annotated", layout.pictures[0], message, NOTED)]

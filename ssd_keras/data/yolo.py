@@ -1,14 +1,18 @@
-"""YOLO text: one .txt beside each image (or in labels/), lines `class cx cy w h` in shares."""
+"""YOLO text: a .txt for each image, with lines `class cx cy w h` in shares of the image."""
 
 from __future__ import annotations
 
-import math
+import dataclasses
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from ssd_keras.data import checks, images
+from ssd_keras.data import checks, data_yaml, layouts, names, options, text, yolo_labels
 from ssd_keras.data.source import LEFT_OUT, NOTED, REFUSED, Problem, Source
-from ssd_keras.errors import UserError, did_you_mean
+from ssd_keras.data.yolo_labels import Labelled
+from ssd_keras.errors import UserError, missing_place
+
+_CLASS_FILES = ("classes.txt", "obj.names", "labels.txt", "names.txt", "_darknet.labels")
 
 
 def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None) -> Source:
@@ -16,257 +20,269 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
 
     Args:
         spec: how the user named the data, for messages.
-        place: data.yaml, or a folder that holds one, or a bare folder of images and .txt files
-            (side by side, or in images/ and labels/), where classes.txt or obj.names may name the
-            classes.
-        split: "train", "val" or "test" of the data.yaml; in a bare folder a sub-folder of images/.
+        place: data.yaml or obj.data, a folder that holds one, or a bare folder in one of the ways
+            of `layouts.yolo`; behind it may stand `,units=UNIT`.
+        split: "train" by default where a file names the splits; in a bare folder a sub-folder, or
+            a list of images.
         classes: class names in the order of their numbers; None takes them from the files.
 
     Raises:
         UserError: no such file or split, or not one usable image.
     """
+    place, chosen = options.split(spec, place, options.UNITS)
     problems: list[Problem] = []
-    yaml = place
-    if os.path.isdir(place):
-        yaml = next(
-            (
-                os.path.join(place, name)
-                for name in ("data.yaml", "data.yml", "dataset.yaml")
-                if os.path.isfile(os.path.join(place, name))
-            ),
-            "",
-        )
-    elif not os.path.isfile(place):
-        parent = os.path.dirname(os.path.abspath(place))
-        near = os.listdir(parent) if os.path.isdir(parent) else []
-        raise UserError(
-            f"There is no '{place}' (from '{spec}')." + did_you_mean(os.path.basename(place), near)
-        )
-    names: dict[int, str] = {}
-    if yaml:
-        names, files = _from_yaml(spec, yaml, split, problems)
-    else:
-        names, files = _from_folder(spec, place, split)
-    rows = [_row(path, problems) for path in files]
-    rows = [row for row in rows if row is not None]
-    if not names:
-        numbers = sorted({int(n) for row in rows for n in row.names if n.isdigit()})
-        given = dict(enumerate(classes or ()))
-        names = {n: given.get(n, str(n)) for n in numbers} | given
-    for row in rows:
-        # Numbers that no file names stay numbers, and are reported as unknown.
-        row.names = [names.get(int(n), n) if n.isdigit() else n for n in row.names]
+    data = _found(spec, place, split, problems)
+    read = _labelled(data, problems)
+    keypoints, task = (data.yaml.keypoints, data.yaml.task) if data.yaml else (None, "")
+    yolo_labels.decide_shapes(read, keypoints, task, problems)
+    known = _known_names(data, read, classes)
+    rows = [_row(one, known, problems) for one in read]
+    for row, name in zip(rows, names.image_ids([row.path for row in rows]), strict=True):
+        row.image_id = name
+        row.path = "" if row.missing else row.path
     if classes is None:
-        classes = [names[number] for number in sorted(names)]
-        if not yaml:
-            classes += sorted(
-                {n for row in rows for n in row.names if not n.isdigit()} - {*classes}
-            )
-    return checks.assemble(spec, classes, rows, problems)
+        classes = [known[key] for key in sorted(known)]
+        if not data.is_named:
+            classes += sorted({n for row in rows for n in row.names if n and n not in classes})
+    return checks.assemble(spec, classes, rows, problems, chosen.get("units"))
 
 
-def _from_yaml(spec, path, split, problems):
-    content = parse_yaml(_text(path), path)
-    names = content.get("names", [])
-    names = dict(enumerate(names)) if isinstance(names, list) else names
-    try:
-        names = {int(key): str(value) for key, value in names.items()}
-    except (AttributeError, ValueError) as error:
-        raise UserError(f"'names' in '{path}' must list the class names.") from error
-    split = split or "train"
-    if split not in content:
-        known = [key for key in ("train", "val", "test") if key in content]
-        raise UserError(
-            f"'{path}' has no split '{split}' (from '{spec}')."
-            + (f" It has {', '.join(known)}." if known else "")
-            + did_you_mean(split, known)
-        )
+# --------------------------------------------------------------------------- which images
+
+
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """The images of a split, and what is said of their labels.
+
+    Attributes:
+        root: the folder of the data set.
+        files: the image files.
+        names: class names by number.
+        is_named: whether a file names the classes.
+        folders: the folders that were read whole; none where a file lists the images.
+        yaml: the data.yaml, if there is one.
+    """
+
+    root: str
+    files: list[str]
+    names: dict[int, str]
+    is_named: bool
+    folders: tuple[str, ...] = ()
+    yaml: data_yaml.DataYaml | None = None
+
+
+def _found(spec: str, place: str, split: str | None, problems: list[Problem]) -> _Found:
+    if not os.path.exists(place):
+        raise missing_place("file or folder", place, spec)
+    if not os.path.isdir(place):
+        return _from_file(spec, place, split, problems)
+    layouts.check_folder(place, spec)
+    root = layouts.unwrapped(place)
+    stated = layouts.data_yaml(root) or layouts.darknet_data(root)
+    if stated:
+        return _from_file(spec, stated, split, problems)
+    return _from_folder(spec, root, split, problems)
+
+
+def _from_file(spec: str, path: str, split: str | None, problems: list[Problem]) -> _Found:
     base = os.path.dirname(os.path.abspath(path))
-    root = str(content.get("path") or "")
-    bases = [os.path.join(base, root), base]
-    places = content[split] if isinstance(content[split], list) else [content[split]]
-    files = []
-    for place in places:
-        # Exports often say ../train/images although the folder lies beside the file.
-        candidates = [os.path.join(b, str(place)) for b in bases]
-        if str(place).startswith("../"):
-            candidates.append(os.path.join(base, str(place)[3:]))
-        found = next((c for c in candidates if os.path.exists(c)), None)
+    is_darknet = path.lower().endswith(".data")
+    data = _darknet(path, problems) if is_darknet else data_yaml.read(path, problems)
+    key = layouts.chosen(split or "train", data.splits, f"in '{path}'")
+    if key is None:
+        raise layouts.no_split(split or "train", path, spec, data.splits)
+    root = _root(data, base, problems)
+    bases = tuple(dict.fromkeys((root, base)))
+    files, folders = [], []
+    for written in data.splits[key]:
+        found, note = data_yaml.folder_of(written, bases)
         if found is None:
-            raise UserError(f"'{split}: {place}' in '{path}' does not exist.")
-        files += _listed(found, problems)
-    return names, files
+            raise UserError(f"'{key}: {written}' in '{path}' does not exist (from '{spec}').")
+        if note and not is_darknet:
+            problems.append(Problem("other_place", path, f"{key}: {note}", NOTED))
+        files += _images(found, bases, problems)
+        folders += [found] if os.path.isdir(found) else []
+    return _Found(bases[0], files, data.names, bool(data.names), tuple(folders), data)
 
 
-def _listed(place, problems) -> list[str]:
+def _root(data: data_yaml.DataYaml, base: str, problems: list[Problem]) -> str:
+    """The folder of the data set: that of data.yaml where its `path` is another machine's."""
+    if not data.root:
+        return base
+    root, note = data_yaml.folder_of(data.root, (base,))
+    if root is None and names.parts_of(data.root)[-1:] != (os.path.basename(base),):
+        note = f"its path '{data.root}' does not exist here; the folder of the file is taken"
+    if note:
+        problems.append(Problem("other_place", data.path, note, NOTED))
+    return root or base
+
+
+def _darknet(path: str, problems: list[Problem]) -> data_yaml.DataYaml:
+    """obj.data, as CVAT and Darknet have it: lines `key = value`."""
+    lines = text.lines(text.read_text(path, problems, limit=data_yaml.MAX_BYTES))
+    pairs = [line.partition("=") for line in lines if "=" in line]
+    content = {key.strip().lower(): value.strip() for key, _, value in pairs}
+    splits = {key: (value,) for key, value in content.items() if layouts.is_split(key)}
+    base = os.path.dirname(os.path.abspath(path))
+    found: dict[int, str] = {}
+    if content.get("names"):
+        named, _ = data_yaml.folder_of(content["names"], (base,))
+        if named is None:
+            raise UserError(f"'names = {content['names']}' in '{path}' does not exist.")
+        found = _class_lines(named, problems)
+    return data_yaml.DataYaml(path, found, splits)
+
+
+def _from_folder(spec: str, root: str, split: str | None, problems: list[Problem]) -> _Found:
+    layout = layouts.yolo(spec, root, split)
+    if len(layout.parts) > 1:
+        message = f"no split was named: {', '.join(layout.parts)} are read as one"
+        problems.append(Problem("all_splits", root, message, NOTED))
+    files = _images(layout.pictures, (root,), problems)
+    named = _class_names(layout.names_in, problems)
+    folders = (layout.pictures,) if os.path.isdir(layout.pictures) else ()
+    return _Found(root, files, named, bool(named), folders)
+
+
+def _images(place: str, bases: tuple[str, ...], problems: list[Problem]) -> list[str]:
+    """The images in a folder, or those that a file lists."""
     if os.path.isdir(place):
-        return _images(place)
+        return names.image_files(place, problems)
+    index = names.ImageIndex(
+        (os.path.dirname(place), *bases), problems, bases=map(os.path.dirname, bases)
+    )
+    lines = enumerate(text.lines(text.read_text(place, problems)), 1)
+    wanted = {number: line.strip() for number, line in lines if line.strip()}
+    # CVAT's lists begin with the folder that the user unpacks into.
+    found = index.find_all(_without_data(name, bases) for name in wanted.values())
     files = []
-    for number, line in enumerate(_text(place).splitlines(), 1):
-        name = line.strip()
-        if not name:
+    for line_number, name in wanted.items():
+        one = found[_without_data(name, bases)]
+        if one.path:
+            files.append(one.path)
             continue
-        path = os.path.join(os.path.dirname(place), name)
-        if not os.path.isfile(path):
-            message = f"its image '{name}' does not exist"
-            problems.append(Problem("missing_image", f"{place}:{number}", message, LEFT_OUT))
-            continue
-        files.append(path)
+        message = names.why_missing(name, one)
+        at = f"{place}:{line_number}"
+        problems.append(Problem("missing_image", at, message, LEFT_OUT, images_lost=1))
+    problems += names.notes(found.values(), place)
     return files
 
 
-def _from_folder(spec, place, split):
-    folder = os.path.join(place, "images")
-    folder = folder if os.path.isdir(folder) else place
-    if split:
-        options = [os.path.join(folder, split), os.path.join(place, split, "images")]
-        options.append(os.path.join(place, split))
-        found = next((o for o in options if os.path.isdir(o)), None)
-        if found is None:
-            raise UserError(f"There is no split '{split}' in '{place}' (from '{spec}').")
-        folder = found
-    for base in (place, folder):
-        for name in ("classes.txt", "obj.names", "labels.txt", "labels/classes.txt"):
-            path = os.path.join(base, name)
-            if os.path.isfile(path):
-                lines = [line.strip() for line in _text(path).splitlines()]
-                return dict(enumerate(line for line in lines if line)), _images(folder)
-    return {}, _images(folder)
+def _without_data(name: str, bases: tuple[str, ...]) -> str:
+    inner = name.removeprefix("data/")
+    return inner if any(os.path.isfile(os.path.join(base, inner)) for base in bases) else name
 
 
-def _images(folder: str) -> list[str]:
-    return [
-        os.path.join(root, name)
-        for root, _, names in sorted(os.walk(folder))
-        for name in sorted(names)
-        if name.lower().endswith(images.EXTENSIONS)
-    ]
+# --------------------------------------------------------------------------- which classes
 
 
-def label_file(path: str) -> str:
-    """Where the objects of an image are written: labels/ for images/, else beside it."""
-    stem = os.path.splitext(path)[0] + ".txt"
-    parts = stem.split(os.sep)
-    if "images" in parts[:-1]:
-        at = len(parts) - 2 - parts[:-1][::-1].index("images")
-        other = os.sep.join([*parts[:at], "labels", *parts[at + 1 :]])
-        if os.path.isfile(other) or not os.path.isfile(stem):
-            return other
-    return stem
+def _class_names(folders: Sequence[str], problems: list[Problem]) -> dict[int, str]:
+    """The classes that a file in one of the folders names; those of all such files must agree."""
+    first, found = "", {}
+    for folder in folders:
+        path = next((p for n in _CLASS_FILES if os.path.isfile(p := os.path.join(folder, n))), None)
+        path = path or _other_names(folder)
+        named = _class_lines(path, problems) if path else _label_studio(folder)
+        path = path or os.path.join(folder, "notes.json")
+        if named and found and named != found:
+            raise UserError(
+                f"'{first}' and '{path}' name different classes: name one split, or delete one."
+            )
+        if named and not found:
+            first, found = path, named
+    return found
 
 
-def _row(path: str, problems: list[Problem]) -> checks.Row | None:
-    text_file = label_file(path)
-    name = os.path.splitext(os.path.basename(path))[0]
-    row = checks.Row(
-        name, path, declared_at=text_file, normalized=True, tolerance=checks.SHARE_TOLERANCE
-    )
-    if not os.path.isfile(text_file):
-        message = f"the label file '{text_file}' does not exist: an image without objects"
-        problems.append(Problem("missing_annotation", path, message, NOTED))
-        return row
+def _other_names(folder: str) -> str | None:
+    """The only file NAME.names of a folder."""
+    found = [name for name in os.listdir(folder) if name.lower().endswith(".names")]
+    return os.path.join(folder, found[0]) if len(found) == 1 else None
+
+
+def _class_lines(path: str, problems: list[Problem]) -> dict[int, str]:
+    lines = text.lines(text.read_text(path, problems, limit=data_yaml.MAX_BYTES).rstrip())
+    found = [names.plain(line) for line in lines]
+    if "" in found:
+        # Leaving the line out would give its number, and all that follow, to other classes.
+        raise UserError(f"'{path}' has no class in line {found.index('') + 1}: delete the line.")
+    return dict(enumerate(found))
+
+
+def _label_studio(folder: str) -> dict[int, str]:
+    """The classes of notes.json, which Label Studio writes beside labels/."""
+    path = os.path.join(folder, "notes.json")
+    if not os.path.isfile(path):
+        return {}
     try:
-        lines = _text(text_file).splitlines()
+        content = json.loads(text.read_text(path, limit=data_yaml.MAX_BYTES))
+        return {int(one["id"]): names.plain(one["name"]) for one in content["categories"]}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def _known_names(data: _Found, read: Sequence[Labelled], given: Sequence[str] | None):
+    """Class names by number: those of the files, or the numbers that occur."""
+    if data.is_named:
+        return data.names
+    numbers = sorted({line.label for one in read for line in one.lines if line.label is not None})
+    chosen = dict(enumerate(given or ()))
+    return {n: chosen.get(n, str(n)) for n in numbers} | chosen
+
+
+# --------------------------------------------------------------------------- which labels
+
+
+def _labelled(data: _Found, problems: list[Problem]) -> list[Labelled]:
+    """The lines of all label files: those of the images, and those whose image is not there."""
+    labels = yolo_labels.LabelFiles(data.root, data.files, data.folders)
+    read = [_of_image(path, labels, problems) for path in labels.unshared(problems)]
+    read += [_without_image(path, problems) for path in labels.without_image()]
+    problems += labels.notes()
+    return [one for one in read if one is not None]
+
+
+def _of_image(
+    path: str, labels: yolo_labels.LabelFiles, problems: list[Problem]
+) -> Labelled | None:
+    label_file, name = labels.path(path), os.path.basename(path)
+    if label_file is None:
+        expected = yolo_labels.usual_places(path)[0]
+        message = f"the label file '{expected}' does not exist: an image without objects"
+        problems.append(Problem("missing_annotation", path, message, NOTED, image=name))
+        return Labelled(path, expected, [])
+    try:
+        return yolo_labels.read(path, label_file, problems)
     except UserError as error:
-        problems.append(Problem("broken_annotation", text_file, str(error), REFUSED))
+        place, message = label_file, str(error)
+        problem = Problem("broken_annotation", place, message, REFUSED, image=name, images_lost=1)
+        problems.append(problem)
         return None
-    for number, line in enumerate(lines, 1):
-        words = line.split()
-        if not words:
-            continue
-        place = f"{text_file}:{number}"
-        if words[0] == os.path.basename(path) and len(words) >= 6:
-            # A line `file x y w h name` in pixels, as licence-plate sets have it.
-            try:
-                x, y, width, height = (float(word) for word in words[1:5])
-            except ValueError:
-                x = y = width = height = math.nan
-            row.normalized, row.tolerance = False, 0.5
-            row.add(" ".join(words[5:]), (y, x, y + height, x + width), place)
-            continue
-        try:
-            label = int(float(words[0]))
-            values = [float(word) for word in words[1:]]
-        except (ValueError, OverflowError):
-            values = []
-        if len(values) >= 6 and len(values) % 2 == 0:
-            xs, ys = values[0::2], values[1::2]  # a polygon, as segmentation sets have
-            row.add(str(label), (min(ys), min(xs), max(ys), max(xs)), place)
-            continue
-        if len(values) != 4:
-            message = f"expected 'class cx cy w h', found '{line.strip()[:60]}'"
-            problems.append(Problem("broken_line", place, message, REFUSED))
-            continue
-        x, y, width, height = values
-        if max(map(abs, values)) > 2 and all(map(math.isfinite, values)):
-            message = f"{values} are pixels, not shares of the image from 0 to 1"
-            problems.append(Problem("not_normalised", place, message, REFUSED))
-            continue
-        box = (y - height / 2, x - width / 2, y + height / 2, x + width / 2)
-        row.add(str(label), box, place)
-    return row
 
 
-def _text(path: str) -> str:
+def _without_image(label_file: str, problems: list[Problem]) -> Labelled | None:
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            return file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"'{path}' is no readable text: {error}.") from error
+        found = yolo_labels.read(label_file, label_file, problems)
+    except UserError:
+        return None
+    found.missing = "there is no image of its name"
+    return found
 
 
-def parse_yaml(text: str, path: str = "data.yaml") -> dict:
-    """The part of YAML that data.yaml files use: scalars, lists in either style, one mapping level.
-
-    Raises:
-        UserError: a line is none of these.
-    """
-    content: dict = {}
-    key = None
-    for number, raw in enumerate(text.splitlines(), 1):
-        line = _without_comment(raw).rstrip()
-        if not line.strip() or line.strip() == "---":
-            continue
-        inner = line.strip()
-        if inner.startswith("- ") and key is not None:
-            if not isinstance(content[key], list):
-                content[key] = []
-            content[key].append(_scalar(inner[2:]))
-        elif line[0] in " \t" and ":" in inner and key is not None:
-            if not isinstance(content[key], dict):
-                content[key] = {}
-            name, _, value = inner.partition(":")
-            content[key][_scalar(name)] = _scalar(value)
-        elif line[0] in " \t" and key is not None and isinstance(content[key], str):
-            content[key] += " " + inner  # a flow list that goes on
-        elif ":" in line:
-            key, _, value = line.partition(":")
-            key = str(_scalar(key))
-            content[key] = value.strip()
+def _row(image: Labelled, known: Mapping[int, str], problems: list[Problem]) -> checks.Row:
+    row = checks.Row(
+        "",
+        image.path,
+        declared_at=image.label_file,
+        normalized=not image.in_pixels,
+        tolerance=0.5 if image.in_pixels else checks.SHARE_TOLERANCE,
+        missing=image.missing,
+    )
+    for line in image.lines:
+        # Numbers that no file names stay numbers, and are reported as unknown.
+        name = line.name if line.label is None else known.get(line.label, str(line.label))
+        if line.fault:
+            kind, message = line.fault
+            problems.append(row.reject(kind, line.place, message, REFUSED, name=name))
         else:
-            raise UserError(f"{path}:{number}: expected 'key: value', found '{raw.strip()[:60]}'.")
-    return {k: _scalar(v) if isinstance(v, str) else v for k, v in content.items()}
-
-
-def _without_comment(line: str) -> str:
-    quote = ""
-    for at, character in enumerate(line):
-        if quote:
-            quote = "" if character == quote else quote
-        elif character in "'\"":
-            quote = character
-        elif character == "#" and (at == 0 or line[at - 1] in " \t"):
-            return line[:at]
-    return line
-
-
-def _scalar(text: str):
-    text = text.strip()
-    if len(text) >= 2 and text[0] == text[-1] and text[0] in "'\"":
-        return text[1:-1]
-    if text.startswith("[") and text.endswith("]"):
-        return [_scalar(part) for part in text[1:-1].split(",") if part.strip()]
-    if text.startswith("{") and text.endswith("}"):
-        pairs = (part.partition(":") for part in text[1:-1].split(",") if part.strip())
-        return {_scalar(k): _scalar(v) for k, _, v in pairs}
-    return text
+            row.add(name, line.box, line.place)
+    return row

@@ -373,7 +373,7 @@ def test_coco_image_defects_name_the_entry(tmp_path, image, kind):
 def test_yolo_defects_name_the_line(tmp_path, line, kind):
     samples.picture(tmp_path / "images/a.jpg")
     (tmp_path / "labels").mkdir()
-    (tmp_path / "labels/a.txt").write_text(f"0 0.5 0.5 0.2 0.3\n{line}\n")
+    (tmp_path / "labels/a.txt").write_text(f"0 0.5 0.5 0.2 0.3\n{line}\n1 0.5 0.5 0.2 0.3\n")
     (tmp_path / "data.yaml").write_text("train: images\nnames: [cat, dog]\n")
     problems = data.load_source(f"yolo:{tmp_path}").problems
     assert [p.kind for p in problems] == [kind]

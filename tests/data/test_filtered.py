@@ -89,7 +89,7 @@ def test_records_are_filtered_by_their_ids(folder, tmp_path):
 @pytest.mark.parametrize(
     ("filtered", "parts"),
     [
-        ("?onyl=x", ["Unknown filter 'onyl'", "Did you mean 'only'"]),
+        ("?onyl=x", ["There is no filter 'onyl'", "Did you mean 'only'"]),
         ("?only=[", ["no regular expression"]),
         ("?only=^sea", ["keeps none of 5 images", "hill-1.jpg"]),
     ],

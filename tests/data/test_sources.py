@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ssd_keras import data
-from ssd_keras.data import tfrecord
+from ssd_keras.data import data_yaml, tfrecord
 from tests.data import samples
 
 
@@ -204,9 +204,7 @@ def test_areas_are_scaled_with_their_boxes(tmp_path):
     ],
 )
 def test_yaml_as_data_files_use_it(text, expected):
-    from ssd_keras.data.yolo import parse_yaml
-
-    assert parse_yaml(text) == expected
+    assert data_yaml.parse(text) == expected
 
 
 def test_csv_without_header_and_with_sizes(tmp_path):

@@ -1,0 +1,320 @@
+"""The label files of YOLO: where they lie, and what their lines say."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from ssd_keras.data import layouts, names, text
+from ssd_keras.data.source import NOTED, REFUSED, Problem
+from ssd_keras.data.text import number
+from ssd_keras.errors import UserError
+
+# 100,000 objects in one image take less.
+MAX_LABEL_BYTES = 64 << 20
+MOST_CLASSES = 100_000
+# Text files beside labels that are none.
+_NO_LABELS = re.compile(
+    r"(classes|labels|names|train|valid?|test|trainval|notes?|readme.*|licen[cs]e|requirements|"
+    r"predefined_classes)\.txt",
+    re.IGNORECASE,
+)
+# By how much the box of a line may differ from that around the mask behind it.
+_SAME_BOX = 0.01
+# How far keypoints may lie outside of their box, as a share of its sides.
+_AROUND = 0.05
+
+
+class LabelFiles:
+    """The label files of a data set's images.
+
+    Args:
+        root: the folder of the data set, in which label files are looked for that are not in the
+            usual place.
+        files: the images.
+        folders: the folders that were read whole, so that every label file has an image there.
+    """
+
+    def __init__(self, root: str, files: Iterable[str], folders: Sequence[str] = ()):
+        self._root = root
+        self._folders = folders
+        self._files = list(dict.fromkeys(files))
+        self._elsewhere: dict[str, list[str]] = defaultdict(list)
+        self._paths = {image: _usual_place(image) for image in self._files}
+        self._usual = set(filter(None, self._paths.values()))
+        for image, path in self._paths.items():
+            self._paths[image] = path or self._place_elsewhere(image)
+
+    def path(self, image: str) -> str | None:
+        """The label file of an image; None if there is none."""
+        return self._paths[image]
+
+    def unshared(self, problems: list[Problem]) -> list[str]:
+        """The images that have a label file of their own, or none; the others are refused."""
+        counts = Counter(filter(None, self._paths.values()))
+        owners: dict[str, list[str]] = defaultdict(list)
+        for image in self._files:
+            if counts[self._paths[image]] > 1:
+                owners[self._paths[image]].append(image)
+        problems += [_shared(path, sharing) for path, sharing in owners.items()]
+        return [image for image in self._files if self._paths[image] not in owners]
+
+    def without_image(self) -> list[str]:
+        """Label files whose image is not there, in the folders that were read whole."""
+        used = set(filter(None, self._paths.values()))
+        folders = {layouts.label_twin(folder) or folder for folder in self._folders}
+        folders = sorted(filter(os.path.isdir, {*folders, *self._folders}))
+        left = (path for folder in folders for path in names.files_of(folder, (".txt",)))
+        return [path for path in dict.fromkeys(left) if path not in used and _is_label_file(path)]
+
+    def notes(self) -> list[Problem]:
+        """Says where label files were found that are not in the usual place."""
+        return [
+            Problem(
+                "label_place",
+                folder,
+                f"the label files of {len(found)} images were found here, such as "
+                f"'{os.path.basename(found[0])}'",
+                NOTED,
+            )
+            for folder, found in sorted(self._elsewhere.items())
+        ]
+
+    def _place_elsewhere(self, image: str) -> str | None:
+        name = os.path.relpath(image, self._root)
+        for wanted in (f"{os.path.splitext(name)[0]}.txt", f"{name}.txt"):
+            found = self._index.find(_behind_pictures(wanted)).path
+            if found and found not in self._usual and _may_belong(found, name, self._root):
+                self._elsewhere[os.path.dirname(found)].append(found)
+                return found
+        return None
+
+    @functools.cached_property
+    def _index(self) -> names.ImageIndex:
+        return names.ImageIndex([self._root], extensions=(".txt",))
+
+
+def usual_places(image: str) -> list[str]:
+    """Where the objects of an image may be written: labels/ for images/, else beside it."""
+    beside = os.path.splitext(image)[0] + ".txt"
+    twin = layouts.label_twin(beside)
+    return [twin, beside] if twin else [beside]
+
+
+def _usual_place(image: str) -> str | None:
+    return next((path for path in usual_places(image) if os.path.isfile(path)), None)
+
+
+def _behind_pictures(path: str) -> str:
+    """The end of a path behind the folder of images."""
+    twin = layouts.label_twin(path)
+    return path if twin is None else twin.rpartition(f"labels{os.sep}")[2]
+
+
+def _may_belong(label_file: str, image: str, root: str) -> bool:
+    """Whether a label file elsewhere may be that of an image: not one of another split."""
+    if _NO_LABELS.fullmatch(os.path.basename(label_file)):
+        return False
+    parts = os.path.relpath(label_file, root).split(os.sep)[:-1]
+    ours = {alias for part in image.split(os.sep)[:-1] for alias in layouts.aliases(part.lower())}
+    return all(part.lower() in ours for part in parts if layouts.is_split(part))
+
+
+def _shared(path: str, sharing: Sequence[str]) -> Problem:
+    listed = " and ".join(f"'{os.path.basename(image)}'" for image in sharing[:3])
+    message = f"is the label file of {listed}: which of them is annotated? Delete the other"
+    try:
+        lines = text.read_text(path, limit=MAX_LABEL_BYTES).split("\n")
+    except UserError:
+        lines = []
+    lost = ("",) * sum(bool(line.strip()) for line in lines)
+    return Problem("shared_labels", path, message, REFUSED, lost, images_lost=len(sharing))
+
+
+def _is_label_file(path: str) -> bool:
+    if _NO_LABELS.fullmatch(os.path.basename(path)):
+        return False
+    try:
+        first = text.read_text(path, limit=MAX_LABEL_BYTES).split("\n", 1)[0].split()
+    except UserError:
+        return False
+    return len(first) >= 5 and all(number(word) is not None for word in first)
+
+
+@dataclasses.dataclass(slots=True)
+class Line:
+    """One line of a label file.
+
+    Attributes:
+        place: file and line.
+        label: class number; None where `name` is the class.
+        box: `(ymin, xmin, ymax, xmax)` of the first four numbers; None where they are none.
+        around: the same around all points, where there are more than four numbers.
+        count: how many numbers stand behind the class.
+        has_mask: the points behind the box are those of a mask in it.
+        may_be_pose: the points behind the box can be its keypoints.
+        name: the class, where the line names it.
+        fault: kind and message, where the line cannot be read.
+    """
+
+    place: str
+    label: int | None = None
+    box: tuple[float, float, float, float] | None = None
+    around: tuple[float, float, float, float] | None = None
+    count: int = 4
+    has_mask: bool = False
+    may_be_pose: bool = False
+    name: str = ""
+    fault: tuple[str, str] | None = None
+
+
+@dataclasses.dataclass(slots=True)
+class Labelled:
+    """The lines of one label file."""
+
+    path: str
+    label_file: str
+    lines: list[Line]
+    in_pixels: bool = False
+    missing: str = ""
+
+
+def read(image: str, label_file: str, problems: list[Problem]) -> Labelled:
+    """The lines of an image's label file.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    found = Labelled(image, label_file, [])
+    content = text.read_text(label_file, problems, limit=MAX_LABEL_BYTES)
+    for line_number, line in enumerate(text.lines(content), 1):
+        words = line.split()
+        if words:
+            place = f"{label_file}:{line_number}"
+            is_named = words[0] == os.path.basename(image) and len(words) >= 6
+            found.in_pixels |= is_named
+            found.lines.append(_named_line(place, words) if is_named else _line(place, words))
+    return found
+
+
+def _named_line(place: str, words: Sequence[str]) -> Line:
+    """A line `file x y w h name` in pixels, as licence-plate sets have it."""
+    x, y, width, height = (number(word) for word in words[1:5])
+    name = names.plain(" ".join(words[5:]))
+    if None in (x, y, width, height):
+        return Line(
+            place, name=name, fault=("broken_line", f"expected numbers, found {words[1:5]}")
+        )
+    return Line(place, box=(y, x, y + height, x + width), name=name)
+
+
+def _line(place: str, words: Sequence[str]) -> Line:
+    label, *values = (number(word) for word in words)
+    is_class = label is not None and 0 <= label < MOST_CLASSES and label == int(label)
+    if not is_class or None in values or len(values) < 4:
+        found = " ".join(words)[:60]
+        return Line(place, fault=("broken_line", f"expected 'class cx cy w h', found '{found}'"))
+    x, y, width, height = values[:4]
+    box = (y - height / 2, x - width / 2, y + height / 2, x + width / 2)
+    line = Line(place, int(label), box, count=len(values))
+    if len(values) >= 6:
+        _look_at_points(line, values)
+    return line
+
+
+def _look_at_points(line: Line, values: Sequence[float]) -> None:
+    if len(values) % 2 == 0:
+        line.around = _around(values)
+    if len(values) >= 10 and len(values) % 2 == 0:
+        mask = _around(values[4:])
+        line.has_mask = all(abs(a - b) <= _SAME_BOX for a, b in zip(line.box, mask, strict=True))
+    line.may_be_pose = any(_are_inside(line.box, values[4:], step) for step in (2, 3))
+
+
+def _around(values: Sequence[float]) -> tuple[float, float, float, float]:
+    xs, ys = values[0::2], values[1::2]
+    return min(ys), min(xs), max(ys), max(xs)
+
+
+def _are_inside(box: Sequence[float], values: Sequence[float], step: int) -> bool:
+    """Whether the points, `step` numbers each, can be keypoints in the box."""
+    if len(values) % step or min(box) < -_AROUND or max(box) > 1 + _AROUND:
+        return False
+    points = [values[at : at + step] for at in range(0, len(values), step)]
+    if step == 3 and any(point[2] not in (0, 1, 2) for point in points):
+        return False
+    ymin, xmin, ymax, xmax = box
+    dy, dx = _AROUND * (ymax - ymin), _AROUND * (xmax - xmin)
+    return all(
+        (x == 0 and y == 0)  # a keypoint that is not seen
+        or (xmin - dx <= x <= xmax + dx and ymin - dy <= y <= ymax + dy)
+        for x, y, *_ in points
+    )
+
+
+def decide_shapes(
+    read: Sequence[Labelled],
+    keypoints: tuple[int, int] | None,
+    task: str,
+    problems: list[Problem],
+) -> None:
+    """Decides for all lines together what the numbers behind the first four are.
+
+    Keypoints behind a box cannot be told from a polygon line by line: a data.yaml says which they
+    are, or the set as a whole does, or the lines are refused.
+    """
+    longer = [line for one in read for line in one.lines if line.count > 4 and not line.fault]
+    if not longer:
+        return
+    if keypoints and task in ("", "pose"):
+        expected = 4 + keypoints[0] * keypoints[1]
+        _refuse([line for line in longer if line.count != expected], _not_pose(keypoints))
+        return
+    polygons = [line for line in longer if line.around is not None]
+    _refuse([line for line in longer if line.around is None], _NOT_POLYGON)
+    counts = {line.count for line in polygons}
+    poses = sum(line.may_be_pose and not line.has_mask for line in polygons)
+    if (
+        polygons
+        and task not in ("segment", "obb")
+        and len(counts) == 1
+        and poses * 2 >= len(polygons)
+    ):
+        _refuse(polygons, _UNCLEAR.format(more=polygons[0].count - 4))
+        return
+    masks = [line for line in polygons if line.has_mask]
+    if masks:
+        message = f"{len(masks)} lines hold a box and its mask; the box is read"
+        problems.append(Problem("box_and_mask", masks[0].place, message, NOTED))
+    for line in polygons:
+        line.box = line.box if line.has_mask else line.around
+    if counts == {8} and not masks:
+        message = f"{len(polygons)} lines hold four corners; the upright box around them is read"
+        problems.append(Problem("four_corners", polygons[0].place, message, NOTED))
+
+
+_NOT_POLYGON = (
+    "has {count} numbers behind the class: neither a box (4), with keypoints (say which by "
+    "'kpt_shape' in data.yaml), nor a polygon (6 and more, of even number)"
+)
+_UNCLEAR = (
+    "has a box and then {more} numbers that may be keypoints, or a polygon of as many points as "
+    "all others: write 'kpt_shape: [points, values of each]' into data.yaml, or 'task: segment'"
+)
+
+
+def _not_pose(keypoints: tuple[int, int]) -> str:
+    points, values = keypoints
+    return (
+        f"has {{count}} numbers behind the class, not 4 or the {4 + points * values} of a box and "
+        f"{points} keypoints, as kpt_shape says"
+    )
+
+
+def _refuse(lines: Iterable[Line], message: str) -> None:
+    for line in lines:
+        line.fault = ("broken_line", message.replace("{count}", str(line.count)))
