@@ -63,6 +63,8 @@ class Detector(keras.Model):
         self.classes = classes
         self.image_size = image_size
         self.suppression = suppression or Suppression()
+        # What its weights were taken from, if it was created with `weights=`.
+        self.started_from = None
         self.class_loss = keras.metrics.Mean(name="class_loss")
         self.box_loss = keras.metrics.Mean(name="box_loss")
         # XLA makes whole convolutional networks several times slower on a CPU.

@@ -3,7 +3,8 @@
 from ssd_keras.box_networks.anchor_rules import ListedAnchors as ListedAnchors
 from ssd_keras.box_networks.anchor_rules import PercentAnchors as PercentAnchors
 from ssd_keras.box_networks.anchor_rules import ScaleAnchors as ScaleAnchors
-from ssd_keras.box_networks.blocks import Extra as Extra
 from ssd_keras.box_networks.dssd import DSSD as DSSD
+from ssd_keras.box_networks.extras import Extra as Extra
+from ssd_keras.box_networks.protocol import BoxNetwork as BoxNetwork
 from ssd_keras.box_networks.ssd import SSD as SSD
 from ssd_keras.box_networks.yolo import YOLO as YOLO

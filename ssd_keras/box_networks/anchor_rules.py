@@ -29,6 +29,14 @@ class ScaleAnchors:
     ratios: tuple[float, ...] = (1.0, 2.0, 0.5, 3.0, 0.3333)
     finer_levels: int = 0
 
+    def with_finer_levels(self, count: int) -> ScaleAnchors:
+        """The rule for so many maps more, before the others."""
+        return dataclasses.replace(self, finer_levels=count)
+
+    def with_smallest(self, side: float) -> ScaleAnchors:
+        """The rule whose smallest box, on the finest map, has this side as a share of the image."""
+        return dataclasses.replace(self, smallest=side * 2**self.finer_levels)
+
     def levels(
         self, map_sizes: Sequence[tuple[int, int]], image_size: tuple[int, int]
     ) -> tuple[boxes.Level, ...]:
@@ -76,6 +84,10 @@ class PercentAnchors:
     steps: tuple[float, ...] | None = None
     starts: tuple[float, ...] | None = None
     truncate: bool = False
+
+    def with_smallest(self, side: float) -> PercentAnchors:
+        """The rule whose smallest box has this side as a share of the image."""
+        return dataclasses.replace(self, first_percent=100 * side)
 
     def levels(
         self, map_sizes: Sequence[tuple[int, int]], image_size: tuple[int, int]

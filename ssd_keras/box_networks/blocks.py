@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import keras
 from keras import layers
 
 from ssd_keras.backbones.normalization import BatchNormalization
+from ssd_keras.box_networks.extras import Extra
 
 HEAD_INITIALIZER_STDDEV = 0.03
 
@@ -15,32 +14,6 @@ EXTRA_BLOCKS = ("conv", "conv_bn", "separable", "residual")
 PREDICTION_MODULES = ("a", "b", "c", "d")
 FUSIONS = ("product", "sum")
 UPSAMPLINGS = ("deconvolution", "bilinear")
-
-
-@dataclasses.dataclass(frozen=True)
-class Extra:
-    """An extra level, made from the level before it.
-
-    Attributes:
-        reduced: channels of the bottleneck before the convolution that shrinks the map.
-        channels: channels of the level.
-        kernel: kernel size of that convolution.
-        stride: stride of that convolution.
-        padding: "same", "valid", or a number of pixels on every side.
-    """
-
-    reduced: int
-    channels: int
-    kernel: int = 3
-    stride: int = 2
-    padding: int | str = "same"
-
-    def size(self, before: int) -> int:
-        """Side of the level's map, from the side of the map before it."""
-        if self.padding == "same":
-            return -(-before // self.stride)
-        padded = before + 2 * (0 if self.padding == "valid" else self.padding)
-        return (padded - self.kernel) // self.stride + 1
 
 
 def conv_bn(

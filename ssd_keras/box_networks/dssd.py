@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import keras
 
 from ssd_keras.box_networks import blocks
+from ssd_keras.box_networks.protocol import COMMON_STAGES, Request
 from ssd_keras.box_networks.ssd import SSD
+
+# What the names of the layers that an SSD has not begin with: the fusions and their heads.
+FUSION, FUSED = "fusion", "fused"
+
+
+def is_decoder(layer: keras.layers.Layer) -> bool:
+    """Whether a layer is one of DSSD's own and not one that it shares with SSD."""
+    return layer.name.startswith((FUSION, FUSED))
 
 
 @keras.saving.register_keras_serializable("ssd_keras")
@@ -24,6 +35,8 @@ class DSSD(SSD):
 
     Source: DSSD paper, arXiv 1701.06659; caffe-dssd.
     """
+
+    stages: ClassVar = {**COMMON_STAGES, "stage1": is_decoder}
 
     def __init__(
         self,
@@ -44,9 +57,15 @@ class DSSD(SSD):
         self.fusion = fusion
         self.upsampling = upsampling
 
+    @classmethod
+    def settings_for(cls, request: Request) -> dict:
+        """The arguments on a Core Network; see `SSD.settings_for`."""
+        channels = request.scaled(request.core.decoder_channels)
+        return {**super().settings_for(request), "decoder_channels": channels}
+
     def __call__(self, features: dict, image_size: tuple[int, int]) -> dict:
         """Adds the extra levels, the decoder and the heads; see `SSD.__call__`."""
-        return self._predictions(self.fused(self.pyramid(features)), image_size, prefix="fused")
+        return self._predictions(self.fused(self.pyramid(features)), image_size, prefix=FUSED)
 
     def fused(self, pyramid: list) -> list:
         """The decoder's maps, finest first; the last is the pyramid's own."""
@@ -59,7 +78,7 @@ class DSSD(SSD):
                 self.fusion,
                 self.upsampling,
                 self.activation,
-                f"fusion{index}",
+                f"{FUSION}{index}",
             )
             maps.insert(0, fused)
         return maps

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -12,7 +14,9 @@ from keras import layers, ops
 from ssd_keras import boxes, losses
 from ssd_keras.box_networks import blocks
 from ssd_keras.box_networks.anchor_rules import rule_config, rule_from_config
-from ssd_keras.box_networks.blocks import Extra
+from ssd_keras.box_networks.extras import Extra
+from ssd_keras.box_networks.protocol import COMMON_STAGES, Request
+from ssd_keras.box_networks.published_anchors import Pyramid
 
 SCORES = ("softmax", "sigmoid")
 
@@ -47,6 +51,8 @@ class SSD:
     Source: SSD paper, arXiv 1512.02325, section 2; heads and extras of the MobileNet models as in
     the TF Object Detection API, ssd_mobilenet_v1_feature_extractor.py.
     """
+
+    stages: ClassVar = COMMON_STAGES
 
     def __init__(
         self,
@@ -91,10 +97,32 @@ class SSD:
         self.level_maps: tuple[tuple[int, int], ...] = ()
         self.class_layers: tuple[str, ...] = ()
 
+    @classmethod
+    def settings_for(cls, request: Request) -> dict:
+        """The arguments on a Core Network: what its row asks for, at the width of the request."""
+        core = request.core
+        extras = [
+            dataclasses.replace(
+                extra,
+                reduced=request.scaled(extra.reduced),
+                channels=request.scaled(extra.channels),
+            )
+            for extra in core.extras(min(request.maps[-1].size))
+        ]
+        return {
+            "anchors": _anchors_for(request, extras),
+            "extras": extras,
+            "extra_block": core.extra_block,
+            "activation": core.activation,
+            "prediction_module": core.prediction_module,
+            "module_channels": (request.scaled(256), request.scaled(1024)),
+            "head_kernels": core.head_kernels,
+        }
+
     @property
     def anchors(self) -> np.ndarray:
         """All default boxes, `[A, 4]`; level by level, row, column, box of the cell."""
-        return np.concatenate(self.level_anchors)
+        return np.concatenate([np.zeros((0, 4), "float32"), *self.level_anchors])
 
     def __call__(self, features: dict, image_size: tuple[int, int]) -> dict:
         """Adds the extra levels and the heads.
@@ -219,3 +247,15 @@ class SSD:
     def from_config(cls, config: dict) -> SSD:
         """The reverse of `get_config`."""
         return cls(**config)
+
+
+def _anchors_for(request: Request, extras: Sequence[Extra]):
+    """The rule of a core's default boxes, with what the user wants of it."""
+    core, levels = request.core, len(request.maps) + len(extras)
+    rule = core.anchors(Pyramid(request.image_size, levels, extras, request.box_scale))
+    if request.finest_stride not in (None, *core.finest_strides[:1]):
+        halvings = math.log2(core.finest_strides[0] / request.finest_stride)
+        rule = rule.with_finer_levels(int(halvings))
+    if request.smallest_box is not None:
+        rule = rule.with_smallest(request.smallest_box)
+    return rule

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import keras
 import numpy as np
 from keras import layers, ops
 
 from ssd_keras import losses
 from ssd_keras.box_networks import blocks
+from ssd_keras.box_networks.protocol import COMMON_STAGES, Request
+from ssd_keras.errors import UserError
 
 LEAK = 0.1
 HEAD_STRIDES = (1, 2, 1, 1)
@@ -34,6 +38,7 @@ class YOLO:
     published on Inception.
     """
 
+    stages: ClassVar = COMMON_STAGES
     level_anchors: tuple = ()
     class_layers = ("prediction",)
 
@@ -54,6 +59,23 @@ class YOLO:
         self.fully_connected = fully_connected
         self.dropout = dropout
         self.grid: tuple[int, int] = (0, 0)
+
+    @classmethod
+    def settings_for(cls, request: Request) -> dict:
+        """The arguments on a Core Network: channels at the width of the request.
+
+        Raises:
+            UserError: a wish about default boxes.
+        """
+        for wish in ("box_scale", "smallest_box", "finest_stride"):
+            if getattr(request, wish) is not None:
+                raise UserError(f"YOLO has no default boxes: leave out {wish}.")
+        return {"channels": request.scaled(1024)}
+
+    @property
+    def level_maps(self) -> tuple[tuple[int, int], ...]:
+        """The grid, the only map that predicts."""
+        return (self.grid,)
 
     @property
     def anchors(self) -> np.ndarray:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import keras
+
+from ssd_keras.traversal import leaf_layers
 
 _HALF = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
 
@@ -15,7 +15,7 @@ def float32_model(model: keras.Model) -> keras.Model:
     The converter cannot handle the float16 convolutions of a mixed-precision model, and
     `keras.models.clone_model` keeps the precision.
     """
-    if all(layer.compute_dtype not in _HALF for layer in _layers(model)):
+    if all(layer.compute_dtype not in _HALF for layer in leaf_layers(model)):
         return model
     config = _with_float32(keras.saving.serialize_keras_object(model))
     policy = keras.config.dtype_policy()
@@ -27,13 +27,6 @@ def float32_model(model: keras.Model) -> keras.Model:
         keras.config.set_dtype_policy(policy)
     copy.set_weights(model.get_weights())
     return copy
-
-
-def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    for layer in model.layers:
-        yield layer
-        if isinstance(layer, keras.Model):
-            yield from _layers(layer)
 
 
 def _with_float32(config):

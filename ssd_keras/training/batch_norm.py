@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from ssd_keras.compiled import compiled
-from ssd_keras.training.freezing import leaf_layers
+from ssd_keras.traversal import leaf_layers
 
 
 class BatchStatistics:

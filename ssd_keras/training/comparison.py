@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from ssd_keras import data, deploy, evaluation, zoo
-from ssd_keras.backbones import own_backbone
+from ssd_keras.backbones import backbone_from_file
 from ssd_keras.complexity import count_macs
 from ssd_keras.data.coverage import THRESHOLD
 from ssd_keras.deploy.parity import milliseconds
@@ -360,7 +360,7 @@ def _measure_cost(run: Run):
     """Writes what a trained variant costs on this machine."""
     if run.settings.backbone:
         # For the classes of layers that it may register.
-        own_backbone(run.settings.backbone)
+        backbone_from_file(run.settings.backbone)
     detector = zoo.load(run.folder.last)
     source = data.load_source(run.settings.eval_data, classes=detector.classes)
     calibration = data.load_source(run.settings.train_data, classes=detector.classes)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from ssd_keras import zoo
+from ssd_keras.names import ModelName, parse
+from ssd_keras.presets import BOX_NETWORKS, Core, find_core
 from ssd_keras.training.recipe import Recipe
 from ssd_keras.training.settings import RunSettings
 
@@ -33,63 +34,62 @@ class Published:
     recipe: Recipe
 
 
-# Weight decays are ten times those of Caffe and darknet, where the decay passes through the
-# momentum of 0.9 (see `Recipe.weight_decay`).
-SSD_VGG = Published(
-    120_000,
-    400_000,
-    Recipe(
-        batch_size=32,
-        optimizer="sgd",
-        learning_rate=1e-3,
-        schedule="steps",
-        milestones=(2 / 3, 5 / 6),
-        weight_decay=5e-3,
+# By the names that `ssd_keras.presets` has for them. Weight decays are ten times those of Caffe and
+# darknet, where the decay passes through the momentum of 0.9 (see `Recipe.weight_decay`).
+RECIPES = {
+    "ssd_vgg": Published(
+        120_000,
+        400_000,
+        Recipe(
+            batch_size=32,
+            optimizer="sgd",
+            learning_rate=1e-3,
+            schedule="steps",
+            milestones=(2 / 3, 5 / 6),
+            weight_decay=5e-3,
+        ),
     ),
-)
-# caffe-dssd: SSD321 on VOC, SSD513 on COCO.
-SSD_RESNET = Published(
-    80_000,
-    250_000,
-    Recipe(
-        batch_size=32,
-        optimizer="sgd",
-        learning_rate=1e-3,
-        schedule="steps",
-        milestones=(0.5, 0.75),
-        weight_decay=5e-3,
+    # caffe-dssd: SSD321 on VOC, SSD513 on COCO.
+    "ssd_resnet": Published(
+        80_000,
+        250_000,
+        Recipe(
+            batch_size=32,
+            optimizer="sgd",
+            learning_rate=1e-3,
+            schedule="steps",
+            milestones=(0.5, 0.75),
+            weight_decay=5e-3,
+        ),
     ),
-)
-# chuanqi305/MobileNet-SSD, with a cosine in the place of two halvings.
-SSD_MOBILE = Published(
-    80_000,
-    200_000,
-    Recipe(batch_size=24, optimizer="rmsprop", learning_rate=5e-4, weight_decay=5e-5),
-)
-# YOLO paper: 75 epochs of 1e-2, 30 of 1e-3, 30 of 1e-4, batch 64.
-YOLO = Published(
-    35_000,
-    250_000,
-    Recipe(
-        batch_size=64,
-        optimizer="sgd",
-        learning_rate=1e-2,
-        schedule="steps",
-        milestones=(75 / 135, 105 / 135),
-        weight_decay=5e-3,
-        warmup_epochs=5.0,
+    # chuanqi305/MobileNet-SSD, with a cosine in the place of two halvings.
+    "ssd_mobile": Published(
+        80_000,
+        200_000,
+        Recipe(batch_size=24, optimizer="rmsprop", learning_rate=5e-4, weight_decay=5e-5),
     ),
-)
+    # YOLO paper: 75 epochs of 1e-2, 30 of 1e-3, 30 of 1e-4, batch 64.
+    "yolo": Published(
+        35_000,
+        250_000,
+        Recipe(
+            batch_size=64,
+            optimizer="sgd",
+            learning_rate=1e-2,
+            schedule="steps",
+            milestones=(75 / 135, 105 / 135),
+            weight_decay=5e-3,
+            warmup_epochs=5.0,
+        ),
+    ),
+}
 FINE_TUNING = Recipe(batch_size=8, optimizer="adamw", learning_rate=1e-3, weight_decay=5e-4)
 
 
-def published_recipe(name: zoo.ModelName) -> Published:
+def published_recipe(name: ModelName) -> Published:
     """The recipe of a model, or of its nearest published relative."""
-    if name.box_network == "YOLO":
-        return YOLO
-    if name.backbone == "ResNet101":
-        return SSD_RESNET
-    return SSD_MOBILE if name.backbone.startswith("MobileNet") else SSD_VGG
+    core = find_core(name.backbone) or Core
+    return RECIPES[BOX_NETWORKS[name.box_network].recipe or core.recipe]
 
 
 def suggest(model: str, images: int, given: dict) -> RunSettings:
@@ -105,28 +105,45 @@ def suggest(model: str, images: int, given: dict) -> RunSettings:
     Raises:
         UserError: a value that makes no sense.
     """
-    name = zoo.parse(model, given.get("backbone"))
-    small = images < SMALL_SET
-    published = published_recipe(name)
-    base = FINE_TUNING if small else published.recipe
-    values = dataclasses.asdict(base) | {"augmentation": "light" if small else "ssd"}
-    if small:
-        fewest, most = FINE_TUNING_EPOCHS
-        scratch = given.get("backbone_weights", "none") == "none" and not given.get("weights")
-        wanted = FINE_TUNING_IMAGES * (SCRATCH_FACTOR if scratch else 1)
-        values["epochs"] = min(max(math.ceil(wanted / images), fewest), most)
-        values["batch_size"] = min(base.batch_size, images)
+    name = parse(model, given.get("backbone"))
+    if images < SMALL_SET:
+        base, usual = FINE_TUNING, _for_small_set(images, given)
     else:
-        steps = published.coco_steps if images >= LARGE_SET else published.voc_steps
-        values["epochs"] = max(1, round(steps * base.batch_size / images))
+        published = published_recipe(name)
+        base, usual = published.recipe, _for_large_set(images, published)
+    values = {**dataclasses.asdict(base), **usual}
     values["eval_every"] = max(1, (given.get("epochs") or values["epochs"]) // 10)
-    batch = given.get("batch_size", values["batch_size"]) * given.get("accumulation", 1)
-    if batch > 0 and given.get("optimizer", base.optimizer) == base.optimizer:
-        share = batch / base.batch_size
-        linear = base.optimizer == "sgd"
-        values["learning_rate"] = base.learning_rate * (share if linear else math.sqrt(share))
+    values["learning_rate"] = _scaled_rate(base, values | given)
     values |= given
     fields = set(Recipe.__dataclass_fields__)
     recipe = Recipe(**{key: value for key, value in values.items() if key in fields})
     others = {key: value for key, value in values.items() if key not in fields}
     return RunSettings(model=model, recipe=recipe, **others)
+
+
+def _for_small_set(images: int, given: dict) -> dict:
+    """A set that is fine-tuned on: about as many images are seen, however many there are."""
+    fewest, most = FINE_TUNING_EPOCHS
+    scratch = given.get("backbone_weights", "none") == "none" and not given.get("weights")
+    wanted = FINE_TUNING_IMAGES * (SCRATCH_FACTOR if scratch else 1)
+    return {
+        "augmentation": "light",
+        "epochs": min(max(math.ceil(wanted / images), fewest), most),
+        "batch_size": min(FINE_TUNING.batch_size, images),
+    }
+
+
+def _for_large_set(images: int, published: Published) -> dict:
+    """A set on which the published number of steps is trained."""
+    steps = published.coco_steps if images >= LARGE_SET else published.voc_steps
+    epochs = max(1, round(steps * published.recipe.batch_size / images))
+    return {"augmentation": "ssd", "epochs": epochs}
+
+
+def _scaled_rate(base: Recipe, values: dict) -> float:
+    """The learning rate of a recipe for as many images as an update has."""
+    batch = values["batch_size"] * values.get("accumulation", 1)
+    if batch <= 0 or values["optimizer"] != base.optimizer:
+        return base.learning_rate
+    share = batch / base.batch_size
+    return base.learning_rate * (share if base.optimizer == "sgd" else math.sqrt(share))

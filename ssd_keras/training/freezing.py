@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import keras
 
 from ssd_keras.errors import UserError, did_you_mean
+from ssd_keras.traversal import leaf_layers
 
 PARTS = ("backbone", "batch_norm", "backbone_batch_norm")
 
@@ -26,7 +27,7 @@ def freeze(detector, parts: Sequence[str]):
     Raises:
         UserError: a part or a layer that the detector does not have, or nothing left to train.
     """
-    layers = leaf_layers(detector)
+    layers = list(leaf_layers(detector))
     own = {id(layer) for layer in leaf_layers(detector.backbone)}
     names = [layer.name for layer in layers]
     for part in parts:
@@ -41,14 +42,6 @@ def freeze(detector, parts: Sequence[str]):
             layer.trainable = False
     if not detector.trainable_variables:
         raise UserError(f"Freezing {', '.join(parts)} leaves nothing to train.")
-
-
-def leaf_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """Every layer that is not a model, those of nested models included."""
-    leaves = []
-    for layer in model.layers:
-        leaves += leaf_layers(layer) if isinstance(layer, keras.Model) else [layer]
-    return leaves
 
 
 def _belongs(layer, part: str, in_backbone: bool) -> bool:

@@ -8,14 +8,12 @@ from pathlib import Path
 
 import keras
 
-from ssd_keras.errors import UserError, did_you_mean
+from ssd_keras.errors import UserError, did_you_mean, unknown
+from ssd_keras.presets import find_core
 
 PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
 JIT = ("auto", "on", "off")
 
-# Backbones of dense convolutions, which gain from a processor's bfloat16 instructions; the
-# depthwise convolutions of the others lose. tests/benchmarks/training.py measures both.
-DENSE_BACKBONES = ("VGG16", "ResNet101", "Inception")
 BFLOAT16_INSTRUCTIONS = {"amx_bf16", "avx512_bf16"}
 
 
@@ -23,19 +21,17 @@ def choose_precision(name: str, backbone: str) -> str:
     """The Keras dtype policy that `name` stands for.
 
     "auto" is mixed_bfloat16 on accelerators that have it, mixed_float16 on GPUs with tensor cores
-    but without it, and float32 on CPUs, but mixed_bfloat16 for dense backbones on a CPU that
+    but without it, and float32 on CPUs, but mixed_bfloat16 for dense Core Networks on a CPU that
     multiplies bfloat16 (AMX or AVX-512).
     """
     if name not in PRECISIONS:
-        raise UserError(
-            f"There is no precision '{name}'.{did_you_mean(name, PRECISIONS)} "
-            f"Known: {', '.join(PRECISIONS)}."
-        )
+        raise unknown("precision", name, PRECISIONS)
     if name != "auto":
         return name
     device = find_accelerator()
     if device == "cpu":
-        gains = BFLOAT16_INSTRUCTIONS & cpu_flags() and backbone in DENSE_BACKBONES
+        core = find_core(backbone)
+        gains = core is not None and core.dense and BFLOAT16_INSTRUCTIONS & cpu_flags()
         return "mixed_bfloat16" if gains else "float32"
     if device == "gpu":
         capability = gpu_capability()

@@ -19,7 +19,7 @@ from ssd_keras.training import callbacks as on
 from ssd_keras.training import checkpoint
 from ssd_keras.training.batch_norm import BatchStatistics
 from ssd_keras.training.distribution import Devices, find_devices
-from ssd_keras.training.freezing import freeze, leaf_layers
+from ssd_keras.training.freezing import freeze
 from ssd_keras.training.precision import (
     choose_jit,
     choose_precision,
@@ -29,6 +29,7 @@ from ssd_keras.training.precision import (
 from ssd_keras.training.settings import RunSettings
 from ssd_keras.training.stages import freeze_for_stage
 from ssd_keras.training.tensorboard import TensorBoard
+from ssd_keras.traversal import leaf_layers
 
 ROLLBACK_FACTOR = 0.1
 MAX_ROLLBACKS = 3
@@ -262,7 +263,7 @@ class _Run:
         """A float32 copy to judge and save, and what measures its statistics."""
         # Built like the one that is trained, whose architecture may be that of its start.
         settings = dataclasses.replace(self.settings, backbone_weights="none")
-        with _policy("float32"), contextlib.redirect_stdout(None):
+        with _policy("float32"):
             judged = build(settings, detector.classes)
         if not self.settings.batch_norm_batches:
             return judged, None
@@ -314,10 +315,9 @@ class _Run:
         )
 
     def _training_batches(self, first_step: int, steps: int, shard: tuple[int, int] = (0, 1)):
-        size = self.name.size
         return data.training_batches(
             self.train_source,
-            image_size=(size, size),
+            image_size=self.name.image_size,
             batch_size=self.recipe.batch_size,
             seed=self.settings.seed,
             augmentation=self.settings.augmentation,
@@ -364,6 +364,8 @@ class _Run:
         for source in (self.train_source, self.eval_source):
             if source is not None and (line := verdict.line(verdict.judge(source))):
                 print(line)
+        if detector.started_from:
+            print(detector.started_from)
         if progress.step:
             epoch, within = divmod(progress.step, self.steps_per_epoch)
             print(f"going on after epoch {epoch}" + (f" and {within} steps" if within else ""))

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from keras import layers
-
-from ssd_keras.box_networks import DSSD
-from ssd_keras.errors import UserError, did_you_mean
-from ssd_keras.training.freezing import leaf_layers
+from ssd_keras.errors import UserError, unknown
+from ssd_keras.traversal import leaf_layers
 
 STAGES = ("joint", "stage1", "stage2")
-DECODER_PREFIXES = ("fusion", "fused")
 
 
 def freeze_for_stage(detector, stage: str):
@@ -19,6 +15,8 @@ def freeze_for_stage(detector, stage: str):
     - "stage1": DSSD's deconvolutions and heads learn; all layers that it shares with SSD keep their
       weights, and their batch norms the moving statistics.
     - "stage2": everything learns but the batch norms.
+
+    Which layers these are says the box network, in its `stages`.
 
     Args:
         detector: the `Detector`, changed in place.
@@ -30,16 +28,10 @@ def freeze_for_stage(detector, stage: str):
     Source: DSSD paper, arXiv 1701.06659, section 3.3; caffe-dssd. The second stage is published to
     help at 513 px only.
     """
-    if stage not in STAGES:
-        raise UserError(
-            f"There is no stage '{stage}'.{did_you_mean(stage, STAGES)} Known: {', '.join(STAGES)}."
-        )
-    if stage == "stage1" and not isinstance(detector.box_network, DSSD):
+    stages = detector.box_network.stages
+    if stage not in (*stages, *STAGES):
+        raise unknown("stage", stage, STAGES)
+    if stage not in stages:
         raise UserError(f"'{detector.name}' has no decoder to train alone: use a DSSD model.")
     for layer in leaf_layers(detector):
-        if stage == "stage1":
-            layer.trainable = layer.name.startswith(DECODER_PREFIXES)
-        elif stage == "stage2":
-            layer.trainable = not isinstance(layer, layers.BatchNormalization)
-        else:
-            layer.trainable = True
+        layer.trainable = stages[stage](layer)

@@ -13,6 +13,7 @@ import numpy as np
 
 from ssd_keras.errors import UserError
 from ssd_keras.reading import check_regular, reading
+from ssd_keras.traversal import leaf_layers
 from ssd_keras.weights.files import check_finite
 from ssd_keras.weights.hdf5 import open_plain
 from ssd_keras.weights.keras_archive import read_weights
@@ -98,13 +99,7 @@ def _read_named(file: h5py.File) -> dict[str, list[np.ndarray]]:
 
 def layers_with_weights(model: keras.Model) -> dict[str, keras.Layer]:
     """All layers of a model that own weights, nested models opened, by name."""
-    found = {}
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            found.update(layers_with_weights(layer))
-        elif layer.weights:
-            found[layer.name] = layer
-    return found
+    return {layer.name: layer for layer in leaf_layers(model) if layer.weights}
 
 
 def load_by_name(model: keras.Model, arrays: dict[str, list[np.ndarray]]) -> LoadReport:

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from ssd_keras import zoo
 from ssd_keras.backbones import inception_v3, mobilenet_v2, resnet101, vgg16
 from ssd_keras.errors import UserError
+from ssd_keras.presets import CORES
 from ssd_keras.weights import load_backbone_weights
 
 
@@ -35,7 +35,7 @@ def quick_initializers(monkeypatch):
 
 
 def loaded(ours, theirs, name, tmp_path):
-    core = zoo.CORES[name]
+    core = CORES[name]
     path = tmp_path / "keras.weights.h5"
     theirs.save_weights(path)
     return load_backbone_weights(ours, path, adapt=core.adapt, optional=core.without_weights)
@@ -62,7 +62,7 @@ def test_weights_fill_the_backbone_and_mean_the_same(
     theirs = randomised(make(input_shape=(size, size, 3), include_top=False, weights=None))
     ours = build((size, size))
     report = loaded(ours, theirs, core, tmp_path)
-    assert set(report.missing) == set(zoo.CORES[core].without_weights)
+    assert set(report.missing) == set(CORES[core].without_weights)
     assert report.unused == ()
     images = np.random.default_rng(1).uniform(0, 255, (1, size, size, 3)).astype("float32")
     prepared = keras.applications.imagenet_utils.preprocess_input(images.copy(), mode=mode)
@@ -93,7 +93,7 @@ def test_the_fully_connected_layers_of_vgg_become_convolutions():
     random = np.random.default_rng(0)
     fc1, fc2 = random.random((25088, 4096), "float32"), random.random((4096, 4096), "float32")
     bias = np.arange(4096.0)
-    adapted = zoo.CORES["VGG16"].adapt({"fc1": [fc1, bias], "fc2": [fc2, bias], "predictions": []})
+    adapted = CORES["VGG16"].adapt({"fc1": [fc1, bias], "fc2": [fc2, bias], "predictions": []})
     kernel = fc1.reshape(7, 7, 512, 4096)
     np.testing.assert_array_equal(adapted["fc6"][0][1, 2], kernel[3, 6, :, ::4])
     np.testing.assert_array_equal(adapted["fc7"][0][0, 0], fc2[::4, ::4])

@@ -70,7 +70,7 @@ def main():
             writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
-        zoo.list_models()
+        print(zoo.list_models())
         return
     print(f"{'':<24} {'detection of one image':^28} {f'training step, batch {BATCH}':^28}")
     print(f"{'name':<24}" + f" {'seconds':>10} {'first':>8} {'GiB peak':>8}" * 2, flush=True)

@@ -12,6 +12,7 @@ import ssd_keras
 from ssd_keras import deploy
 from ssd_keras.deploy import tflite
 from ssd_keras.resizing import resize
+from ssd_keras.traversal import leaf_layers
 
 CLASSES = ("cat", "dog", "bird")
 WEAK_BRANCH = 0.25
@@ -42,7 +43,7 @@ def enliven(detector: ssd_keras.Detector, images: list | None = None) -> ssd_ker
     strength a hundred layers turn rounding into differences of some per cent.
     """
     images = np.stack([resize(image, detector.image_size) for image in images or pictures(16)])
-    for layer in _layers(detector):
+    for layer in leaf_layers(detector):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.0
             if RESIDUAL_BRANCH_END.search(layer.name):
@@ -57,11 +58,6 @@ def enliven(detector: ssd_keras.Detector, images: list | None = None) -> ssd_ker
                 kernel = detector.get_layer(head).kernel
                 kernel.assign(kernel * factor)
     return detector
-
-
-def _layers(model: keras.Model):
-    for layer in model.layers:
-        yield from _layers(layer) if isinstance(layer, keras.Model) else (layer,)
 
 
 def run(content: bytes, **inputs: np.ndarray) -> dict[str, np.ndarray]:

@@ -6,7 +6,8 @@ import pytest
 
 from ssd_keras import zoo
 from ssd_keras.errors import UserError
-from ssd_keras.training.freezing import freeze, leaf_layers
+from ssd_keras.training.freezing import freeze
+from ssd_keras.traversal import leaf_layers
 
 
 @pytest.fixture

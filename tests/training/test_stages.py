@@ -6,8 +6,8 @@ import pytest
 
 import ssd_keras
 from ssd_keras.errors import UserError
-from ssd_keras.training.freezing import leaf_layers
 from ssd_keras.training.stages import STAGES, freeze_for_stage
+from ssd_keras.traversal import leaf_layers
 
 SIZE = 96
 # An object for each level, so that each has something to learn.

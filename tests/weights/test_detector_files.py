@@ -46,20 +46,20 @@ def test_the_same_classes_take_everything(trained):
 
 
 @pytest.mark.parametrize("classes", [["cat", "dog", "cow"], ["dog", "cat"]])
-def test_other_classes_take_all_but_the_layers_that_predict_them(trained, classes, capsys):
+def test_other_classes_take_all_but_the_layers_that_predict_them(trained, classes):
     detector, folder = trained
     other = start(f"SSD_MobileNet_{SIZE}", classes, folder)
     heads = {f"level{i}_classes" for i in range(6)}
     assert taken(other, detector) == set(layers_with_weights(detector)) - heads
-    assert "6 that predict classes are new, since the classes differ" in capsys.readouterr().out
+    assert "6 that predict classes are new, since the classes differ" in str(other.started_from)
 
 
-def test_a_dssd_takes_all_but_its_decoder_and_heads_from_an_ssd(trained, capsys):
+def test_a_dssd_takes_all_but_its_decoder_and_heads_from_an_ssd(trained):
     detector, folder = trained
     dssd = start(f"DSSD_MobileNet_{SIZE}", ["cat", "dog"], folder)
     shared = {n for n in layers_with_weights(detector) if not n.startswith("level")}
     assert taken(dssd, detector) == shared
-    assert "are not in it and are new" in capsys.readouterr().out
+    assert "are not in it and are new" in str(dssd.started_from)
 
 
 def test_another_width_or_backbone_is_refused(trained):

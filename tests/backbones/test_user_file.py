@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import ssd_keras
-from ssd_keras.backbones import feature_maps, own_backbone
+from ssd_keras.backbones import backbone_from_file, feature_maps
 from ssd_keras.errors import UserError
 
 FUNCTION = """
@@ -34,7 +34,7 @@ def file(tmp_path):
 
 
 def test_its_function_builds_the_maps(file):
-    (level,) = feature_maps(own_backbone(f"{file}:mine")((96, 64)))
+    (level,) = feature_maps(backbone_from_file(f"{file}:mine")((96, 64)))
     assert (level.size, level.stride, level.channels) == ((6, 4), 16, 5)
 
 
@@ -45,15 +45,15 @@ def test_create_takes_the_place_of_the_function(file):
 
 def test_the_places_that_are_searched_for_modules_stay(file):
     before = list(sys.path)
-    own_backbone(f"{file}:mine")
+    backbone_from_file(f"{file}:mine")
     assert sys.path == before
 
 
 def test_a_file_is_run_once_until_it_changes(file):
-    first = own_backbone(f"{file}:Counted")
-    assert own_backbone(f"{file}:Counted") is first
+    first = backbone_from_file(f"{file}:Counted")
+    assert backbone_from_file(f"{file}:Counted") is first
     os.utime(file, ns=(1, 1))
-    assert own_backbone(f"{file}:Counted") is not first
+    assert backbone_from_file(f"{file}:Counted") is not first
 
 
 @pytest.mark.parametrize(
@@ -72,4 +72,4 @@ def test_a_file_is_run_once_until_it_changes(file):
 def test_what_cannot_be_used_is_explained(tmp_path, content, place, message):
     (tmp_path / "mine.py").write_text(content)
     with pytest.raises(UserError, match=message):
-        own_backbone(f"{tmp_path}/{place}")
+        backbone_from_file(f"{tmp_path}/{place}")

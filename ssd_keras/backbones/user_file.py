@@ -13,7 +13,7 @@ import keras
 from ssd_keras.errors import UserError, did_you_mean
 
 
-def own_backbone(place: str) -> Callable[[tuple[int, int]], keras.Model]:
+def backbone_from_file(place: str) -> Callable[[tuple[int, int]], keras.Model]:
     """The function that builds a Core Network, from a Python file, which is run for it.
 
     Args:
@@ -42,9 +42,8 @@ def own_backbone(place: str) -> Callable[[tuple[int, int]], keras.Model]:
 
 # Once for each version of a file: run again, its classes would be others than those in use.
 @functools.cache
-def _run(path: str, changed: int) -> dict:
+def _run(path: str, _changed: int) -> dict:
     """The names that a Python file defines."""
-    del changed
     folder, file = os.path.split(path)
     spec = importlib.util.spec_from_file_location(file.removesuffix(".py"), path)
     module = importlib.util.module_from_spec(spec)

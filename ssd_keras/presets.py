@@ -1,0 +1,182 @@
+"""The tables of Core Networks and of Box Networks: a row each, with all that is known of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import keras
+
+from ssd_keras import backbones
+from ssd_keras.backbones.inception_v3 import renumbered_inception_weights
+from ssd_keras.backbones.vgg import convolutional_vgg_weights
+from ssd_keras.box_networks import DSSD, SSD, YOLO, BoxNetwork
+from ssd_keras.box_networks import extras as extra_levels
+from ssd_keras.box_networks import published_anchors as anchors
+
+# Names with published or pinned numbers (models.csv). Any other <BoxNetwork>_<Backbone>_<size> of
+# the tables below can be built as well.
+MODELS = (
+    "SSD_VGG16_300",
+    "SSD_VGG16_512",
+    "SSD_MobileNet_300",
+    "SSD_MobileNetV2_300",
+    "SSDLite_MobileNetV2_300",
+    "SSD_Inception_500",
+    "SSD_ResNet101_321",
+    "SSD_ResNet101_513",
+    "DSSD_ResNet101_321",
+    "DSSD_ResNet101_513",
+    "DSSD_MobileNet_300",
+    "DSSD_VGG16_300",
+    "YOLO_Inception_500",
+)
+
+
+def _unchanged(arrays: dict) -> dict:
+    return arrays
+
+
+@dataclasses.dataclass(frozen=True)
+class Core:
+    """A row of the table of Core Networks: what it is, and what it asks of box networks.
+
+    Attributes:
+        build: `(image_size, width=...) -> keras.Model`, an image to feature maps.
+        application: `(width) -> keras.Model`, Keras' own model with its ImageNet weights.
+        adapt: Keras' weights, layer -> arrays, to those of `build`.
+        without_weights: layers that ImageNet weights may leave as they are.
+        sizes: smallest and largest image side it is offered for.
+        finest_strides: strides that the finest map can have, the usual one first; `build` takes
+            them as `finest_stride`. Empty where there is no choice.
+        extras: the extra levels, from the shorter side of its last map.
+        extra_block: what extra levels are made of, one of `blocks.EXTRA_BLOCKS`.
+        activation: of the layers of the box network.
+        anchors: from a `Pyramid` to a rule for default boxes.
+        head_kernels: kernel size of the heads.
+        prediction_module: "a" to "d".
+        decoder_channels: channels of DSSD's fused maps.
+        recipe: the published recipe it is trained by, of `training.defaults.RECIPES`.
+        dense: made of dense convolutions, which gain from a processor's bfloat16 instructions; the
+            depthwise ones of the others lose. tests/benchmarks/training.py measures both.
+    """
+
+    build: Callable[..., keras.Model]
+    application: Callable[[float], keras.Model] | None = None
+    adapt: Callable[[dict], dict] = _unchanged
+    without_weights: tuple[str, ...] = ()
+    sizes: tuple[int, int] = (96, 1024)
+    finest_strides: tuple[int, ...] = ()
+    extras: Callable[[int], list] = extra_levels.extras_to_one_cell
+    extra_block: str = "conv_bn"
+    activation: str = "relu"
+    anchors: Callable = anchors.scale_anchors
+    head_kernels: int = 3
+    prediction_module: str = "a"
+    decoder_channels: int = 512
+    recipe: str = "ssd_vgg"
+    dense: bool = False
+
+
+CORES = {
+    "VGG16": Core(
+        build=backbones.vgg16,
+        # With its fully connected layers, from which fc6 and fc7 are cut.
+        application=lambda width: keras.applications.VGG16(weights="imagenet"),
+        adapt=convolutional_vgg_weights,
+        without_weights=("block4_conv3_norm", "fc6", "fc7"),
+        extras=extra_levels.vgg_extras,
+        extra_block="conv",
+        anchors=anchors.vgg_anchors,
+        dense=True,
+    ),
+    "MobileNet": Core(
+        build=backbones.mobilenet,
+        application=lambda width: keras.applications.MobileNet(
+            input_shape=(224, 224, 3), alpha=width, include_top=False, weights="imagenet"
+        ),
+        finest_strides=(16, 8),
+        extras=extra_levels.four_extras,
+        activation="relu6",
+        head_kernels=1,
+        decoder_channels=128,
+        recipe="ssd_mobile",
+    ),
+    "MobileNetV2": Core(
+        build=backbones.mobilenet_v2,
+        application=lambda width: keras.applications.MobileNetV2(
+            input_shape=(224, 224, 3), alpha=width, include_top=False, weights="imagenet"
+        ),
+        finest_strides=(16, 8),
+        extras=extra_levels.four_extras,
+        activation="relu6",
+        head_kernels=1,
+        decoder_channels=128,
+        recipe="ssd_mobile",
+    ),
+    "Inception": Core(
+        build=backbones.inception_v3,
+        application=lambda width: keras.applications.InceptionV3(
+            include_top=False, weights="imagenet"
+        ),
+        adapt=renumbered_inception_weights,
+        anchors=anchors.inception_anchors,
+        dense=True,
+    ),
+    "InceptionV2": Core(
+        build=backbones.inception_v2,
+        finest_strides=(16, 8),
+        extras=extra_levels.four_extras,
+        activation="relu6",
+    ),
+    "ResNet101": Core(
+        build=backbones.resnet101,
+        application=lambda width: keras.applications.ResNet101(
+            include_top=False, weights="imagenet"
+        ),
+        extras=extra_levels.resnet_extras,
+        extra_block="residual",
+        anchors=anchors.resnet_anchors,
+        prediction_module="c",
+        recipe="ssd_resnet",
+        dense=True,
+    ),
+}
+
+
+def find_core(name: str, build: Callable | None = None) -> Core | None:
+    """The row of a Core Network.
+
+    Args:
+        name: its name, the middle part of a model's.
+        build: the user's own function, whose row has the usual values.
+
+    Returns:
+        The row, or None if there is no such network.
+    """
+    return CORES.get(name) if build is None else Core(build)
+
+
+@dataclasses.dataclass(frozen=True)
+class BoxNetworkPreset:
+    """A row of the table of Box Networks.
+
+    Attributes:
+        build: the class.
+        settings: what it has instead of the core's.
+        recipe: a published recipe of its own, instead of the core's.
+    """
+
+    build: type[BoxNetwork]
+    settings: Mapping = dataclasses.field(default_factory=dict)
+    recipe: str | None = None
+
+
+BOX_NETWORKS = {
+    "SSD": BoxNetworkPreset(SSD),
+    "SSDLite": BoxNetworkPreset(
+        SSD, {"extra_block": "separable", "separable_heads": True, "head_kernels": 3}
+    ),
+    "DSSD": BoxNetworkPreset(DSSD),
+    "YOLO": BoxNetworkPreset(YOLO, recipe="yolo"),
+}
