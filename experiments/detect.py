@@ -94,7 +94,7 @@ def detect_images(detector, paths: list[Path], out: Path) -> None:
     """Draws and describes each image; one that cannot be read is named and left out."""
     from ssd_keras.data.images import ImageError, read_image
 
-    names, done, failed, seconds, started = Names(), 0, [], 0.0, time.monotonic()
+    names, done, failed, speed, started = Names(), 0, [], Speed(), time.monotonic()
     for part in batches(paths, FLAGS.batch_size):
         images, good = [], []
         for path in part:
@@ -105,14 +105,11 @@ def detect_images(detector, paths: list[Path], out: Path) -> None:
                 failed.append(" ".join(str(error).split()))
                 if len(paths) > 1:
                     print(f"Left out: {failed[-1]}", flush=True)
-        if images and not done:
-            timed_detect(detector, images)  # builds the program, which is not its speed
-        found, took = timed_detect(detector, images)
-        seconds += took
+        found = speed.of(lambda images=images: detect(detector, images), len(images))
         for path, image, detections in zip(good, images, found, strict=True):
             name = names.free(path)
             write_picture(out / f"{name}.jpg", image, detections)
-            write_json(out / f"{name}.json", describe(path, image, detections))
+            write_json(out / f"{name}.json", describe(path, detections))
             if len(paths) <= 20:
                 print(f"{path}: {listed(detections)}")
         done += len(good)
@@ -120,58 +117,69 @@ def detect_images(detector, paths: list[Path], out: Path) -> None:
     if not done:
         what = f"None of the {len(paths)} images could be read, the first: " * (len(paths) > 1)
         raise UserError(what + failed[0])
-    finish(done, "images", seconds, started, out)
+    finish(done, "images", speed, started, out)
 
 
 def detect_video(detector, frames: Frames, out: Path) -> None:
     """Draws boxes into a video, and writes a JSON list with an entry per frame."""
     name = out / frames.name
-    described, seconds, started = [], 0.0, time.monotonic()
+    described, speed, started = [], Speed(), time.monotonic()
     # A camera shows what is there now; frames that wait for others would be late.
     size = 1 if frames.live else FLAGS.batch_size
     limit = FLAGS.max_frames or None
     with frames, frames.writer(f"{name}.mp4") as write:
         try:
             for part in batches(itertools.islice(frames, limit), size):
-                if not described:
-                    timed_detect(detector, part)  # builds the program, which is not its speed
-                found, took = timed_detect(detector, part)
-                seconds += took
+                found = speed.of(lambda part=part: detect(detector, part), len(part))
                 for image, detections in zip(part, found, strict=True):
-                    write(drawn(image, detections))
-                    described.append(describe(frames.name, image, detections))
+                    write(detections.draw(image))
+                    described.append(describe(frames.name, detections))
                 progress(len(described), frames.count, started)
         except KeyboardInterrupt:
             print("\nStopped.")
     if not described:
         raise UserError(f"The video '{frames.source}' has no frame that can be read.")
     write_json(Path(f"{name}.json"), described)
-    finish(len(described), "frames", seconds, started, out)
+    finish(len(described), "frames", speed, started, out)
 
 
-def timed_detect(detector, images: list[np.ndarray]) -> tuple[list, float]:
-    """Detections of each image, and the seconds they took."""
-    if not images:
-        return [], 0.0
-    started = time.monotonic()
-    # Images of different sizes make no array, so they go in one by one.
-    found = detector.detect(
-        iter(images), score_threshold=FLAGS.score_threshold, batch_size=FLAGS.batch_size
+def detect(detector, images: list[np.ndarray]) -> list:
+    """Detections of each image."""
+    # Images of different sizes make no array, so they go in as a list.
+    return detector.detect(
+        images, score_threshold=FLAGS.score_threshold, batch_size=FLAGS.batch_size
     )
-    return found, time.monotonic() - started
 
 
-def drawn(image: np.ndarray, detections) -> np.ndarray:
-    """The picture with its boxes."""
-    return plots.draw_boxes(
-        image, detections.boxes, detections.labels, detections.classes, detections.scores
-    )
+class Speed:
+    """How many images are detected in a second; the first batch builds the program."""
+
+    def __init__(self):
+        self.first, self.others = (0, 0.0), (0, 0.0)
+
+    def of(self, detect, count: int) -> list:
+        """What `detect` gives for so many images; takes the time."""
+        if not count:
+            return []
+        started = time.monotonic()
+        found = detect()
+        seconds = time.monotonic() - started
+        if not self.first[0]:
+            self.first = (count, seconds)
+        else:
+            self.others = (self.others[0] + count, self.others[1] + seconds)
+        return found
+
+    def __str__(self) -> str:
+        count, seconds = self.others if self.others[0] else self.first
+        built = "" if self.others[0] else ", building the program included"
+        return f"{count / max(seconds, 1e-9):.1f} a second detecting{built}"
 
 
 def write_picture(path: Path, image: np.ndarray, detections) -> None:
     """Saves the picture with boxes; a very small one is enlarged, so that names fit on it."""
     try:
-        plots.save(drawn(plots.legible(image), detections), path)
+        plots.save(detections.draw(plots.legible(image)), path)
     except OSError as error:
         raise UserError(f"'{path}' cannot be written: {error.strerror or error}.") from error
 
@@ -184,29 +192,9 @@ def write_json(path: Path, value) -> None:
         raise UserError(f"'{path}' cannot be written: {error.strerror}.") from error
 
 
-def describe(place: str | Path, image: np.ndarray, detections) -> dict:
+def describe(place: str | Path, detections) -> dict:
     """What was found in one image: boxes as fractions and in pixels, [ymin, xmin, ymax, xmax]."""
-    height, width = image.shape[:2]
-    scale = np.array((height, width, height, width))
-    rows = zip(
-        detections.boxes.tolist(), detections.scores, detections.labels, detections.names,
-        strict=True,
-    )  # fmt: skip
-    return {
-        "image": str(place),
-        "height": height,
-        "width": width,
-        "detections": [
-            {
-                "class": name,
-                "label": int(label),
-                "score": round(float(score), 4),
-                "box": [round(v, 5) for v in box],
-                "box_pixels": [round(float(v), 1) for v in box * scale],
-            }
-            for box, score, label, name in rows
-        ],
-    }
+    return detections.to_dict() | {"image": str(place)}
 
 
 def listed(detections) -> str:
@@ -231,15 +219,14 @@ def progress(done: int, total: int | None, started: float) -> None:
         print(f"\r  {done}/{total or '?'}  {rate:.1f}/s ", end="", flush=True)
 
 
-def finish(done: int, what: str, seconds: float, started: float, out: Path) -> None:
+def finish(done: int, what: str, speed: Speed, started: float, out: Path) -> None:
     """How fast it was and where the results lie."""
     if sys.stdout.isatty():
         print("\r" + " " * 40 + "\r", end="")
     whole = max(time.monotonic() - started, 1e-9)
     counted = what if done != 1 else what.removesuffix("s")
     print(
-        f"{done} {counted}: {done / max(seconds, 1e-9):.1f} {what}/s detecting, "
-        f"{done / whole:.1f} {what}/s with reading, drawing and writing."
+        f"{done} {counted}: {speed}; {done / whole:.1f} a second with reading, drawing and writing."
     )
     print(f"Pictures and JSON: {out}")
 

@@ -1,4 +1,4 @@
-"""Compiling a pure function on arrays with whatever backend Keras runs on."""
+"""Compiling a function on arrays with whatever backend Keras runs on."""
 
 from collections.abc import Callable
 
@@ -19,3 +19,27 @@ def compiled(function: Callable) -> Callable:
 
         return jax.jit(function)
     return function
+
+
+def compiled_call(model: keras.Model, function: Callable) -> Callable:
+    """`function(model(x))` as one compiled step on `x`, with the weights of the time of the call.
+
+    Args:
+        model: the model, called for inference.
+        function: pure, from the model's outputs to arrays.
+    """
+    if keras.backend.backend() != "jax":
+        step = compiled(lambda x: function(model(x, training=False)))
+        return lambda x: step(keras.ops.convert_to_tensor(x))
+    step = compiled(
+        lambda trainable, rest, x: function(
+            model.stateless_call(trainable, rest, x, training=False)[0]
+        )
+    )
+
+    def call(x):
+        trainable = [variable.value for variable in model.trainable_variables]
+        rest = [variable.value for variable in model.non_trainable_variables]
+        return step(trainable, rest, x)
+
+    return call

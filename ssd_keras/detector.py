@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -14,7 +14,7 @@ from keras import ops
 from ssd_keras import boxes
 from ssd_keras.backbones import feature_maps
 from ssd_keras.boxes import Suppression
-from ssd_keras.compiled import compiled
+from ssd_keras.compiled import compiled_call
 from ssd_keras.detections import Detections
 from ssd_keras.errors import UserError
 from ssd_keras.resizing import resize
@@ -111,47 +111,51 @@ class Detector(keras.Model):
         """
         several = isinstance(images, (list, tuple)) or not hasattr(images, "ndim")
         single = isinstance(images, (str, Path)) or (not several and images.ndim == 3)
-        resized = (_resize(image, self.image_size) for image in ([images] if single else images))
-        found = list(
-            self.detect_batches(
-                _stacked(resized, 1 if single else batch_size),
-                score_threshold=score_threshold,
-                iou_threshold=iou_threshold,
-                max_detections=max_detections,
-                class_agnostic=class_agnostic,
-            )
+        seen: list[tuple] = []
+        found = self.detect_batches(
+            _stacked(
+                self._resized([images] if single else images, seen), 1 if single else batch_size
+            ),
+            score_threshold=score_threshold,
+            iou_threshold=iou_threshold,
+            max_detections=max_detections,
+            class_agnostic=class_agnostic,
         )
+        found = [one.of_image(*seen[index]) for index, one in enumerate(found)]
         return found[0] if single else found
+
+    def _resized(self, images: Iterable, seen: list[tuple]) -> Iterator[np.ndarray]:
+        """Each image in the model's size; its own size and its path are added to `seen`."""
+        for image in images:
+            path = image if isinstance(image, (str, Path)) else None
+            pixels = _pixels(image)
+            seen.append((pixels.shape[:2], path))
+            yield resize(pixels, self.image_size)
 
     def detect_batches(self, batches: Iterable, **suppression) -> Iterable[Detections]:
         """Yields the `Detections` of each image of batches `[B, H, W, 3]` of the model's size.
 
         `suppression` holds values that go before the detector's own.
         """
-        finish = self._finisher(self.suppression.changed(**suppression))
+        detect = self._detecting(self.suppression.changed(**suppression))
         size = 0
         for images in batches:
+            images = np.asarray(images, "float32")
             count = len(images)
             size = max(size, count)
             # A last batch that is smaller would be compiled anew.
-            padded = np.pad(images, [(0, size - count), (0, 0), (0, 0), (0, 0)])
-            found = finish(self.predict_on_batch(padded))
+            found = detect(np.pad(images, [(0, size - count), *[(0, 0)] * 3]))
             found = {key: ops.convert_to_numpy(value) for key, value in found.items()}
-            for i in range(count):
-                n = int(found["count"][i])
-                yield Detections(
-                    found["boxes"][i, :n],
-                    found["scores"][i, :n],
-                    found["labels"][i, :n],
-                    self.classes,
-                )
+            for i, used in enumerate(found["count"][:count]):
+                rows = (found[key][i, :used] for key in ("boxes", "scores", "labels"))
+                yield Detections(*rows, self.classes)
 
-    def _finisher(self, suppression: Suppression):
-        """The compiled function from raw predictions to suppressed detections."""
-        cache = self.__dict__.setdefault("_finishers", {})
-        if suppression not in cache:
-            cache[suppression] = compiled(functools.partial(self._finish, suppression))
-        return cache[suppression]
+    def _detecting(self, suppression: Suppression) -> Callable:
+        """The compiled step from images to suppressed detections; only these leave the device."""
+        steps = self.__dict__.setdefault("_detecting_steps", {})
+        if suppression not in steps:
+            steps[suppression] = compiled_call(self, functools.partial(self._finish, suppression))
+        return steps[suppression]
 
     def _finish(self, suppression: Suppression, predictions):
         decoded, scores = self.box_network.decode(predictions)
@@ -188,7 +192,7 @@ def _check_classes(classes: tuple[str, ...], expected: int):
         )
 
 
-def _resize(image, size: tuple[int, int]) -> np.ndarray:
+def _pixels(image) -> np.ndarray:
     if isinstance(image, (str, Path)):
         from ssd_keras.data import read_image
 
@@ -196,7 +200,7 @@ def _resize(image, size: tuple[int, int]) -> np.ndarray:
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[-1] != 3:
         raise UserError(f"An image must be an array [H, W, 3] of RGB 0..255, got {image.shape}.")
-    return resize(image, size)
+    return image
 
 
 def _stacked(images: Iterable[np.ndarray], batch_size: int) -> Iterable[np.ndarray]:

@@ -115,6 +115,25 @@ def test_images_of_different_sizes_are_detected_together(detector):
         np.testing.assert_allclose(found.scores, detector.detect(image).scores, atol=1e-5)
 
 
+def test_detections_know_the_image(detector, tmp_path):
+    image = np.random.default_rng(4).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    Image.fromarray(image).save(tmp_path / "photo.png")
+    (of_array, of_file) = detector.detect([image, tmp_path / "photo.png"])
+    assert (of_array.image_size, of_array.image_path) == ((50, 70), None)
+    assert (of_file.image_size, of_file.image_path) == ((50, 70), str(tmp_path / "photo.png"))
+    np.testing.assert_array_equal(of_file.draw(), of_array.draw(image))
+
+
+def test_detection_follows_the_weights():
+    detector = lively_detector()
+    image = np.random.default_rng(2).uniform(0, 255, (SIZE, SIZE, 3))
+    before, weights = detector.detect(image), detector.get_weights()
+    detector.set_weights([0 * weight for weight in weights])
+    assert detector.detect(image).scores.std() < 1e-6 < before.scores.std()
+    detector.set_weights(weights)
+    assert_same_detections(detector.detect(image), before, box_atol=0, score_atol=0)
+
+
 def test_thresholds_are_obeyed():
     detector = lively_detector()
     image = np.random.default_rng(2).uniform(0, 255, (SIZE, SIZE, 3))

@@ -27,7 +27,7 @@ def detect_source(
         source: a data source, from `data.load_source`.
         batch_size: images per step.
         progress: shows how far it is, where the output is a terminal.
-        **thresholds: of `Detector.detect_batches`.
+        **thresholds: of `Detector.detect_batches`, instead of the detector's own suppression.
 
     Raises:
         UserError: not one image could be read.
@@ -39,8 +39,14 @@ def detect_source(
     readable: list[bool] = []
     found: list[Detections | None] = []
     report = _Progress(len(source)) if progress and sys.stdout.isatty() else None
+    truth = source.ground_truth()
     for detections in detector.detect_batches(_images(batches, readable), **thresholds):
-        found.append(detections if readable[len(found)] else None)
+        index = len(found)
+        if readable[index]:
+            one = truth[index]
+            found.append(detections.of_image((one.height, one.width), one.path))
+        else:
+            found.append(None)
         if report and len(found) % batch_size == 0:
             report.show(len(found))
     if report:

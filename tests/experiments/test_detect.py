@@ -71,7 +71,7 @@ def test_picture_and_description_of_each_image(folder, ended, name):
 def test_files_that_are_no_images_are_named(ended):
     printed = ended["images"].printed
     assert "Left out: 1 in " in printed
-    assert "broken.jpg: cannot be decoded" in printed
+    assert "broken.jpg: is no image that can be read" in printed
     assert "3 images: " in printed
 
 

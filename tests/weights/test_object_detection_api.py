@@ -7,8 +7,8 @@ import tensorflow as tf
 from ssd_keras.box_networks import ListedAnchors, ScaleAnchors
 from ssd_keras.boxes import Suppression
 from ssd_keras.data import read_image
-from ssd_keras.detector import _resize
 from ssd_keras.errors import UserError
+from ssd_keras.resizing import resize
 from ssd_keras.weights import object_detection_api, tensorflow_files
 from ssd_keras.weights.importing import import_detector
 from tests.weights import api_graphs
@@ -45,7 +45,7 @@ def person(shared):
 @pytest.fixture(scope="module")
 def photographs(shared):
     paths = sorted(shared("data/coco_subset/val/images").iterdir())[:5]
-    return np.stack([_resize(read_image(path), (300, 300)) for path in paths]).round()
+    return np.stack([resize(read_image(path), (300, 300)) for path in paths]).round()
 
 
 @pytest.fixture(scope="module")

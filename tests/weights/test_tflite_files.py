@@ -9,7 +9,7 @@ import ssd_keras
 from ssd_keras.box_networks import ScaleAnchors
 from ssd_keras.boxes import Suppression
 from ssd_keras.data import read_image
-from ssd_keras.detector import _resize
+from ssd_keras.resizing import resize
 from ssd_keras.weights.importing import import_detector
 from ssd_keras.weights.label_maps import COCO
 from ssd_keras.weights.statistics import random_pictures, restore_statistics
@@ -26,7 +26,7 @@ def imported(shared):
 @pytest.fixture(scope="module")
 def photographs(shared):
     paths = sorted(shared("data/coco_subset/val/images").iterdir())[:3]
-    return np.stack([_resize(read_image(path), (300, 300)) for path in paths]).round()
+    return np.stack([resize(read_image(path), (300, 300)) for path in paths]).round()
 
 
 def test_width_classes_and_default_boxes_are_read(imported):
