@@ -59,14 +59,20 @@ def _content(path: str, problems: list[Problem]) -> dict:
     try:
         content = json.loads(written, object_pairs_hook=_without_repeated_keys)
     except (ValueError, RecursionError) as error:
-        reason = one_line(error) if isinstance(error, ValueError) else "it is nested too deep"
-        raise UserError(f"'{path}' is no readable JSON: {reason}.") from error
+        raise UserError(f"'{path}' is no readable JSON: {_reason(error)}.") from error
     keys = ("images", "annotations", "categories")
     if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in keys):
         kind = layouts.json_kind(path)
         what = f" It is of {kind}." if kind else ""
         raise UserError(f"'{path}' needs the lists images, annotations and categories.{what}")
     return content
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deep"
+    # Python's advice is to allow longer numbers, which take it very long.
+    return "a number is too long" if "Exceeds the limit" in str(error) else one_line(error)
 
 
 def _without_repeated_keys(pairs: list[tuple[str, object]]) -> dict:

@@ -73,6 +73,14 @@ class _Loader(yaml.BaseLoader):
     A key that stands twice is refused, because one of its values would be lost.
     """
 
+    def construct_object(self, node, deep=False):
+        if not node.tag.startswith("tag:yaml.org,2002:") or ":python/" in node.tag:
+            raise yaml.constructor.ConstructorError(
+                problem=f"the tag '{node.tag[:40]}' means nothing here",
+                problem_mark=node.start_mark,
+            )
+        return super().construct_object(node, deep)
+
     def construct_mapping(self, node, deep=False):
         if isinstance(node, yaml.MappingNode):
             seen = set()
@@ -149,7 +157,7 @@ def _names(content: dict, path: str, problems: list[Problem]) -> dict[int, str]:
     found: dict[int, str] = {}
     for number, name in pairs:
         if not isinstance(name, str):
-            raise UserError(f"Name {number} in '{path}' must be a text.")
+            raise UserError(f"Name {number} in '{path}' must be a text: put it into quotes.")
         if number in found:
             raise UserError(f"'{path}' names class {number} twice.")
         found[number] = names.plain(name)

@@ -159,14 +159,18 @@ class Voc:
     parts: tuple[str, ...] = ()
 
 
-def voc(spec: str, place: str, split: str | None) -> Voc:
-    """Finds the files of a VOC data set.
+def voc(spec: str, place: str, split: str | None, pictures: str | None = None) -> Voc:
+    """Finds the files of a VOC data set; `pictures` is the folder that the user named.
 
     Raises:
         UserError: no such folder, no .xml file in it, or no such split.
     """
     check_folder(place, spec)
-    root = _devkit(unwrapped(place))
+    found = _voc(spec, _devkit(unwrapped(place)), split)
+    return found if pictures is None else dataclasses.replace(found, pictures=(pictures,))
+
+
+def _voc(spec: str, root: str, split: str | None) -> Voc:
     if split is None:
         return _voc_folders(spec, root)
     folder = next(iter(_within(root, split)), None)
@@ -385,14 +389,20 @@ def _of_a_year(split: str, known: Iterable[str], root: str) -> str | None:
 
 def _coco_names(folder: str) -> list[str]:
     """The names of the .json files in a folder that are COCO with boxes."""
-    found = [name for name in _with_end(folder, ".json") if not name.startswith(_NO_INSTANCES)]
+    found = [name for name in _listed(folder) if name.lower().endswith(".json")]
+    found = [name for name in found if not name.startswith(_NO_INSTANCES)]
     if len(found) > 50:  # one for each image is another format
         return []
-    return [name for name in found if is_coco(os.path.join(folder, name))]
+    return [name for name in found if name in _COCO_FIRST or is_coco(os.path.join(folder, name))]
 
 
 def is_coco(path: str) -> bool:
-    """Whether a .json file is COCO, judged by its beginning where it is large."""
+    """Whether a .json file is COCO, judged by its beginning where it is large.
+
+    One that cannot be read, a pipe for instance, counts as COCO: its reader says why.
+    """
+    if not os.path.isfile(path):
+        return not os.path.isdir(path)
     content = _small_json(path)
     if content is not None:
         return isinstance(content, dict) and {"images", "annotations"} <= set(content)
@@ -528,10 +538,12 @@ def recognised(place: str, split: str | None = None) -> list[str]:
     inner = unwrapped(place)
     if not found and inner != place:
         found = recognised(inner, split)
+    divided = [place]
     if not found:
-        folders = [part(place, split)] if split else [os.path.join(place, n) for n in parts(place)]
-        found = list(dict.fromkeys(f for folder in folders if folder for f in _formats(folder)))
-    return found or (["yolo"] if _has_pictures(place) else [])
+        named = [part(place, split)] if split else [os.path.join(place, n) for n in parts(place)]
+        divided += filter(None, named)
+        found = list(dict.fromkeys(name for folder in divided for name in _formats(folder)))
+    return found or (["yolo"] if any(map(_has_pictures, divided)) else [])
 
 
 def _formats(place: str) -> list[str]:

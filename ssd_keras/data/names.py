@@ -231,7 +231,7 @@ def notes(found: Iterable[Found], place: str, most: int = 5) -> list[Problem]:
 def why_missing(name: str, found: Found, where: str = "") -> str:
     """The message for an image that was not found; `where` is such as "in photos/images"."""
     reason = f": {found.note}" if found.note else ""
-    return f"its image '{name}' does not exist{f' {where}' if where else ''}{reason}"
+    return f"its image '{name[:200]}' does not exist{f' {where}' if where else ''}{reason}"
 
 
 def image_files(folder: str | os.PathLike, problems: list[Problem] | None = None) -> list[str]:
@@ -287,7 +287,8 @@ def _is_wanted(entry: os.DirEntry, extensions: tuple[str, ...], problems: list[P
     if entry.is_dir():
         return False
     if not entry.is_file():
-        what = "is a link to nothing" if entry.is_symlink() else "is no file but a pipe or device"
+        is_there = os.path.exists(entry.path)
+        what = "is no file but a pipe or device" if is_there else "is a link to nothing"
         problems.append(Problem("no_file", entry.path, what, LEFT_OUT))
         return False
     return True
@@ -377,6 +378,21 @@ def image_ids(paths: Sequence[str]) -> list[str]:
             return ids
         for index in shared:
             chosen[index] += 1
+
+
+def apart(ids: Iterable[str]) -> list[str]:
+    """The ids, with as many primes (') behind those that were there before as makes them differ."""
+    taken: set[str] = set()
+    repeats: Counter[str] = Counter()
+    different = []
+    for name in ids:
+        new = name + "'" * repeats[name]
+        while _as_number(new) in taken:
+            repeats[name] += 1
+            new = name + "'" * repeats[name]
+        taken.add(_as_number(new))
+        different.append(new)
+    return different
 
 
 def _as_number(name: str) -> str:

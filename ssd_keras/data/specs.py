@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 
-from ssd_keras.data import coco, csv_file, layouts, shapes, tfds, tfrecord, voc, yolo
+from ssd_keras.data import coco, csv_file, layouts, options, shapes, tfds, tfrecord, voc, yolo
 from ssd_keras.data.combined import CombinedSource
 from ssd_keras.data.filtered import FILTERS, FilteredSource
 from ssd_keras.data.source import NOTED, Problem, Source
@@ -41,50 +41,68 @@ def load_source(spec: str, classes: Sequence[str] | None = None) -> Source:
     parts = _parts(spec)
     if len(parts) == 1:
         return _load(spec, classes)
-    sources = [_load(part, classes) for part in parts]
-    return CombinedSource(spec, sources, classes)
+    return CombinedSource(spec, [_load(part, classes) for part in parts])
 
 
 def _parts(spec: str) -> list[str]:
-    """Splits at each `+` that a format name or an existing place follows.
+    """Splits at each `+` behind which a format name or an existing place stands.
 
     A `+` is part of a name where the place with it exists.
     """
-    parts = [""]
-    for piece in spec.split("+"):
-        place = re.split(r"[#?]", piece)[0]
-        begins = place.partition(":")[0] in FORMATS or _exists(place)
-        joined = f"{parts[-1]}+{piece}"
-        if not parts[-1]:
-            parts[-1] = piece
-        elif begins and not _exists(_place(joined)):
-            parts.append(piece)
-        else:
-            parts[-1] = joined
-    return [part for part in parts if part]
+    starts = [0]
+    for sign in re.finditer(r"\+", spec):
+        rest, current = spec[sign.end() :], spec[starts[-1] :]
+        begins = re.split(r"[:#?]", rest)[0] in FORMATS or _end_of_place(rest) > 0
+        if begins and _end_of_place(current) <= sign.start() - starts[-1]:
+            starts.append(sign.end())
+    ends = [start - 1 for start in starts[1:]] + [len(spec)]
+    return [spec[start:end] for start, end in zip(starts, ends, strict=True) if end > start]
+
+
+def _end_of_place(spec: str) -> int:
+    """Where the place of a spec and its options end; 0 if it does not exist."""
+    name, colon, _ = spec.partition(":")
+    start = len(name) + 1 if colon and name in FORMATS and not _exists(spec) else 0
+    end = options.end_of_place(spec, start)
+    return end if end > start else 0
 
 
 def _exists(place: str) -> bool:
     return os.path.exists(os.path.expanduser(place))
 
 
-def _place(spec: str) -> str:
-    """What stands behind the format, as far as there is one."""
-    name, colon, place = spec.partition(":")
-    return place if colon and name in FORMATS and not _exists(spec) else spec
-
-
 def _load(spec: str, classes) -> Source:
-    filtered = re.fullmatch(r"(.+)\?(\w+)=(.*)", spec)
-    if filtered and not _exists(_place(spec)):
-        whole, kind, pattern = filtered.groups()
+    if spec.partition("#")[0] == "shapes" or re.match(r"shapes(#[^?]*)?\?", spec):
+        end = 0
+    else:
+        end = _end_of_place(spec)
+        _check_sign(spec, end)
+    filtered = re.fullmatch(r"(.*)\?(\w+)=(.*)", spec[end:])
+    if filtered:
+        before, kind, pattern = filtered.groups()
         if kind not in FILTERS:
             raise unknown("filter", kind, FILTERS, f"in '{spec}'")
-        return FilteredSource(spec, _load(whole, classes), kind, pattern)
-    if spec.partition("#")[0] == "shapes":
-        return _shapes(spec, spec.partition("#")[2], classes)
-    head, split = _split(spec)
-    if _exists(head):
+        return FilteredSource(spec, _load(spec[:end] + before, classes), kind, pattern)
+    behind, _, split = spec[end:].partition("#")
+    return _open(spec, spec[:end] + behind, split or None, classes)
+
+
+def _check_sign(spec: str, end: int) -> None:
+    """Refuses a `#` that may be part of a name or begin a split, unless a `/` tells."""
+    place = spec[:end]
+    cut = place.rfind("#")
+    folder, split = place[:cut], place[cut + 1 :]
+    if cut > 0 and "/" not in split and _end_of_place(folder) == cut:
+        raise UserError(
+            f"'{place}' is a place, and '{split}' may be a split of '{folder}', too: write "
+            f"'{place}/' for the place, or '{folder}/#{split}' for the split."
+        )
+
+
+def _open(spec: str, head: str, split: str | None, classes) -> Source:
+    if head == "shapes":
+        return _shapes(spec, split or "", classes)
+    if _end_of_place(head) and not head.startswith(tuple(f"{name}:" for name in FORMATS)):
         return _bare(spec, os.path.expanduser(head), split, classes)
     name, colon, place = head.partition(":")
     if not colon:
@@ -97,27 +115,6 @@ def _load(spec: str, classes) -> Source:
     return LOADERS[name](spec, place, split, classes)
 
 
-def _split(spec: str) -> tuple[str, str | None]:
-    """What stands before the split, and the split.
-
-    A `#` may be part of the name of a folder. `DIR#1/` is such a folder, `DIR/#1` a split.
-    """
-    whole = _place(spec)
-    cuts = [at for at, letter in enumerate(whole) if letter == "#"]
-    before = [at for at in cuts if _exists(whole[:at])]
-    start = len(spec) - len(whole)
-    if _exists(whole):
-        if before and not spec.endswith("/"):
-            place, _, split = whole.rpartition("#")
-            raise UserError(
-                f"'{whole}' is a place, and '{split}' may be a split of '{place}', too: write "
-                f"'{whole}/' for the place, or '{place}/#{split}' for the split."
-            )
-        return spec, None
-    at = before[-1] if before else cuts[0] if cuts else len(whole)
-    return spec[: start + at], whole[at + 1 :] or None
-
-
 def _no_format(spec: str, head: str) -> UserError:
     if os.sep in head or "." in head:
         return missing_place("file or folder", head)
@@ -128,7 +125,7 @@ def _no_format(spec: str, head: str) -> UserError:
 
 
 def _bare(spec: str, place: str, split: str | None, classes) -> Source:
-    found = _recognised(place, split)
+    found = _recognised(place[: options.end_of_path(place)], split)
     place, split = _part(spec, found[0], place, split)
     source = LOADERS[found[0]](spec, place, split, classes)
     if len(found) > 1:
@@ -191,9 +188,9 @@ def _advice(name: str) -> str:
 
 
 def _shapes(spec: str, split: str, classes) -> Source:
-    split, *options = (split or "train").split(",")
+    split, *given = (split or "train").split(",")
     values = {"count": shapes.DEFAULT_COUNTS.get(split, 300), "size": 300}
-    for option in options:
+    for option in given:
         key, _, value = option.partition("=")
         if key not in values:
             raise UserError(f"Unknown option '{key}' in '{spec}'.{did_you_mean(key, values)}")

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from ssd_keras.data import checks, images, layouts, names, text
+from ssd_keras.data import checks, images, layouts, names, options, text
 from ssd_keras.data.source import LEFT_OUT, NOTED, REFUSED, Problem, Source
 from ssd_keras.data.text import number
 from ssd_keras.errors import UserError, one_line
@@ -24,7 +24,7 @@ MAX_XML_BYTES = 32 << 20
 _ENCODING = re.compile(rb"""^\s*<\?xml[^>]{0,100}?encoding\s*=\s*["']([\w.:-]{1,40})["']""")
 # Names of encodings that XML may state, and what reads them.
 _STATED = re.compile(
-    r"(iso-?8859|latin|windows-|cp|ms|x-)?\w*\d+|(us-)?ascii|euc-?\w\w|ks[_\w-]*|gb\w*|big5|"
+    r"[\w-]*\d+|(us-)?ascii|euc-?\w\w|ks[_\w-]*|gb\w*|big5|"
     r"shift[-_]jis|sjis|uhc|koi8-\w|johab",
     re.IGNORECASE,
 )
@@ -39,7 +39,7 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
     Args:
         spec: how the user named the data, for messages.
         place: a folder with .xml files and images, side by side or in folders of their own, in
-            one of the ways of `layouts.voc`.
+            one of the ways of `layouts.voc`; behind it may stand `,images=DIR` and `,units=UNIT`.
         split: name of a list of images, or of a sub-folder; None for every annotation.
         classes: class names; None takes the 20 of VOC in a folder named VOC20xx, else what
             occurs, sorted.
@@ -47,20 +47,25 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
     Raises:
         UserError: no such folder or split, or not one usable image.
     """
-    layout = layouts.voc(spec, place, split)
+    place, chosen = options.split(spec, place, options.IMAGES | options.UNITS)
+    unit = chosen.get("units")
+    layout = layouts.voc(spec, place, split, chosen.get("images"))
     problems: list[Problem] = []
     pictures = _Pictures(layout, problems)
     annotations = _annotations(layout, problems)
-    rows = [_read(layout, path, pictures, problems) for path in annotations]
-    rows = _with_ids([row for row in rows if row is not None], layout)
+    first = 1 if unit in (None, "pixels") else 0
+    rows = [_read(path, pictures, problems, first) for path in annotations]
+    rows = [row for row in rows if row is not None]
+    for row, name in zip(rows, names.image_ids([row.declared_at for row in rows]), strict=True):
+        row.image_id = name
     if layout.list_file is None:
-        problems += _without_annotation(layout, pictures, rows)
+        problems += _without_annotation(layout, pictures, rows, annotations)
     if classes is None:
         # An object without a name is found to be of no known class later, with its place.
         found = sorted({name for row in rows for name in row.names if name})
         official = re.fullmatch(r"VOC20\d\d", os.path.basename(os.path.abspath(layout.root)))
         classes = CLASSES if official and found and set(found) <= set(CLASSES) else found
-    return checks.assemble(spec, classes, rows, problems)
+    return checks.assemble(spec, classes, rows, problems, unit)
 
 
 def _annotations(layout: layouts.Voc, problems: list[Problem]) -> list[str]:
@@ -114,11 +119,13 @@ def _annotation_of(line: str, index: names.ImageIndex) -> tuple[str, str | None]
 
 def _readings(line: str) -> list[str]:
     """What may be the name in a line, the likeliest first."""
-    readings = [line, re.sub(r"(\s+-?\d+)+$", "", line)]
+    readings = [line]
     words = line.split()
     if len(words) > 1 and words[-1].lower().endswith(".xml"):
-        readings.insert(1, words[-1])
-    return list(dict.fromkeys(readings))
+        readings.append(words[-1])
+    while numbers := re.search(r"\s+-?\d+$", readings[-1]):
+        readings.append(readings[-1][: numbers.start()])
+    return readings
 
 
 def _xml_file(name: str, index: names.ImageIndex) -> str | None:
@@ -161,20 +168,18 @@ class _Pictures:
         stated = self.index.find(declared) if declared else names.MISSING
         if stated.path:
             return stated, stated.note
-        wanted = declared or f"{own}.jpg"
-        anywhere = self._anywhere.find(wanted)
-        if anywhere.path and anywhere.sure:
-            return anywhere, ""
-        return (found if found.note else stated), ""
+        if found.note or stated.note:
+            return (stated if stated.note else found), ""
+        anywhere = self._anywhere.find(declared or f"{own}.jpg")
+        return (anywhere if anywhere.sure else names.MISSING), ""
 
 
 def _last(path: str) -> str:
     return re.split(r"[\\/]", path)[-1]
 
 
-def _read(
-    layout: layouts.Voc, path: str, pictures: _Pictures, problems: list[Problem]
-) -> checks.Row | None:
+def _read(path: str, pictures: _Pictures, problems: list[Problem], first: int) -> checks.Row | None:
+    """The image and objects of an annotation; `first` is the coordinate of the first pixel."""
     root = _root(path, problems)
     if root is None:
         return None
@@ -188,11 +193,17 @@ def _read(
     if not found.path:
         row.missing = names.why_missing(declared or f"{name}.jpg", found)
     for index, item in enumerate(root.iter("object")):
-        _add(row, item, f"{path}, object {index}", problems)
+        _add(row, item, f"{path}, object {index}", problems, first)
     return row
 
 
-def _add(row: checks.Row, item: ElementTree.Element, place: str, problems: list[Problem]) -> None:
+def _add(
+    row: checks.Row,
+    item: ElementTree.Element,
+    place: str,
+    problems: list[Problem],
+    first: int,
+) -> None:
     label = names.plain(item.findtext("name") or "")
     box = item.find("bndbox")
     if box is None:
@@ -209,7 +220,7 @@ def _add(row: checks.Row, item: ElementTree.Element, place: str, problems: list[
     if ymin < ymax and xmin < xmax:
         # The first pixel is 1 and the last one belongs to the box. Where the corners meet
         # the box is a mistake, not a pixel, and stays as it is for the check to find.
-        ymin, xmin = ymin - 1, xmin - 1
+        ymin, xmin = ymin - first, xmin - first
     difficult = (item.findtext("difficult") or "0").strip() == "1"
     row.add(label, (ymin, xmin, ymax, xmax), place, difficult=difficult)
 
@@ -260,19 +271,20 @@ def _in_stated_encoding(data: bytes) -> str | None:
     return data.decode(_WIDER.get(codec, codec))
 
 
-def _with_ids(rows: list[checks.Row], layout: layouts.Voc) -> list[checks.Row]:
-    """The rows with names that differ: those of their annotations, with folders if need be."""
-    for row, name in zip(rows, names.image_ids([row.declared_at for row in rows]), strict=True):
-        row.image_id = name
-    return rows
-
-
 def _without_annotation(
-    layout: layouts.Voc, pictures: _Pictures, rows: Sequence[checks.Row]
+    layout: layouts.Voc,
+    pictures: _Pictures,
+    rows: Sequence[checks.Row],
+    annotations: Sequence[str],
 ) -> list[Problem]:
     """A note of the images that have no .xml file."""
     used = {row.path for row in rows}
-    left = [path for path in pictures.index.files() if path not in used]
+    annotated = {names.fold(_stem(os.path.basename(path))) for path in annotations}
+    left = [
+        path
+        for path in pictures.index.files()
+        if path not in used and names.fold(_stem(os.path.basename(path))) not in annotated
+    ]
     if not left:
         return []
     listed = ", ".join(os.path.basename(path) for path in left[:5])

@@ -12,6 +12,7 @@ from ssd_keras.data.source import LEFT_OUT, NOTED, REFUSED, Problem, Source
 from ssd_keras.data.yolo_labels import Labelled
 from ssd_keras.errors import UserError, missing_place
 
+_LISTS = (".txt", ".list", ".lst")
 _CLASS_FILES = ("classes.txt", "obj.names", "labels.txt", "names.txt", "_darknet.labels")
 
 
@@ -89,6 +90,8 @@ def _from_file(spec: str, path: str, split: str | None, problems: list[Problem])
     is_darknet = path.lower().endswith(".data")
     data = _darknet(path, problems) if is_darknet else data_yaml.read(path, problems)
     key = layouts.chosen(split or "train", data.splits, f"in '{path}'")
+    if key is None and not data.splits:
+        raise UserError(f"'{path}' names no images: write a line 'train: FOLDER' (from '{spec}').")
     if key is None:
         raise layouts.no_split(split or "train", path, spec, data.splits)
     root = _root(data, base, problems)
@@ -98,6 +101,8 @@ def _from_file(spec: str, path: str, split: str | None, problems: list[Problem])
         found, note = data_yaml.folder_of(written, bases)
         if found is None:
             raise UserError(f"'{key}: {written}' in '{path}' does not exist (from '{spec}').")
+        if not os.path.isdir(found) and not found.lower().endswith(_LISTS):
+            raise UserError(f"'{key}: {written}' in '{path}' is neither a folder nor a .txt file.")
         if note and not is_darknet:
             problems.append(Problem("other_place", path, f"{key}: {note}", NOTED))
         files += _images(found, bases, problems)

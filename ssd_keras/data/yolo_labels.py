@@ -106,7 +106,9 @@ def usual_places(image: str) -> list[str]:
 
 
 def _usual_place(image: str) -> str | None:
-    return next((path for path in usual_places(image) if os.path.isfile(path)), None)
+    places = (path for path in usual_places(image) if os.path.lexists(path))
+    # What is no file is named by its reader.
+    return next((path for path in places if not os.path.isdir(path)), None)
 
 
 def _behind_pictures(path: str) -> str:
@@ -298,8 +300,8 @@ def decide_shapes(
 
 
 _NOT_POLYGON = (
-    "has {count} numbers behind the class: neither a box (4), with keypoints (say which by "
-    "'kpt_shape' in data.yaml), nor a polygon (6 and more, of even number)"
+    "has {count} numbers behind the class: neither a box (4; a confidence behind it must go), nor "
+    "one with keypoints ('kpt_shape' in data.yaml says so), nor a polygon (6 and more, even)"
 )
 _UNCLEAR = (
     "has a box and then {more} numbers that may be keypoints, or a polygon of as many points as "

@@ -1,0 +1,224 @@
+"""COCO: ids that mean the same, and files that are damaged."""
+
+import json
+import os
+
+import pytest
+
+from ssd_keras import data
+from ssd_keras.errors import UserError
+from tests.data import trees
+
+CAT = ["cat"]
+IMAGE = {"id": 1, "file_name": "a.jpg", "width": 64, "height": 48}
+OBJECT = {"id": 1, "image_id": 1, "category_id": 1, "bbox": trees.BBOX}
+CLASS = {"id": 1, "name": "cat"}
+
+
+def written(root, images=(IMAGE,), annotations=(OBJECT,), categories=(CLASS,)) -> str:
+    content = {
+        "images": list(images),
+        "annotations": list(annotations),
+        "categories": list(categories),
+    }
+    return as_text(root, json.dumps(content))
+
+
+def as_text(root, text) -> str:
+    trees.write(root, "images/a.jpg", "images/b.jpg")
+    data = text if isinstance(text, bytes) else text.encode()
+    (root / "instances.json").write_bytes(data)
+    return f"coco:{root}"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [(1, "1"), ("1", 1), (1.0, 1), (1, 1.0), ("1.0", 1), ("000001", 1), ("abc", "abc"), (0, "0")],
+)
+def test_ids_that_mean_the_same_are_the_same(tmp_path, one, other):
+    spec = written(
+        tmp_path,
+        [IMAGE | {"id": one}],
+        [OBJECT | {"image_id": other, "category_id": one}],
+        [CLASS | {"id": other}],
+    )
+    source = data.load_source(spec)
+    called = one if isinstance(one, str) else str(int(one))
+    assert trees.objects(source) == {called: CAT}
+    assert not source.problems
+
+
+@pytest.mark.parametrize(("one", "other"), [(1, 2), (1, True), ("a", "b"), (1, 1.5), (1, None)])
+def test_ids_that_differ_stay_apart(tmp_path, one, other):
+    spec = written(tmp_path, [IMAGE | {"id": one}], [OBJECT | {"image_id": other}])
+    (lost, *_) = data.load_source(spec).problems
+    assert (lost.kind, lost.lost) == ("unknown_image", ("cat",))
+
+
+def test_large_numbers_are_not_rounded_to_the_same_id(tmp_path):
+    ids = [1 << 60, (1 << 60) + 1]
+    images = [IMAGE | {"id": ids[0]}, IMAGE | {"id": ids[1], "file_name": "b.jpg"}]
+    objects = [OBJECT | {"image_id": ids[1]}]
+    source = data.load_source(written(tmp_path, images, objects))
+    assert trees.objects(source) == {str(ids[0]): [], str(ids[1]): CAT}
+
+
+@pytest.mark.parametrize("ids", [(0, 0, 0), (1, 2, 1), (None, None, None), ("", "", "")])
+def test_ids_of_annotations_mean_nothing(tmp_path, ids):
+    boxes = [[4, 5, 26, 35], [4, 5, 26, 34], [4, 5, 26, 33]]
+    objects = [OBJECT | {"id": i, "bbox": b} for i, b in zip(ids, boxes, strict=True)]
+    source = data.load_source(written(tmp_path, annotations=objects))
+    assert len(source.ground_truth()[0]) == 3
+    noted = [p for p in source.problems if p.kind == "duplicate_id"]
+    assert len(noted) == (ids[0] is not None)
+    assert all(p.action == "noted" and not p.lost for p in noted)
+
+
+@pytest.mark.parametrize(
+    ("bbox", "kind"),
+    [
+        (["4", "5", "26", "35"], None),
+        ("4,5,26,35", "broken_box"),
+        ([True, 5, 26, 35], "broken_box"),
+        ([4, 5, 26], "broken_box"),
+        ([4, 5, 26, 35, 1], "broken_box"),
+        ([[4, 5, 26, 35]], "broken_box"),
+        ({"x": 4}, "broken_box"),
+        (None, "broken_box"),
+        ([4, 5, -26, 35], "swapped_corners"),
+        ([4, 5, 1e308, 1e308], None),
+    ],
+)
+def test_a_box_is_four_numbers(tmp_path, bbox, kind):
+    other = OBJECT | {"id": 2, "image_id": 2}
+    images = [IMAGE, IMAGE | {"id": 2, "file_name": "b.jpg"}]
+    source = data.load_source(written(tmp_path, images, [OBJECT | {"bbox": bbox}, other]))
+    lost = [p for p in source.problems if p.lost]
+    assert [p.kind for p in lost] == ([kind] if kind else [])
+    assert all(p.lost == ("cat",) and p.place.endswith("annotations[0]") for p in lost)
+    assert [len(truth) for truth in source.ground_truth()] == [int(kind is None), 1]
+
+
+def test_crowds_are_told_by_any_yes(tmp_path):
+    values = (0, False, "0", None, 1, True, "1", 1.0)
+    objects = [
+        OBJECT | {"iscrowd": value, "bbox": [4, 5, 26, 10 + n]} for n, value in enumerate(values)
+    ]
+    (truth,) = data.load_source(written(tmp_path, annotations=objects)).ground_truth()
+    assert truth.crowd.tolist() == [False] * 4 + [True] * 4
+
+
+def test_members_that_are_none_are_named_and_counted(tmp_path):
+    strange = [1, None, [], "x", {}]
+    spec = written(tmp_path, [*strange, IMAGE], [*strange, OBJECT], [*strange, CLASS])
+    source = data.load_source(spec)
+    assert trees.objects(source) == {"1": CAT}
+    found = {
+        (p.kind, p.place.rpartition(" ")[2].partition("[")[0], p.images_lost, p.lost)
+        for p in source.problems
+    }
+    assert found == {
+        ("broken_class", "categories", 0, ()),
+        ("broken_image_entry", "images", 1, ()),
+        ("broken_box", "annotations", 0, ("",)),
+        ("unknown_image", "annotations", 0, ("",)),
+    }
+    assert len(source.problems) == 15
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "Expecting value"),
+        ("{", "Expecting property name"),
+        ("[" * 100_000, "nested too deep"),
+        (trees.coco(["a.jpg"])[:-1] + f', "x": {"[" * 9999}{"]" * 9999}}}', "nested too deep"),
+        (trees.coco(["a.jpg"]).replace('"id": 0', f'"id": {"9" * 5000}'), "a number is too long"),
+        (trees.coco(["a.jpg"])[:-1] + ', "annotations": []}', "'annotations' stands twice"),
+        ("[]", "needs the lists"),
+        ("null", "needs the lists"),
+        (trees.coco([], annotations={}), "needs the lists"),
+        (trees.coco([], images="x"), "needs the lists"),
+        (b"\x89PNG\0\0", "holds zero bytes"),
+        (trees.coco(["a.jpg"], categories=[{"id": 1, "name": "é"}]).encode("latin-1"), ""),
+    ],
+)
+def test_a_damaged_file_is_refused_in_a_sentence(tmp_path, text, said):
+    spec = as_text(tmp_path, text)
+    if not said:  # json.dumps writes é as ASCII
+        assert data.load_source(spec).classes == ("é",)
+        return
+    for form in (spec, f"{spec}/instances.json"):
+        with pytest.raises(UserError) as caught:
+            data.load_source(form)
+        message = str(caught.value)
+        assert f"'{tmp_path}/instances.json'" in message
+        assert said in message
+        assert "\n" not in message
+
+
+def test_korean_text_is_read_and_noted(tmp_path):
+    text = '{"images": [], "annotations": [], "categories": [{"id": 1, "name": "고양이"}]}'
+    content = json.loads(text) | {"images": [IMAGE], "annotations": [OBJECT]}
+    spec = as_text(tmp_path, json.dumps(content, ensure_ascii=False).encode("cp949"))
+    source = data.load_source(spec)
+    assert source.classes == ("고양이",)
+    assert [(p.kind, p.action) for p in source.problems] == [("encoding", "noted")]
+
+
+def test_repeated_keys_of_one_value_do_no_harm(tmp_path):
+    text = trees.coco(["a.jpg"]).replace('"id": 0, "file', '"id": 0, "id": 0, "file')
+    assert trees.objects(data.load_source(as_text(tmp_path, text))) == {"0": CAT}
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [(os.mkfifo, "it is a pipe"), (lambda path: path.symlink_to("/dev/zero"), "it is a device")],
+    ids=["pipe", "device"],
+)
+def test_what_is_no_file_is_refused_and_never_waited_for(tmp_path, make, said):
+    trees.write(tmp_path, "images/a.jpg")
+    make(tmp_path / "instances.json")
+    for spec in (f"coco:{tmp_path}", str(tmp_path), f"coco:{tmp_path}/instances.json"):
+        with pytest.raises(UserError, match=said):
+            data.load_source(spec)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("a.jpg", "images/a.jpg"),
+        ("images/a.jpg", "images/a.jpg"),
+        ("images\\a.jpg", "images/a.jpg"),
+        ("a.JPG", "images/a.jpg"),
+        ("D:\\data\\img\\a.jpg", "images/a.jpg"),
+        ("/content/images/a.jpg", "images/a.jpg"),
+        ("upload/3/a.jpg", "images/a.jpg"),
+        ("other/c.jpg", "other/c.jpg"),
+        ("c.jpg", "other/c.jpg"),
+        ("/dev/zero", None),
+        ("images", None),
+        ("", None),
+        ("a\0.jpg", None),
+        ("x" * 5000, None),
+    ],
+)
+def test_images_are_found_by_the_names_that_tools_write(tmp_path, name, file):
+    trees.write(tmp_path, "other/c.jpg")
+    images = [IMAGE | {"file_name": name}, IMAGE | {"id": 2, "file_name": "b.jpg"}]
+    source = data.load_source(written(tmp_path, images))
+    paths = {truth.image_id: truth.path for truth in source.ground_truth()}
+    assert paths.get("1") == (file and f"{tmp_path}/{file}")
+    lost = [(p.kind, p.lost, p.images_lost) for p in source.problems if p.images_lost]
+    assert lost == ([] if file else [("missing_image", ("cat",), 1)])
+
+
+def test_an_image_that_is_not_there_is_not_taken_from_another_folder(tmp_path):
+    trees.write(tmp_path, "images/cam2/0.jpg", "images/cam1/1.jpg")
+    images = [
+        IMAGE | {"id": 1, "file_name": "cam1/0.jpg"},
+        IMAGE | {"id": 2, "file_name": "cam1/1.jpg"},
+    ]
+    source = data.load_source(written(tmp_path, images))
+    assert trees.objects(source) == {"2": []}
+    assert [p.kind for p in source.problems if p.lost] == ["missing_image"]
