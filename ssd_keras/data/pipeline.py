@@ -6,17 +6,21 @@ anywhere without replaying what came before, and no shuffle buffer is needed.
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import os
+from collections.abc import Callable
 
 import numpy as np
 from absl import logging
 
 from ssd_keras.data import augmentation as augment
 from ssd_keras.data.source import Source
-from ssd_keras.errors import UserError, did_you_mean
+from ssd_keras.errors import UserError, unknown
 from ssd_keras.resizing import resize_tensor
 
 CACHE_BYTES = 1 << 30
+GROUP = 4  # images that are read again carefully if one of them is damaged
 
 
 def training_batches(
@@ -59,55 +63,172 @@ def training_batches(
         tf.data.Dataset of `(images [B, H, W, 3], {"boxes": float32 [B, M, 4], "labels": int32
         [B, M]})`, padded with -1.
     """
-    import tensorflow as tf
+    _check_training(source, augmentation, image_size, batch_size, shard)
+    _say_cut_off(source, max_boxes)
+    part, parts = shard
+    share = batch_size // parts
+    read, fast = _training_reader(source, cache_bytes)
+    order = _Order(len(source), batch_size, seed)
+    chain = _Chain(read, order, augmentation, image_size, dtype)
 
+    def prepare(position, careful):
+        step, slot = position // share, position % share + part * share
+        image, boxes, labels = chain.picture(step, slot, careful)
+        boxes, labels = _pad(boxes, labels, max_boxes)
+        return image, {"boxes": boxes, "labels": labels}
+
+    return _batches(prepare, first_step, steps, share, fast, parallelism)
+
+
+def _check_training(source, augmentation, image_size, batch_size, shard) -> None:
     if augmentation not in augment.NAMES:
-        raise UserError(
-            f"Unknown augmentation '{augmentation}'; known: {', '.join(augment.NAMES)}."
-            + did_you_mean(augmentation, augment.NAMES)
-        )
+        raise unknown("augmentation", augmentation, augment.NAMES)
     if augmentation == "mosaic" and (image_size[0] % 2 or image_size[1] % 2):
         raise UserError(f"A mosaic needs even sides, not {image_size[0]}x{image_size[1]}.")
     if not len(source):
         raise UserError(f"'{source.spec}' has no image to train on.")
-    part, parts = shard
-    if batch_size % parts:
-        raise UserError(f"A batch of {batch_size} cannot be shared evenly by {parts} workers.")
-    share = batch_size // parts
-    read = _training_reader(source, cache_bytes)
-    draw_of = augment.draw_for(augmentation)
-    quarters = [(image_size[0] // 2, image_size[1] // 2)] * 4
-    count = len(source)
-    seed32 = np.int32(seed % (1 << 31))
+    if batch_size % shard[1]:
+        raise UserError(f"A batch of {batch_size} cannot be shared evenly by {shard[1]} workers.")
 
-    def picture(step, slot, size, extra=0):
+
+@dataclasses.dataclass(frozen=True)
+class _Order:
+    """Which image is at which place of which batch.
+
+    Attributes:
+        count: images of the source.
+        batch_size: over all shards.
+        seed: of the run.
+    """
+
+    count: int
+    batch_size: int
+    seed: int
+
+    def index(self, step, slot, extra: int = 0):
+        """Index of the image; another `extra` gives further permutations."""
+        import tensorflow as tf
+
+        count, batch_size = self.count, self.batch_size
+        per_epoch = max(1, count // batch_size)
+        rounds = -(-batch_size // count)  # more than one only where a batch repeats images
+        place = (step % per_epoch) * batch_size + slot
+        epoch = step // per_epoch * rounds + place // count
+        order = tf.stack([self._seed32 + extra, tf.cast(epoch, tf.int32)])
+        return tf.random.experimental.index_shuffle(place % count, order, count - 1)
+
+    def key(self, step, slot, extra: int = 0):
+        """The seed of the random changes at a place, int `[2]`."""
+        import tensorflow as tf
+
+        seed = tf.constant([self._seed32, 20117 + extra])
+        return tf.random.experimental.stateless_fold_in(seed, step * self.batch_size + slot)
+
+    @property
+    def _seed32(self) -> np.int32:
+        return np.int32(self.seed % (1 << 31))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Chain:
+    """From a place in the order to a training image.
+
+    Attributes:
+        read: from an index to image, boxes and labels.
+        order: which image it is.
+        augmentation: one of `augmentation.NAMES`.
+        image_size: (height, width).
+        dtype: of the image.
+    """
+
+    read: Callable
+    order: _Order
+    augmentation: str
+    image_size: tuple[int, int]
+    dtype: str
+
+    def picture(self, step, slot, careful):
+        """Image, boxes and labels, changed at random."""
+        if self.augmentation != "mosaic":
+            return self._changed(step, slot, careful, self.image_size)
         # A mosaic's other quarters come from further permutations of the images.
-        index = _shuffled(count, batch_size, seed32 + extra, step, slot)
-        image, boxes, labels = read(index)
-        key = tf.random.experimental.stateless_fold_in(
-            tf.constant([seed32, 20117 + extra]), step * batch_size + slot
+        quarter = (self.image_size[0] // 2, self.image_size[1] // 2)
+        parts = [self._changed(step, slot, careful, quarter, 7919 * i) for i in range(4)]
+        return augment.mosaic(parts)
+
+    def _changed(self, step, slot, careful, size, extra: int = 0):
+        import tensorflow as tf
+
+        image, boxes, labels = self.read(self.order.index(step, slot, extra), careful)
+        height, width, _ = tf.unstack(tf.shape(image))
+        draw = augment.draw_for(self.augmentation)(
+            self.order.key(step, slot, extra), boxes, height, width
         )
-        shape = tf.shape(image)
-        draw = draw_of(key, boxes, shape[0], shape[1])
-        return augment.apply(image, boxes, labels, draw, size, dtype)
+        return augment.apply(image, boxes, labels, draw, size, self.dtype)
 
-    def prepare(position):
-        step, slot = position // share, position % share + part * share
-        if augmentation == "mosaic":
-            parts_of = [picture(step, slot, size, 7919 * i) for i, size in enumerate(quarters)]
-            image, boxes, labels = augment.mosaic(parts_of)
-        else:
-            image, boxes, labels = picture(step, slot, image_size)
-        boxes, labels = _pad(boxes, labels, max_boxes)
-        return image, {"boxes": boxes, "labels": labels}
 
-    _say_cut_off(source, max_boxes)
-    last = tf.int64.max if steps is None else (first_step + steps) * share
-    positions = tf.data.Dataset.range(first_step * share, last)
-    dataset = positions.map(
-        prepare, num_parallel_calls=parallelism or tf.data.AUTOTUNE, deterministic=True
+def _batches(prepare, first: int, count: int | None, size: int, fast: bool, parallelism):
+    """Batches `first` to `first + count` of what `prepare` gives for each place in them.
+
+    Args:
+        prepare: a TensorFlow function of a place, counted through all batches, and whether to
+            read carefully.
+        first, count: the batches; None for no end.
+        size: of a batch.
+        fast: whether to try first without care.
+        parallelism: elements prepared at a time; None lets TensorFlow choose.
+    """
+    import tensorflow as tf
+
+    place = tf.TensorSpec([], tf.int64)
+    prepare = tf.function(prepare, [place, tf.TensorSpec([], tf.bool)], autograph=False)
+    group = math.gcd(size, GROUP) if fast else 1
+
+    def element(number):
+        return prepare(number, tf.constant(True))
+
+    def several(number):
+        # There is no "try" in a graph, but a data set may lose an element without a fault. What
+        # this costs is shared by the elements of a group.
+        places = tf.data.Dataset.range(number * group, (number + 1) * group)
+        tried = places.map(lambda place: prepare(place, tf.constant(False))).ignore_errors()
+        whole = tried.batch(group, drop_remainder=True)
+        careful = places.map(element).batch(group, drop_remainder=True)
+        return whole.concatenate(careful).take(1).with_options(_as_written()).get_single_element()
+
+    last = tf.int64.max if count is None else (first + count) * size
+    numbers = tf.data.Dataset.range(first * size // group, last // group)
+    parts = numbers.map(
+        several if fast else element,
+        num_parallel_calls=parallelism or tf.data.AUTOTUNE,
+        deterministic=True,
     )
-    return dataset.batch(share, drop_remainder=True).prefetch(2)
+    batches = parts.batch(size // group, drop_remainder=True)
+    if fast:
+        batches = batches.map(lambda *parts: tf.nest.map_structure(_joined, _one(parts)))
+    return batches.prefetch(2)
+
+
+def _one(parts: tuple):
+    return parts[0] if len(parts) == 1 else parts
+
+
+def _joined(groups):
+    """`[groups, group, ...]` as `[groups * group, ...]`."""
+    import tensorflow as tf
+
+    count, size, *rest = groups.shape
+    return tf.reshape(groups, [count * size, *rest])
+
+
+def _as_written():
+    """Options of a data set that is too small to be worth optimising, which takes longer."""
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.experimental_optimization.apply_default_optimizations = False
+    return options
 
 
 def steps_per_epoch(source: Source, batch_size: int) -> int:
@@ -119,21 +240,9 @@ def batch_indices(source: Source, step: int, *, batch_size: int = 32, seed: int 
     """Indices of the images of a training batch, of a mosaic's those of the first quarters."""
     import tensorflow as tf
 
-    seed32 = np.int32(seed % (1 << 31))
+    order = _Order(len(source), batch_size, seed)
     slots = [tf.constant(slot, tf.int64) for slot in range(batch_size)]
-    return [int(_shuffled(len(source), batch_size, seed32, step, slot)) for slot in slots]
-
-
-def _shuffled(count: int, batch_size: int, seed, step, slot):
-    """Index of the image at a slot of the batch of a step."""
-    import tensorflow as tf
-
-    per_epoch = max(1, count // batch_size)
-    rounds = -(-batch_size // count)  # more than one only where a batch repeats images
-    place = (step % per_epoch) * batch_size + slot
-    epoch = step // per_epoch * rounds + place // count
-    order = tf.stack([seed, tf.cast(epoch, tf.int32)])
-    return tf.random.experimental.index_shuffle(place % count, order, count - 1)
+    return [int(order.index(step, slot)) for slot in slots]
 
 
 def evaluation_batches(
@@ -153,29 +262,25 @@ def evaluation_batches(
     """
     import tensorflow as tf
 
-    read = _image_reader(source, 0)
+    read, fast = _image_reader(source, 0)
     count = len(source)
 
-    def prepare(index):
-        def nothing():
-            return tf.zeros([*image_size, 3]), tf.constant(False)
+    def nothing():
+        return tf.zeros([*image_size, 3]), tf.constant(False)
 
-        def picture():
-            image, readable = read(index)
-            return tf.cond(readable, lambda: (resize_tensor(image, image_size), readable), nothing)
+    def picture(index, careful):
+        image, readable = read(index, careful)
+        return tf.cond(readable, lambda: (resize_tensor(image, image_size), readable), nothing)
 
-        image, readable = tf.cond(index < count, picture, nothing)
+    def prepare(index, careful):
+        image, readable = tf.cond(index < count, lambda: picture(index, careful), nothing)
         if dtype == "uint8":
             image = tf.cast(tf.round(image), tf.uint8)
         image.set_shape([*image_size, 3])
         index = tf.where(index < count, index, -1)
         return {"images": image, "index": index, "readable": readable}
 
-    filled = -(-count // batch_size) * batch_size
-    dataset = tf.data.Dataset.range(filled).map(
-        prepare, num_parallel_calls=parallelism or tf.data.AUTOTUNE, deterministic=True
-    )
-    return dataset.batch(batch_size, drop_remainder=True).prefetch(2)
+    return _batches(prepare, 0, -(-count // batch_size), batch_size, fast, parallelism)
 
 
 def _pad(boxes, labels, max_boxes):
@@ -198,7 +303,7 @@ def _say_cut_off(source: Source, max_boxes: int) -> None:
 
 
 def _training_reader(source: Source, cache_bytes: int):
-    """A TensorFlow function from an index to image uint8, boxes and labels.
+    """As `_image_reader`, and the boxes and labels instead of whether it could be read.
 
     Crowds are left out. An image that turns out unreadable teaches nothing: it is an even grey
     without objects.
@@ -212,55 +317,47 @@ def _training_reader(source: Source, cache_bytes: int):
     all_labels = tf.constant(
         np.concatenate([t.labels[k] for t, k in zip(truth, keep, strict=True)])
     )
-    image_of = _image_reader(source, cache_bytes)
+    image_of, fast = _image_reader(source, cache_bytes)
 
-    def read(index):
-        image, readable = image_of(index)
+    def read(index, careful):
+        image, readable = image_of(index, careful)
         begin, end = starts[index], starts[index + 1]
         end = tf.where(readable, end, begin)
         return image, all_boxes[begin:end], all_labels[begin:end]
 
-    return read
+    return read, fast
 
 
 def _image_reader(source: Source, cache_bytes: int):
-    """A TensorFlow function from an index to an image uint8 and whether it could be read."""
+    """A TensorFlow function from an index to an image uint8 and whether it could be read.
+
+    Returns:
+        the function of the index and whether to read carefully: without care, a damaged file is a
+        fault of the step; and whether reading without care is faster at all.
+    """
     import tensorflow as tf
 
-    careful = _Careful(source, cache_bytes)
+    reader = _Careful(source, cache_bytes)
+    plain, encoded = tf.constant(source.plain), _encoded_reader(source)
 
     def slow(index):
-        image, readable = tf.numpy_function(careful, [index], (tf.uint8, tf.bool), stateful=False)
+        image, readable = tf.numpy_function(reader, [index], (tf.uint8, tf.bool), stateful=False)
         image.set_shape([None, None, 3])
         readable.set_shape([])
         return image, readable
 
-    if careful.caches or not source.plain.any():
-        return slow
-    plain, encoded = tf.constant(source.plain), _encoded_reader(source)
-
-    def fast(index):
+    def quick(index):
         # The accurate method gives the pixels that Pillow gives.
         image = tf.io.decode_jpeg(encoded(index), channels=3, dct_method="INTEGER_ACCURATE")
         return image, tf.constant(True)
 
-    def fast_or_slow(index):
-        # There is no "try" in a graph, but a data set of one element may lose it without a fault.
-        one = tf.data.Dataset.from_tensors(index)
-        first = one.map(fast).ignore_errors().concatenate(one.map(slow)).take(1)
-        return first.with_options(_as_written()).get_single_element()
+    if reader.caches or not source.plain.any():
+        return lambda index, careful: slow(index), False
 
-    return lambda index: tf.cond(plain[index], lambda: fast_or_slow(index), lambda: slow(index))
+    def read(index, careful):
+        return tf.cond(plain[index] & ~careful, lambda: quick(index), lambda: slow(index))
 
-
-def _as_written():
-    """Options of a data set that is too small to be worth optimising, which takes longer."""
-    import tensorflow as tf
-
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    options.experimental_optimization.apply_default_optimizations = False
-    return options
+    return read, True
 
 
 def _encoded_reader(source: Source):

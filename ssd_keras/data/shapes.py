@@ -13,7 +13,6 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from ssd_keras.data import pillow
 from ssd_keras.data.source import GroundTruth, Source
 
 CLASSES = ("circle", "rectangle", "triangle", "star")
@@ -41,9 +40,6 @@ class ShapesSource(Source):
 
     def image(self, index: int) -> np.ndarray:
         return draw(_seed(self.split, index), self.size)[0]
-
-    def encoded(self, index: int) -> bytes:
-        return pillow.as_png(self.image(index))
 
     def _ground_truth(self, index: int) -> GroundTruth:
         layout = _layout(np.random.default_rng(_seed(self.split, index)), self.size)

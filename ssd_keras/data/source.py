@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 from absl import logging
 
-from ssd_keras.data import images
+from ssd_keras.data import images, pillow
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -168,12 +168,13 @@ class Source:
         return images.read_image(self._examples[index].path)
 
     def encoded(self, index: int) -> bytes:
-        """The bytes of image file `index`, as they are; of a drawn image, a PNG.
+        """The bytes of image file `index`, as they are; of an image without a file, a PNG.
 
         Raises:
             ImageError: they cannot be read. Whether they can be decoded is not looked at.
         """
-        return images.read_bytes(self._examples[index].path)
+        path = self._examples[index].path
+        return pillow.as_png(self.image(index)) if path is None else images.read_bytes(path)
 
     def try_image(self, index: int) -> np.ndarray | None:
         """`image`, or None where it cannot be read, which is said once and kept in `unread`."""
