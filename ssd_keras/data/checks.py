@@ -18,6 +18,8 @@ from ssd_keras.errors import UserError, did_you_mean
 # By how much a box that is given in shares may leave the image without a word. Six decimals, as
 # most tools write them, move an edge by less.
 SHARE_TOLERANCE = 2e-3
+# Of so many unknown classes it is said which known ones are called alike; each is held against all.
+_MOST_HINTS = 50
 
 
 @dataclasses.dataclass
@@ -119,7 +121,8 @@ class ClassNames:
     def unknown(self, name: str) -> str:
         """What is said of an object of a class that is not known."""
         if name not in self._unknown:
-            near = did_you_mean(name, self.label)
+            few = len(self._unknown) < _MOST_HINTS
+            near = did_you_mean(name, self.label) if few else ""
             self._unknown[name] = f"class '{name}' is unknown.{near}" if name else "names no class"
         return self._unknown[name]
 

@@ -6,6 +6,7 @@ import pytest
 from ssd_keras import data
 from ssd_keras.data import GroundTruth, Problem, inspection, verdict
 from ssd_keras.errors import UserError
+from tests.data import lossy
 from tests.data.samples import voc_image, voc_object
 
 CLASSES = ("cat", "dog")
@@ -149,3 +150,10 @@ def test_joined_sets_are_counted_together(tmp_path):
         voc_image(tmp_path / name, name, voc_object() + voc_object("dog", box))
     found = verdict.judge(data.load_source(f"voc:{tmp_path}/a+voc:{tmp_path}/b"))
     assert (found.kept, found.lost) == (3, {"zero_area": 1})
+
+
+@pytest.mark.parametrize("name", lossy.FORMATS)
+def test_every_format_counts_what_it_loses(tmp_path, name):
+    found = verdict.judge(data.load_source(lossy.FORMATS[name](tmp_path)))
+    assert (found.kept, found.read, found.lost) == (1, 10, {lossy.KINDS[name]: 9})
+    assert not found.fit

@@ -1,8 +1,10 @@
 """The report of check_data: what it prints, what it saves, how it ends."""
 
+import shlex
+
 import pytest
 
-from tests.data import samples
+from tests.data import lossy, samples
 from tests.data.samples import voc_image, voc_object
 from tests.experiments.programs import end, start
 
@@ -77,6 +79,53 @@ def test_unusable_data_end_with_1_and_their_problems(tmp_path):
     assert done.code == 1
     assert "a.xml: its image 'a.jpg' does not exist" in done.printed
     assert "Traceback" not in done.complaint
+
+
+@pytest.fixture(scope="module")
+def lossy_checks(tmp_path_factory):
+    """What is said of a set of each format of which nine of ten objects are lost."""
+    ended = {}
+    names = list(lossy.FORMATS)
+    for some in (names[:2], names[2:4], names[4:]):  # starting takes longer than checking
+        specs = [lossy.FORMATS[name](tmp_path_factory.mktemp(name)) for name in some]
+        running = [start("check_data", f"--data={spec}") for spec in specs]
+        ended |= {name: end(process) for name, process in zip(some, running, strict=True)}
+    return ended
+
+
+@pytest.mark.parametrize("name", lossy.FORMATS)
+def test_a_set_that_lost_most_objects_is_not_fit(lossy_checks, name):
+    done = lossy_checks[name]
+    assert done.code == 1, done.complaint
+    assert done.printed.splitlines()[0].startswith(
+        f"Not fit to train on: 9 of 10 objects are lost, more than half (9 {lossy.KINDS[name]})."
+    )
+    assert "Fit to train" not in done.printed
+
+
+@pytest.mark.parametrize("place", ["with blanks/and 'quotes'", "plain"])
+def test_the_next_command_can_be_pasted(tmp_path, place):
+    voc_image(tmp_path / place, "a", voc_object())
+    done = check(f"--data=voc:{tmp_path}/{place}")
+    assert done.code == 0, done.complaint
+    words = shlex.split(done.printed.splitlines()[-1])
+    assert f"--train_data=voc:{tmp_path}/{place}" in words
+    assert words[:3] == ["python", "-m", "experiments.train"]
+
+
+def test_records_of_little_are_packed_knowingly(tmp_path):
+    (tmp_path / "csv").mkdir()
+    spec = lossy.csv(tmp_path / "csv")
+    flags = ("make_records", f"--data={spec}", f"--out={tmp_path}/a b/x")
+    refused, packed = start(*flags), start(*flags, "--accept_losses")
+    done = end(refused)
+    assert done.code == 2
+    assert "9 of 10 objects are lost" in done.complaint
+    assert "--accept_losses" in done.complaint
+    done = end(packed)
+    assert done.code == 0, done.complaint
+    assert "9 of 10 objects are lost" in done.printed
+    assert f"--data=tfrecord:{tmp_path}/a b/x-*" in shlex.split(done.printed.splitlines()[-1])
 
 
 def test_records_are_packed_and_checked(tmp_path):

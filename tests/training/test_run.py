@@ -12,6 +12,7 @@ from ssd_keras import data, losses
 from ssd_keras.errors import UserError
 from ssd_keras.training import Recipe, RunFolder, RunSettings, callbacks, checkpoint, run, train
 from ssd_keras.training.callbacks import copy_weights, duration, is_best, is_stalled
+from tests.data import lossy, samples
 from tests.training.ten_steps import tiny_detector
 
 SETTINGS = RunSettings(
@@ -103,6 +104,44 @@ def test_a_run_that_was_stopped_ends_with_the_weights_of_one_that_was_not(
     for picture in ("curves.png", "predictions.png"):
         assert (folder.pictures / picture).stat().st_size > 10_000
     assert any(file.stat().st_size > 10_000 for file in folder.tensorboard.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("train_data", "is not fit to train on: no object in 6 images"),
+        ("eval_data", "is not fit to judge by: no object in 6 images"),
+    ],
+)
+def test_data_without_an_object_are_refused_before_anything_is_built(
+    tmp_path, monkeypatch, name, reason
+):
+    monkeypatch.setattr(run, "build", lambda *_: pytest.fail("built"))
+    for index in range(6):
+        samples.picture(tmp_path / f"pictures/images/{index}.jpg", seed=index)
+    settings = changed(**{name: f"yolo:{tmp_path}/pictures"})
+    if name == "train_data":
+        (tmp_path / "pictures/classes.txt").write_text("cat")
+        settings = dataclasses.replace(settings, eval_data="")
+    with pytest.raises(UserError, match=reason) as caught:
+        train(settings, tmp_path / "run")
+    assert "--accept_losses" in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_losses_are_said_before_training_and_may_be_accepted(
+    tiny_model, tmp_path, monkeypatch, capsys
+):
+    spec = lossy.voc(tmp_path / "lossy")
+    for index in range(3):
+        samples.voc_image(tmp_path / "lossy", f"{index}", samples.voc_object("dog"), seed=index)
+    settings = changed(train_data=spec, eval_data="", epochs=1)
+    with pytest.raises(UserError, match="9 of 13 objects are lost"):
+        train(settings, tmp_path / "run")
+    monkeypatch.setattr(run._Run, "fit", lambda *_: pytest.skip("said and begun"))
+    with pytest.raises(pytest.skip.Exception):
+        train(dataclasses.replace(settings, accept_losses=True), tmp_path / "run")
+    assert "9 of 13 objects are lost (9 zero_area). python -m" in capsys.readouterr().out
 
 
 OWN_BACKBONE = """
