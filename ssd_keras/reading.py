@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import os
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ssd_keras.errors import UserError, missing_place, one_line
 from ssd_keras.files import open_regular
 
 MAX_JSON_BYTES = 16 << 20
+MAX_EXPANSION = 100
 AGAIN = "Copy or download it again."
 
 
@@ -31,15 +33,15 @@ def read_bytes(path: str | os.PathLike, limit: int, what: str = "file", advice: 
     try:
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
-            # A file may grow while it is read.
-            data = file.read(limit + 1) if size <= limit else b""
+            # Not up to the limit: Python would take that much memory first.
+            data = file.read(size) if size <= limit else b""
     except (FileNotFoundError, NotADirectoryError) as error:
         raise missing_place(what, path) from error
     except OSError as error:
         raise UserError(f"'{path}' cannot be read: {one_line(error)}.{_also(advice)}") from error
-    if max(size, len(data)) > limit:
+    if size > limit:
         raise UserError(
-            f"'{path}' has {max(size, len(data)):,} bytes, more than the {limit:,} that such a "
+            f"'{path}' has {size:,} bytes, more than the {limit:,} that such a "
             f"file may have.{_also(advice)}"
         )
     return data
@@ -122,6 +124,22 @@ def _of_64_bits(text: str) -> int:
     if len(text) > 20 or abs(value := int(text)) >= 1 << 64:
         raise ValueError(f"the number {text[:30]} is too large")
     return value
+
+
+def read_member(archive: zipfile.ZipFile, name: str | zipfile.ZipInfo, limit: int) -> bytes:
+    """One file of an archive, of at most `limit` bytes.
+
+    Raises:
+        KeyError: there is none of that name.
+        ValueError: it is too large, or packed in a way that can take any amount of memory.
+        zipfile.BadZipFile: it is damaged.
+    """
+    entry = archive.getinfo(name) if isinstance(name, str) else name
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"its '{entry.filename[:80]}' is packed in an unusual way")
+    if entry.file_size > min(limit, MAX_EXPANSION * entry.compress_size + 1024):
+        raise ValueError(f"its '{entry.filename[:80]}' unpacks to {entry.file_size:,} bytes")
+    return archive.read(entry)
 
 
 def exists(path: Path) -> bool:

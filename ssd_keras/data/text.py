@@ -92,12 +92,13 @@ def read_bytes(path: str | os.PathLike, *, limit: int = LARGEST) -> bytes:
             head = file.read(_HEAD) if size <= limit else b""
             if len(head) == _HEAD:
                 _check_head(head, name)
-            data = head + file.read(limit + 1 - len(head)) if head else b""
+            # Not up to the limit: Python would take that much memory first.
+            data = head + file.read(max(0, size - len(head))) if head else b""
     except (FileNotFoundError, NotADirectoryError) as error:
         raise missing_place("file", name) from error
     except OSError as error:
         raise UserError(f"'{name}' cannot be read: {one_line(error)}.") from error
-    if max(size, len(data)) > limit:
+    if size > limit:
         raise UserError(
             f"'{name}' is larger than the {limit:,} bytes that a file of its kind may have."
         )

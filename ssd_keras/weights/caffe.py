@@ -84,17 +84,17 @@ def read_caffemodel(path: str | Path) -> dict[str, list[np.ndarray]]:
     """
     data = memoryview(read_file(path))
     with reading(path, "a .caffemodel"):
-        blobs = {}
-        for number, value in _fields(data):
+        blobs, wire = {}, _Wire()
+        for number, value in wire.fields(data):
             if number not in _LAYER_FIELDS:
                 continue
             name_field, blobs_field = _LAYER_FIELDS[number]
             name, arrays = "", []
-            for field, content in _fields(_message(value)):
+            for field, content in wire.fields(_message(value)):
                 if field == name_field:
                     name = bytes(_message(content)).decode()
                 elif field == blobs_field:
-                    arrays.append(_blob(_message(content)))
+                    arrays.append(_blob(_message(content), wire))
             if arrays:
                 blobs[name] = arrays
         check_finite({name: array for name, arrays in blobs.items() for array in arrays})
@@ -152,27 +152,33 @@ def _input_size(net: dict, layers: dict[str, Layer]) -> tuple[int, int]:
     return sides[2], sides[3]
 
 
-def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """The (number, value) of each field of a message in protobuf's wire format."""
-    position = 0
-    for _ in range(_MAX_FIELDS):
-        if position == len(data):
-            return
-        key, position = _varint(data, position)
-        kind = key & 7
-        if kind == 0:
-            value, position = _varint(data, position)
-        elif kind in (1, 2, 5):
-            size = {1: 8, 5: 4}.get(kind)
-            if size is None:
-                size, position = _varint(data, position)
-            value, position = data[position : position + size], position + size
-            if position > len(data):
-                raise ValueError("it ends inside a field")
-        else:
-            raise ValueError(f"field {key >> 3} has the unknown wire type {kind}")
-        yield key >> 3, value
-    raise ValueError("a message has too many fields")
+class _Wire:
+    """Reads messages in protobuf's wire format, and so many fields in all."""
+
+    def __init__(self):
+        self.fields_left = _MAX_FIELDS
+
+    def fields(self, data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+        """The (number, value) of each field of a message."""
+        position = 0
+        while position < len(data):
+            self.fields_left -= 1
+            if self.fields_left < 0:
+                raise ValueError("it has too many fields")
+            key, position = _varint(data, position)
+            kind = key & 7
+            if kind == 0:
+                value, position = _varint(data, position)
+            elif kind in (1, 2, 5):
+                size = {1: 8, 5: 4}.get(kind)
+                if size is None:
+                    size, position = _varint(data, position)
+                value, position = data[position : position + size], position + size
+                if position > len(data):
+                    raise ValueError("it ends inside a field")
+            else:
+                raise ValueError(f"field {key >> 3} has the unknown wire type {kind}")
+            yield key >> 3, value
 
 
 def _varint(data: memoryview, position: int) -> tuple[int, int]:
@@ -194,13 +200,14 @@ def _message(value: int | memoryview) -> memoryview:
     return value
 
 
-def _blob(data: memoryview) -> np.ndarray:
+def _blob(data: memoryview, wire: _Wire) -> np.ndarray:
     legacy, shape, parts = {}, None, []
-    for number, value in _fields(data):
+    for number, value in wire.fields(data):
         if number in _BLOB_LEGACY_SHAPE:
             legacy[number] = value
         elif number == _BLOB_SHAPE:
-            shape = [side for field, dim in _fields(_message(value)) for side in _sides(field, dim)]
+            dims = wire.fields(_message(value))
+            shape = [side for field, dim in dims for side in _sides(field, dim)]
         elif number in (_BLOB_DATA, _BLOB_DOUBLE_DATA):
             dtype = "<f4" if number == _BLOB_DATA else "<f8"
             parts.append(np.frombuffer(_message(value), dtype).astype(np.float32))

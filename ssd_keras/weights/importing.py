@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 
 from ssd_keras.errors import UserError
 from ssd_keras.reading import reading
 from ssd_keras.weights import caffe, caffe_ssd, object_detection_api, tensorflow_files, vgg_ssd
 from ssd_keras.weights.imported import Imported
+from ssd_keras.weights.keras_archive import weights_up_to
 from ssd_keras.weights.keras_files import read_keras_file
 from ssd_keras.weights.label_maps import read_labels
 from ssd_keras.weights.statistics import restore_statistics
@@ -51,7 +53,7 @@ def import_detector(
         raise UserError(f"'{source}' is of no known kind: give {KINDS}.")
     try:
         # Behind the readers too: a damaged file can be read and still make no sense.
-        with reading(source, "a detector"):
+        with reading(source, "a detector"), weights_up_to(_most_values(source)):
             imported = _import(kind, source, prototxt, names, image_size)
             restore_statistics(imported.detector, imported.folded)
             imported.detector.suppression = imported.suppression
@@ -60,6 +62,17 @@ def import_detector(
         if any(str(path) in str(error) for path in (source, prototxt) if path is not None):
             raise
         raise UserError(f"'{source}': {error}") from error
+
+
+def _most_values(source: Path) -> int:
+    """More values than a detector of this file can have: four for each byte of it.
+
+    Quantised weights are a byte each, and a folded bias becomes the four of a batch norm.
+    """
+    files = [source] if source.is_file() else source.parent.glob(f"{glob.escape(source.name)}.*")
+    if source.is_dir():
+        files = (file for file in source.rglob("*") if file.is_file())
+    return 4 * sum(file.stat().st_size for file in files)
 
 
 def _import(kind: str, source: Path, prototxt, labels, image_size) -> Imported:

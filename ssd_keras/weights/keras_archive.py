@@ -17,12 +17,11 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from ssd_keras.reading import AGAIN, MAX_JSON_BYTES, check_regular, parse_json, reading
+from ssd_keras.reading import AGAIN, MAX_JSON_BYTES, check_regular, parse_json, read_member, reading
 from ssd_keras.weights.files import MAX_FILE_BYTES, check_finite
 from ssd_keras.weights.hdf5 import open_plain
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
-MAX_EXPANSION = 100
 MAX_DEPTH = 100
 MAX_LAYERS = 10_000
 MAX_IMAGE_SIDE = 8192
@@ -103,20 +102,7 @@ def read_weights(path: str | Path) -> bytes:
         ValueError, KeyError, zipfile.BadZipFile: it is damaged or out of proportion.
     """
     with zipfile.ZipFile(path) as archive:
-        return read_member(archive, WEIGHTS)
-
-
-def read_member(archive: zipfile.ZipFile, name: str, limit: int = MAX_FILE_BYTES) -> bytes:
-    """One file of an archive.
-
-    Raises:
-        KeyError: there is none of that name.
-        ValueError: it is packed in a way that takes more memory than the archive is worth.
-    """
-    entry = archive.getinfo(name)
-    if entry.file_size > min(limit, MAX_EXPANSION * entry.compress_size + 1024):
-        raise ValueError(f"its '{name}' unpacks to {entry.file_size:,} bytes")
-    return archive.read(entry)
+        return read_member(archive, WEIGHTS, MAX_FILE_BYTES)
 
 
 @contextlib.contextmanager
@@ -244,7 +230,7 @@ def _inputs(node) -> set[tuple[str, int]]:
 
 
 def _count_weights(archive: zipfile.ZipFile) -> int:
-    data = read_member(archive, WEIGHTS)
+    data = read_member(archive, WEIGHTS, MAX_FILE_BYTES)
     with open_plain(io.BytesIO(data), len(data)) as file:
         sizes: list[int] = []
         file.visititems(lambda _, item: sizes.append(getattr(item, "size", 0)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 import math
 import re
 from pathlib import Path
@@ -19,6 +20,7 @@ from ssd_keras.weights.files import (
     read_file,
 )
 
+_ROOM = 1 << 20
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 
@@ -70,7 +72,7 @@ def read_frozen_graph(path: str | Path) -> TensorFlowFile:
     with reading(path, "a frozen graph of TensorFlow"):
         graph = tf.compat.v1.GraphDef()
         graph.ParseFromString(data)
-        found = _from_nodes(graph.node)
+        found = _from_nodes(graph.node, len(data))
         if not found.variables:
             raise ValueError("it holds no weights")
     return found
@@ -93,7 +95,7 @@ def read_saved_model(path: str | Path) -> TensorFlowFile:
         nodes = list(graph.node)
         for function in graph.library.function:
             nodes += function.node_def
-        found = _from_nodes(nodes)
+        found = _from_nodes(nodes, len(data))
     prefix = path / "variables" / "variables"
     if prefix.with_suffix(".index").is_file():
         found = dataclasses.replace(
@@ -129,7 +131,7 @@ def read_checkpoint(path: str | Path) -> TensorFlowFile:
         names = {key: key.removesuffix(_SUFFIX) for key in shapes if key != OBJECT_GRAPH}
         if OBJECT_GRAPH in shapes:
             names |= _full_names(reader.get_tensor(OBJECT_GRAPH))
-        variables, left = {}, MAX_ARRAY_VALUES
+        variables, left = {}, min(MAX_ARRAY_VALUES, _stored_bytes(prefix))
         for key, name in names.items():
             if key not in shapes or _TRAINING_STATE.search(key) or _TRAINING_STATE.search(name):
                 continue
@@ -140,6 +142,12 @@ def read_checkpoint(path: str | Path) -> TensorFlowFile:
         if not variables:
             raise ValueError("it holds no weights")
     return TensorFlowFile(variables)
+
+
+def _stored_bytes(prefix: Path) -> int:
+    """Bytes of a checkpoint's data files: no value takes less than one."""
+    files = prefix.parent.glob(f"{glob.escape(prefix.name)}.data-*")
+    return sum(file.stat().st_size for file in files)
 
 
 def _checkpoint_prefix(path: Path) -> Path | None:
@@ -168,14 +176,16 @@ def _full_names(object_graph: bytes) -> dict[str, str]:
     }
 
 
-def _from_nodes(nodes) -> TensorFlowFile:
+def _from_nodes(nodes, size: int) -> TensorFlowFile:
+    """What the operations of a graph of `size` bytes hold."""
     import tensorflow as tf
 
     if len(nodes) > MAX_ARRAYS:
         raise ValueError(f"it has {len(nodes)} operations")
     numeric = {tf.float32, tf.float16, tf.float64, tf.int32, tf.int64}
     variables, constants, operations, epsilons = {}, {}, {}, {}
-    left = MAX_ARRAY_VALUES
+    # A constant of one value may have any shape.
+    left = min(MAX_ARRAY_VALUES, size + _ROOM)
     for node in nodes:
         operations[node.name] = node.op
         if node.op.startswith("FusedBatchNorm"):

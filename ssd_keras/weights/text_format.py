@@ -64,10 +64,12 @@ def parse_text(text: str) -> dict[str, list]:
         elif kind == "mark":
             raise ValueError(f"line {line}: '{value}' where a value should be")
         else:
-            values.append(_value(kind, value))
-            while kind == "string" and position < len(tokens) and tokens[position][0] == "string":
-                values[-1] += _value(*tokens[position][:2])
-                position += 1
+            end = position
+            while kind == "string" and end < len(tokens) and tokens[end][0] == "string":
+                end += 1
+            more = [_value(*token[:2]) for token in tokens[position:end]]
+            values.append("".join([_value(kind, value), *more]) if more else _value(kind, value))
+            position = end
     if len(stack) > 1:
         raise ValueError(f"the text ends inside {len(stack) - 1} open messages")
     return root

@@ -12,7 +12,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import flexbuffers
 
-from ssd_keras.reading import reading
+from ssd_keras.reading import read_member, reading
 from ssd_keras.weights.files import check_finite, checked_shape, read_file
 from ssd_keras.weights.label_maps import labels_of_lines
 from ssd_keras.weights.object_detection_api import Facts
@@ -59,14 +59,14 @@ def read_tflite(path: str | Path) -> tuple[TensorFlowFile, Facts, dict[int, str]
                 is_sigmoid = code == schema.BuiltinOperator.LOGISTIC
                 operations["scores"] = "sigmoid" if is_sigmoid else "softmax"
             elif custom == POST_PROCESS:
-                options = flexbuffers.GetRoot(bytearray(operator.CustomOptionsAsNumpy())).Value
+                options = _Options(operator.CustomOptionsAsNumpy())
                 table = graph.constant(inputs[2])
-                variances = tuple(1 / float(options[f"{side}_scale"]) for side in "yxhw")
+                variances = tuple(1 / options.number(f"{side}_scale") for side in "yxhw")
                 suppression = {
-                    "score_threshold": float(f"{options['nms_score_threshold']:.6g}"),
-                    "iou_threshold": float(f"{options['nms_iou_threshold']:.6g}"),
-                    "max_detections": int(options["max_detections"]),
-                    "class_agnostic": not options.get("use_regular_nms", False),
+                    "score_threshold": float(f"{options.number('nms_score_threshold'):.6g}"),
+                    "iou_threshold": float(f"{options.number('nms_iou_threshold'):.6g}"),
+                    "max_detections": int(options.number("max_detections")),
+                    "class_agnostic": not options.flag("use_regular_nms"),
                 }
         if not variables:
             raise ValueError("it has no convolutions with the names of the TF Object Detection API")
@@ -81,6 +81,26 @@ def read_tflite(path: str | Path) -> tuple[TensorFlowFile, Facts, dict[int, str]
         return TensorFlowFile(variables), facts, _packed_labels(data)
 
 
+class _Options:
+    """The options of a custom operator. Only what is asked for is read: a value may be a tree."""
+
+    def __init__(self, data):
+        self.values = flexbuffers.GetRoot(bytearray(data)).AsMap
+
+    def number(self, key: str) -> float:
+        value = self.values[key]
+        if not value.IsNumeric:
+            raise ValueError(f"its {key} is no number")
+        return float(value.AsFloat)
+
+    def flag(self, key: str) -> bool:
+        """Whether it is set; one that is left out is not."""
+        try:
+            return bool(self.values[key].AsBool)
+        except KeyError:
+            return False
+
+
 class _Graph:
     """The first subgraph of a .tflite file, read with its limits checked."""
 
@@ -90,6 +110,8 @@ class _Graph:
         counts = (self.graph.TensorsLength(), self.graph.OperatorsLength())
         if not all(0 <= count <= MAX_ENTRIES for count in counts):
             raise ValueError(f"it has {counts[0]} tensors and {counts[1]} operators")
+        # Tensors could share their bytes, any number of them.
+        self.values_left = 2 * len(data)
 
     def operators(self):
         """(operator, builtin code, custom code) of each operator."""
@@ -124,6 +146,9 @@ class _Graph:
             raise ValueError(f"'{_name(tensor)}' has a type that weights do not have")
         buffer = self.model.Buffers(tensor.Buffer())
         shape = self.shape(tensor)
+        self.values_left -= math.prod(shape)
+        if self.values_left < 0:
+            raise ValueError("its tensors have more values than it has bytes")
         values = np.frombuffer(bytes(buffer.DataAsNumpy()), _DTYPES[tensor.Type()])
         if values.size != math.prod(shape):
             raise ValueError(f"'{_name(tensor)}' has {values.size} values for {list(shape)}")
@@ -174,5 +199,5 @@ def _packed_labels(data: bytes) -> dict[int, str] | None:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         for entry in archive.infolist():
             if entry.filename.endswith(".txt") and entry.file_size <= MAX_LABEL_BYTES:
-                return labels_of_lines(archive.read(entry).decode())
+                return labels_of_lines(read_member(archive, entry, MAX_LABEL_BYTES).decode())
     return None

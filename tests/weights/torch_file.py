@@ -66,10 +66,10 @@ def pretended_torch():
                 sys.modules[name] = module
 
 
-def pth(arrays):
-    """The bytes of a .pth file with these arrays."""
+def pth(arrays, kind=Tensor):
+    """The bytes of a .pth file with these arrays, each pickled as `kind` does."""
     content = collections.OrderedDict(
-        (name, Tensor(str(i), np.ascontiguousarray(array)))
+        (name, kind(str(i), np.ascontiguousarray(array)))
         for i, (name, array) in enumerate(arrays.items())
     )
     stream = io.BytesIO()
