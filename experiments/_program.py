@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import sys
@@ -34,10 +35,33 @@ quiet_tensorflow()
 
 import ssd_keras  # noqa: E402
 from ssd_keras import data  # noqa: E402
-from ssd_keras.errors import UserError, did_you_mean  # noqa: E402
+from ssd_keras.errors import UserError, did_you_mean, one_line  # noqa: E402
 
 FAULT = 2
+NOBODY_READS = 128 + 13  # as a shell says of a program that SIGPIPE ended
 LIBRARY = Path(ssd_keras.__file__).parent
+
+# Full or broken disks, and what else is wrong with a place.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+_PLACE = (
+    *_DISK,
+    *(errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE),
+)
+
+# Control signs but those of lines and tabs, and those that turn the direction of writing.
+_STEERING = {
+    sign: f"\\x{sign:02x}" if sign < 256 else f"\\u{sign:04x}"
+    for sign in (
+        *range(9),
+        11,
+        12,
+        *range(14, 32),
+        *range(127, 160),
+        *range(8234, 8239),
+        *range(8294, 8298),
+    )
+}
 
 
 # Every program reads images, or hands a run to one that does.
@@ -54,10 +78,13 @@ def run(
 ):
     """Parses the flags of `expand(argv)` and calls `main(argv)`.
 
-    A `UserError`, an unknown or a wrong flag is printed as one line; the exit code is 2 then. What
-    the library warns of is one line as well.
+    A `UserError`, an unknown or a wrong flag, and a place of the user's that cannot be read or
+    written are printed as one line; the exit code is 2 then. What the library warns of is one line
+    as well. Faults of the program itself keep their traceback.
     """
     warnings.showwarning = _shown_without_code(warnings.showwarning)
+    for stream in (sys.stdout, sys.stderr):
+        _show_harmless(stream)
     app.run(_explained(main), flags_parser=lambda argv: _parse(argv, expand))
 
 
@@ -82,13 +109,50 @@ def _explained(main):
             _stop(f"'{argv[1]}' is not a flag: write --name=value.")
         try:
             data.set_max_megapixels(flags.FLAGS.max_megapixels)
-            return main(argv)
+            result = main(argv)
+            sys.stdout.flush()
+            return result
         except UserError as error:
             _stop(str(error))
+        except BrokenPipeError:
+            _let_go_of_output()
+            sys.exit(NOBODY_READS)
+        except OSError as error:
+            if not _is_about_a_place(error):
+                raise
+            _stop(_explain_place(error))
         except KeyboardInterrupt:
             _stop("Interrupted.", code=130)
 
     return wrapped
+
+
+def _is_about_a_place(error: OSError) -> bool:
+    """Whether a disk or a permission is at fault, and not the program."""
+    ours = error.filename is not None and LIBRARY in Path(os.fsdecode(error.filename)).parents
+    return not ours and error.errno in (_PLACE if error.filename is not None else _DISK)
+
+
+def _explain_place(error: OSError) -> str:
+    if error.filename is None:
+        return f"What the program writes cannot be written: {one_line(error)}."
+    advice = "make room" if error.errno in _DISK else "see to its permissions or give another place"
+    return f"'{os.fsdecode(error.filename)}': {one_line(error)}; {advice}."
+
+
+def _show_harmless(stream):
+    """Shows signs that would steer a terminal, and those it has no letters for, as escapes."""
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="backslashreplace")
+    write = stream.write
+    stream.write = lambda text: write(text.translate(_STEERING))
+
+
+def _let_go_of_output():
+    """Python would complain at its end that it cannot write what is left."""
+    sink = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, sys.stdout.fileno())
+    os.close(sink)
 
 
 def _parse(argv: list[str], expand) -> list[str]:
@@ -111,5 +175,9 @@ def _parse(argv: list[str], expand) -> list[str]:
 
 
 def _stop(message: str, code: int = FAULT):
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _let_go_of_output()
     print(f"error: {message}", file=sys.stderr)
     sys.exit(code)

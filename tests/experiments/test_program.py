@@ -1,5 +1,13 @@
 """What all programs share."""
 
+import errno
+import os
+import subprocess
+import sys
+import types
+
+import pytest
+
 import ssd_keras
 from experiments import _program
 from tests.data.samples import voc_image, voc_object
@@ -30,3 +38,95 @@ def test_the_largest_image_that_is_read_is_a_flag(tmp_path):
         in printed
     )
     assert "Fit to train on: 2 images" in programs.end(large).printed
+
+
+def raises(error):
+    def main(argv):
+        raise error
+
+    return main
+
+
+PLACES = {
+    PermissionError(errno.EACCES, "Permission denied", "photos"): "'photos': Permission denied",
+    OSError(errno.ENOSPC, "No space left on device", "out/a.png"): "'out/a.png': No space left",
+    OSError(errno.ENOSPC, "No space left on device"): "cannot be written: No space left on device",
+    OSError(errno.EROFS, "Read-only file system", b"out"): "'out': Read-only file system",
+    IsADirectoryError(errno.EISDIR, "Is a directory", "out"): "'out': Is a directory",
+}
+
+
+@pytest.mark.parametrize("error", PLACES, ids=str)
+def test_a_place_that_cannot_be_used_ends_in_one_sentence(capsys, monkeypatch, error):
+    monkeypatch.setattr(_program.data, "set_max_megapixels", lambda value: None)
+    monkeypatch.setattr(_program.flags, "FLAGS", types.SimpleNamespace(max_megapixels=1))
+    with pytest.raises(SystemExit) as ended:
+        _program._explained(raises(error))(["x"])
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert PLACES[error] in line
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyError("x"),
+        ValueError("x"),
+        OSError("of a library, without a number"),
+        FileNotFoundError(errno.ENOENT, "No such file or directory", "forgotten"),
+        PermissionError(errno.EACCES, "Permission denied", f"{_program.LIBRARY}/models.csv"),
+        ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
+    ],
+    ids=repr,
+)
+def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch, error):
+    monkeypatch.setattr(_program.data, "set_max_megapixels", lambda value: None)
+    monkeypatch.setattr(_program.flags, "FLAGS", types.SimpleNamespace(max_megapixels=1))
+    with pytest.raises(type(error)):
+        _program._explained(raises(error))(["x"])
+
+
+SCRIPT = """
+import sys
+from experiments import _program
+
+def main(argv):
+    print({text!r})
+
+_program.run(main)
+"""
+
+
+def run(text, **options):
+    script = SCRIPT.format(text=text)
+    return subprocess.run(
+        [sys.executable, "-c", script], cwd=programs.ROOT, check=False, stderr=-1, **options
+    )
+
+
+def test_names_do_not_steer_the_terminal():
+    ended = run("cat\x1b[2J\x9b \u202edog\ttab 猫 \ud800", stdout=-1)
+    assert ended.returncode == 0
+    assert ended.stdout.decode() == "cat\\x1b[2J\\x9b \\u202edog\ttab 猫 \\ud800\n"
+
+
+def test_a_terminal_without_the_letters_gets_escapes():
+    ended = run("猫", stdout=-1, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert ended.stdout == b"\\u732b\n"
+
+
+def test_output_that_cannot_be_written_is_one_sentence():
+    with open("/dev/full", "wb") as full:
+        ended = run("cat", stdout=full)
+    assert ended.returncode == 2
+    (line,) = ended.stderr.decode().splitlines()
+    assert line == "error: What the program writes cannot be written: No space left on device."
+
+
+def test_output_that_nobody_reads_ends_the_program_quietly():
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = run("cat", stdout=writing)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (141, b"")
