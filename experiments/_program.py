@@ -50,17 +50,10 @@ _PLACE = (
 )
 
 # Control signs but those of lines and tabs, and those that turn the direction of writing.
+_TURNING = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _STEERING = {
     sign: f"\\x{sign:02x}" if sign < 256 else f"\\u{sign:04x}"
-    for sign in (
-        *range(9),
-        11,
-        12,
-        *range(14, 32),
-        *range(127, 160),
-        *range(8234, 8239),
-        *range(8294, 8298),
-    )
+    for sign in (*range(9), 11, 12, *range(14, 32), *range(127, 160), *_TURNING)
 }
 
 
