@@ -139,6 +139,9 @@ def read_member(archive: zipfile.ZipFile, name: str | zipfile.ZipInfo, limit: in
         raise ValueError(f"its '{entry.filename[:80]}' is packed in an unusual way")
     if entry.file_size > min(limit, MAX_EXPANSION * entry.compress_size + 1024):
         raise ValueError(f"its '{entry.filename[:80]}' unpacks to {entry.file_size:,} bytes")
+    # Python would take the memory for all that an entry says it has.
+    if entry.compress_size > archive.fp.seek(0, os.SEEK_END):
+        raise ValueError(f"its '{entry.filename[:80]}' is longer than the archive")
     return archive.read(entry)
 
 

@@ -486,7 +486,7 @@ def outcome(
     Args:
         path: the file; nothing outside its folder may be opened.
         read: the reader.
-        seconds: longest time.
+        seconds: longest time of the processor; a reader that waits has `PATIENCE` times as long.
         megabytes: most memory beyond what the process has already.
         named: what the error must name; the file's name unless given.
         imports: packages that the reader may import beyond those that are imported already.
@@ -595,6 +595,8 @@ def _writes(args) -> bool:
 
 
 _watch: list[_Watch] = []
+# How much slower than its processor a busy machine may be.
+PATIENCE = 4
 
 
 @contextlib.contextmanager
@@ -604,22 +606,26 @@ def _guarded(folder: Path, seconds: float, megabytes: int, imports: Collection[s
     watch = _watch[0]
     watch.folder, watch.imports, watch.seen = os.path.abspath(folder), tuple(imports), []
     # The second is for code that no signal reaches: it ends the process and says where it was.
-    faulthandler.dump_traceback_later(10 * seconds, exit=True)
-    earlier = signal.signal(signal.SIGALRM, _too_slow)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    started = time.monotonic()
+    faulthandler.dump_traceback_later(10 * PATIENCE * seconds, exit=True)
+    earlier = [signal.signal(sent, _too_slow) for sent in (signal.SIGPROF, signal.SIGALRM)]
+    # Computing, and waiting. Again and again, for it may fall where exceptions are swallowed.
+    signal.setitimer(signal.ITIMER_PROF, seconds, 0.1)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE * seconds, 0.1)
+    started = time.process_time()
     watch.on = True
     try:
         with _memory_limit(megabytes):
             yield
     finally:
         watch.on = False
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, earlier)
+        for timer in (signal.ITIMER_PROF, signal.ITIMER_REAL):
+            signal.setitimer(timer, 0)
+        for sent, handler in zip((signal.SIGPROF, signal.SIGALRM), earlier, strict=True):
+            signal.signal(sent, handler)
         faulthandler.cancel_dump_traceback_later()
         if watch.seen:
             raise Fault(f"it did what no reader may: {'; '.join(watch.seen[:5])}")
-        if time.monotonic() - started > seconds:
+        if time.process_time() - started > seconds:
             raise TooSlow
 
 

@@ -86,7 +86,8 @@ BAD_READERS = {
     "writes outside": (lambda path: (path.parents[1] / "out").write_text(""), "open '"),
     "starts a program": (lambda path: subprocess.run(["true"], check=True), "subprocess.Popen"),
     "imports": (lambda path: __import__("antigravity_of_no_kind"), "imported 'antigravity"),
-    "is slow": (lambda path: time.sleep(5), "more than 0.5 s"),
+    "waits": (lambda path: time.sleep(5), "more than 0.5 s"),
+    "computes": (lambda path: all(True for _ in iter(int, 1)), "more than 0.5 s"),
     "takes memory": (lambda path: np.ones(1 << 28), "MemoryError"),
     "fails": (lambda path: 1 / 0, "ZeroDivisionError"),
 }

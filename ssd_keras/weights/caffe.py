@@ -165,14 +165,14 @@ class _Wire:
             self.fields_left -= 1
             if self.fields_left < 0:
                 raise ValueError("it has too many fields")
-            key, position = _varint(data, position)
+            key, position = varint(data, position)
             kind = key & 7
             if kind == 0:
-                value, position = _varint(data, position)
+                value, position = varint(data, position)
             elif kind in (1, 2, 5):
                 size = {1: 8, 5: 4}.get(kind)
                 if size is None:
-                    size, position = _varint(data, position)
+                    size, position = varint(data, position)
                 value, position = data[position : position + size], position + size
                 if position > len(data):
                     raise ValueError("it ends inside a field")
@@ -181,7 +181,8 @@ class _Wire:
             yield key >> 3, value
 
 
-def _varint(data: memoryview, position: int) -> tuple[int, int]:
+def varint(data: memoryview, position: int) -> tuple[int, int]:
+    """A number in base 128, low digits first, and the position behind it."""
     value = 0
     for shift in range(0, 70, 7):
         if position >= len(data):
@@ -230,6 +231,6 @@ def _sides(field: int, value: int | memoryview) -> list[int]:
         return [value]
     sides, position = [], 0
     while position < len(value) and len(sides) < 16:
-        side, position = _varint(value, position)
+        side, position = varint(value, position)
         sides.append(side)
     return sides

@@ -12,6 +12,7 @@ import numpy as np
 
 from ssd_keras.errors import UserError
 from ssd_keras.reading import reading
+from ssd_keras.weights.checkpoint_index import check_index
 from ssd_keras.weights.files import (
     MAX_ARRAY_VALUES,
     MAX_ARRAYS,
@@ -122,7 +123,9 @@ def read_checkpoint(path: str | Path) -> TensorFlowFile:
     prefix = _checkpoint_prefix(Path(path))
     if prefix is None:
         raise UserError(f"There is no checkpoint at '{path}': give its prefix or its folder.")
+    index = read_file(prefix.with_name(f"{prefix.name}.index"))
     with reading(path, "a checkpoint of TensorFlow"):
+        check_index(index)
         reader = tf.train.load_checkpoint(str(prefix))
         shapes = reader.get_variable_to_shape_map()
         dtypes = reader.get_variable_to_dtype_map()
