@@ -12,6 +12,8 @@ from ssd_keras.errors import UserError, unknown
 
 # Candidates of an image that are looked at together; most images need no more.
 _CHUNK = 512
+# A model file can ask for more than any memory holds.
+MAX_SLOTS = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,8 @@ class Suppression:
             value = getattr(self, name)
             if not isinstance(value, numbers.Integral) or value < 1:
                 raise UserError(f"{name} must be at least 1, a whole number, got {value}.")
+            if value > MAX_SLOTS:
+                raise UserError(f"{name} must be at most {MAX_SLOTS:,}, got {value}.")
             object.__setattr__(self, name, int(value))
         object.__setattr__(self, "class_agnostic", bool(self.class_agnostic))
 

@@ -283,6 +283,7 @@ def test_half_precision_is_computed_in_float32(dtype):
         ({"iou_threshold": 1.1}, "iou_threshold must be in 0..1, got 1.1"),
         ({"max_detections": 0}, "max_detections must be at least 1, a whole number, got 0"),
         ({"max_detections": 2.5}, "max_detections must be at least 1, a whole number, got 2.5"),
+        ({"max_detections": 1 << 40}, "max_detections must be at most 1,048,576, got"),
         ({"max_per_class": -1}, "max_per_class must be at least 1"),
         ({"iou_treshold": 0.5}, r"no setting of suppression 'iou_treshold'.*'iou_threshold'"),
     ],
