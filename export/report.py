@@ -19,7 +19,7 @@ _program.quiet_tensorflow()
 import ssd_keras  # noqa: E402
 from export._calibration import calibration_images  # noqa: E402
 from ssd_keras import data  # noqa: E402
-from ssd_keras.deploy import report  # noqa: E402
+from ssd_keras.deploy import form_comparison  # noqa: E402
 from ssd_keras.errors import UserError  # noqa: E402
 from ssd_keras.files import check_writable, write_bytes  # noqa: E402
 
@@ -28,7 +28,7 @@ flags.DEFINE_string("run_dir", None, "Folder of the run, or a .keras file.", req
 flags.DEFINE_string("data", None, "Data to compare on, FORMAT:PLACE#SPLIT.", required=True)
 flags.DEFINE_string("calibration_data", "", "For int8: data to take value ranges from.")
 flags.DEFINE_integer("calibration_images", 200, "For int8: how many images of it to use.")
-flags.DEFINE_list("forms", list(report.FORMS), "Which forms to compare.")
+flags.DEFINE_list("forms", list(form_comparison.FORMS), "Which forms to compare.")
 flags.DEFINE_list("threads", ["1", "4"], "Threads to measure the time with.")
 flags.DEFINE_integer("images", 0, "Only the first so many images; 0 for all.")
 flags.DEFINE_float("max_drop", 0.02, "Largest loss of AP50 that is accepted.")
@@ -41,7 +41,7 @@ def main(argv):
     folder = Path(FLAGS.out or FLAGS.run_dir)
     folder = folder.parent if folder.suffix == ".keras" else folder
     forms = [form.strip() for form in FLAGS.forms]
-    report.check_forms(forms)
+    form_comparison.check_forms(forms)
     if "tflite int8" in forms and not FLAGS.calibration_data:
         raise UserError(
             "The form 'tflite int8' needs --calibration_data=FORMAT:PLACE#SPLIT; or leave it out "
@@ -51,7 +51,7 @@ def main(argv):
     check_writable(folder / "export_report.json")
     detector = ssd_keras.load(FLAGS.run_dir)
     source = data.load_source(FLAGS.data, classes=detector.classes)
-    rows = report.compare_forms(
+    rows = form_comparison.compare_forms(
         detector,
         source,
         forms=forms,
@@ -62,12 +62,12 @@ def main(argv):
         max_images=FLAGS.images or None,
         say=lambda line: print(f"  {line} ...", flush=True),
     )
-    print(f"\n{report.as_text(rows)}\n")
-    text = json.dumps({"data": FLAGS.data, "rows": report.as_json(rows)}, indent=1)
-    page = report.as_page(rows, f"Exports of {FLAGS.run_dir} on {FLAGS.data}")
+    print(f"\n{form_comparison.as_text(rows)}\n")
+    text = json.dumps({"data": FLAGS.data, "rows": form_comparison.as_json(rows)}, indent=1)
+    page = form_comparison.as_page(rows, f"Exports of {FLAGS.run_dir} on {FLAGS.data}")
     for name, content in (("export_report.json", text), ("export_report.html", page)):
         print(write_bytes(folder / name, content.encode()))
-    form, drop = report.largest_drop(rows)
+    form, drop = form_comparison.largest_drop(rows)
     if drop > FLAGS.max_drop:
         print(f"error: {form} loses {drop:.4f} AP50, more than {FLAGS.max_drop}.", file=sys.stderr)
         sys.exit(1)

@@ -13,6 +13,8 @@ from typing import BinaryIO
 
 from ssd_keras.errors import UserError
 
+UNCHANGED = " What was there before is unchanged."
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",
@@ -67,16 +69,14 @@ def replacing(*paths: str | Path) -> Iterator[list[Path]]:
     paths = [Path(path) for path in paths]
     temporaries = [_temporary(path) for path in paths]
     try:
-        for path in paths:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporaries
-        for temporary in temporaries:
-            with open(temporary, "rb+") as file:
-                os.fsync(file.fileno())
-        for temporary, path in zip(temporaries, paths, strict=True):
-            os.replace(temporary, path)
-    except OSError as error:
-        raise _cannot_write(paths[0], error, " What was there before is unchanged.") from error
+        with disk_errors(paths[0], UNCHANGED):
+            for path in paths:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporaries
+            for temporary in temporaries:
+                sync(temporary)
+            for temporary, path in zip(temporaries, paths, strict=True):
+                os.replace(temporary, path)
     finally:
         for temporary in temporaries:
             with contextlib.suppress(OSError):
@@ -104,6 +104,12 @@ def write_text(path: str | Path, text: str) -> Path:
     return replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
+def sync(path: Path):
+    """Waits until a file is on the disk, where a renaming can be before its content."""
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+
+
 def check_writable(path: str | Path):
     """Finds out before a long computation that a file could not be written at its end.
 
@@ -114,12 +120,42 @@ def check_writable(path: str | Path):
     if path.is_dir():
         raise UserError(f"'{path}' is a folder: give the name of a file in it.")
     probe = _temporary(path)
-    try:
+    with disk_errors(path, " Give another place."):
         path.parent.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()
-    except OSError as error:
-        raise _cannot_write(path, error, " Give another place.") from error
+
+
+@contextlib.contextmanager
+def disk_errors(path: str | Path, advice: str) -> Iterator[None]:
+    """Turns what a full or read-only disk does to whoever writes to it into one sentence.
+
+    Args:
+        path: what is written.
+        advice: ends the sentence, with a blank in front.
+
+    Raises:
+        UserError: for an `OSError`, and for errors of libraries, such as TensorFlow's, that stem
+            from the disk.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        cause = _disk_error(error)
+        if cause is None:
+            raise
+        raise _cannot_write(Path(path), cause, advice) from error
+
+
+def _disk_error(error: Exception) -> OSError | None:
+    if isinstance(error, OSError):
+        return error
+    for code in (*_FULL, errno.EROFS):
+        if os.strerror(code) in str(error):
+            return OSError(code, os.strerror(code))
+    return None
 
 
 def _temporary(path: Path) -> Path:
@@ -136,12 +172,17 @@ def _cannot_write(path: Path, error: OSError, advice: str) -> UserError:
 
 
 def _about_disk(path: Path, error: OSError) -> str:
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno not in (*_FULL, errno.EROFS):
         return ""
-    disk = path.parent.resolve()
-    free = shutil.disk_usage(disk).free
+    folder = path.parent.resolve()
+    while not folder.exists():
+        folder = folder.parent
+    disk = folder
     while not os.path.ismount(disk):
         disk = disk.parent
+    if error.errno == errno.EROFS:
+        return f" The disk at '{disk}' can only be read."
+    free = shutil.disk_usage(folder).free
     return (
         f" The disk at '{disk}' has {free / 1e6:.1f} MB left: make room, then the same command "
         "goes on."

@@ -9,6 +9,7 @@ import platform
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,7 +17,8 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from ssd_keras.deploy.terminal import held_back
-from ssd_keras.errors import UserError, did_you_mean
+from ssd_keras.errors import UserError, unknown
+from ssd_keras.files import disk_errors
 
 QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
 
@@ -50,15 +52,29 @@ def convert(
         RuntimeError: the converter failed; holds the end of what it printed.
     """
     specs = (spec,) if isinstance(spec, tf.TensorSpec) else tuple(spec)
-    _check(quantization, calibration)
+    check_quantization(quantization)
+    if quantization == "int8" and calibration is None:
+        raise UserError("int8 needs calibration images, from which it learns the value ranges.")
     require_tensorflow()
-    with tempfile.TemporaryDirectory() as folder, quiet():
+    with _scratch_folder() as folder, quiet():
         _save(tf.function(function, input_signature=specs), folder)
         _release_memory()
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serve"])
         converter.allow_custom_ops = allow_custom_ops
         _set_quantization(converter, quantization, calibration, specs[0].name)
         return converter.convert()
+
+
+@contextlib.contextmanager
+def _scratch_folder() -> Iterator[str]:
+    """A folder for what is needed on the way; a full disk is named with the way out."""
+    advice = " Set TMPDIR to a folder on a disk with room for several times the network."
+    with (
+        disk_errors(tempfile.tempdir or "the folder for temporary files", advice),
+        tempfile.TemporaryDirectory() as folder,
+        disk_errors(Path(folder) / "saved_model", advice),
+    ):
+        yield folder
 
 
 def _save(function, folder: str):
@@ -102,14 +118,10 @@ def require_tensorflow():
         )
 
 
-def _check(quantization: str, calibration):
-    if quantization not in QUANTIZATIONS:
-        raise UserError(
-            f"There is no quantization '{quantization}'."
-            f"{did_you_mean(quantization, QUANTIZATIONS)} Known: {', '.join(QUANTIZATIONS)}."
-        )
-    if quantization == "int8" and calibration is None:
-        raise UserError("int8 needs calibration images, from which it learns the value ranges.")
+def check_quantization(name: str):
+    """Raises a UserError if this is none of `QUANTIZATIONS`."""
+    if name not in QUANTIZATIONS:
+        raise unknown("quantization", name, QUANTIZATIONS)
 
 
 def _set_quantization(converter, quantization: str, calibration, input_name: str):

@@ -9,6 +9,7 @@ leaves the quantized network by itself, with a scale of its own, and they are jo
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import keras
 import tensorflow as tf
@@ -63,15 +64,16 @@ def split_levels(model: keras.Model, outputs: list[JoinedOutput]) -> keras.Model
     return keras.Model(model.input, parts)
 
 
-def join(outputs: list[JoinedOutput]) -> bytes:
+def join(outputs: list[JoinedOutput], parts: Mapping) -> dict:
+    """The outputs, by name, from their parts by name."""
+    return {
+        output.name: tf.concat([parts[spec.name] for spec in output.specs], output.axis)
+        for output in outputs
+    }
+
+
+def join_model(outputs: list[JoinedOutput]) -> bytes:
     """A .tflite file from the parts of all outputs to the outputs, to be appended."""
     specs = [spec for output in outputs for spec in output.specs]
-
-    def function(*tensors):
-        parts = iter(tensors)
-        return {
-            output.name: tf.concat([next(parts) for _ in output.parts], output.axis)
-            for output in outputs
-        }
-
-    return convert(function, specs)
+    names = [spec.name for spec in specs]
+    return convert(lambda *tensors: join(outputs, dict(zip(names, tensors, strict=True))), specs)

@@ -8,17 +8,21 @@ package and cannot be imported in every release of it.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import flatbuffers
 import numpy as np
 
-from ssd_keras.deploy import flatbuffer
+from ssd_keras.deploy.decoding import Decoding
+from ssd_keras.deploy.tflite_file import TFLiteFile
+from ssd_keras.errors import UserError, one_line
+from ssd_keras.labels import check_names, label_lines, label_text
+from ssd_keras.reading import parse_json
 
 METADATA_NAME = "TFLITE_METADATA"
-MIN_RUNTIME_NAME = "min_runtime_version"
 # MediaPipe and its tools look for the first name, the Interpreter samples for the second.
 LABEL_FILES = ("labels.txt", "labelmap.txt")
 SETTINGS_FILE = "ssd_keras.json"
@@ -58,6 +62,9 @@ class ModelCard:
         version: version of the model; "" for none.
         score_threshold: below it no detections come out.
         settings: anything else a program may want to know, packed as ssd_keras.json.
+
+    Raises:
+        UserError: a class name that no label file can hold, or a text that is none.
     """
 
     name: str
@@ -70,40 +77,37 @@ class ModelCard:
     score_threshold: float = 0.0
     settings: dict = dataclasses.field(default_factory=dict)
 
+    def __post_init__(self):
+        check_names(self.classes)
+        for field in ("name", "description", "author", "license", "version"):
+            _check_text(field, getattr(self, field))
 
-def with_metadata(
-    model: bytes,
-    card: ModelCard,
-    *,
-    float_input: bool,
-    anchors: np.ndarray | None = None,
-    variances: Sequence[float] = (),
-) -> bytes:
-    """Adds metadata and the label files. It must be the last step: a rewrite drops the files.
+
+def add_metadata(
+    file: TFLiteFile, card: ModelCard, *, float_input: bool, raw: Decoding | None = None
+):
+    """Adds metadata, the label files and the settings.
 
     Args:
-        model: a .tflite file with one image input and either the four outputs of a detection
-            (boxes, classes, scores, count) or, with `anchors`, the raw ones (codes, scores).
+        file: has one image input and either the four outputs of a detection (boxes, classes,
+            scores, count) or the raw ones (codes, scores).
         card: what to write.
         float_input: the input is float32 and so needs a normalisation entry, here the identity
             (mean 0, deviation 1), as the network normalises by itself.
-        anchors: for raw outputs: the default boxes `[A, 4]` as centre y, centre x, height, width.
-        variances: for raw outputs: the factors of the codes.
+        raw: for raw outputs: how codes become boxes.
     """
-    outputs = _detection_outputs(card) if anchors is None else _raw_outputs()
     subgraph = {
         "name": card.name,
         "description": card.description,
         "inputs": [_image_input(card, float_input)],
-        "outputs": outputs,
+        "outputs": _detection_outputs(card) if raw is None else _raw_outputs(),
     }
-    if anchors is None:
+    if raw is None:
         names = ["location", "category", "score"]
         group = _table(("name", "tensors"), {"name": "detection_result", "tensors": names})
         subgraph["output_groups"] = [group]
     else:
-        options = _pack(_decoding_options(anchors, variances, len(card.classes)), b"V001")
-        custom = {"name": "DETECTOR_METADATA", "data": options}
+        custom = {"name": "DETECTOR_METADATA", "data": _pack(_decoding_options(raw), b"V001")}
         subgraph["custom"] = [_table(("name", "data"), custom)]
     table = {
         "name": card.name,
@@ -112,29 +116,55 @@ def with_metadata(
         "subgraphs": [_table(_SUBGRAPH, subgraph)],
         "author": card.author,
         "license": card.license,
-        "parser": "1.0.0" if anchors is None else "1.5.0",
+        "parser": "1.0.0" if raw is None else "1.5.0",
     }
-    model = flatbuffer.set_metadata(model, METADATA_NAME, _pack(_table(_MODEL, table), b"M001"))
-    labels = "".join(f"{name}\n" for name in card.classes).encode()
-    files = dict.fromkeys(LABEL_FILES, labels)
-    files[SETTINGS_FILE] = json.dumps(card.settings, indent=1, sort_keys=True).encode()
-    if anchors is not None:
-        files[ANCHORS_FILE] = np.asarray(anchors, "<f4").tobytes()
-    return flatbuffer.pack_files(model, files)
+    file.set_metadata(METADATA_NAME, _pack(_table(_MODEL, table), b"M001"))
+    file.files |= dict.fromkeys(LABEL_FILES, label_text(card.classes).encode())
+    file.files[SETTINGS_FILE] = json.dumps(card.settings, indent=1, sort_keys=True).encode()
+    if raw is not None:
+        file.files[ANCHORS_FILE] = np.asarray(raw.centers, "<f4").tobytes()
 
 
-def labels_of(model: bytes) -> tuple[str, ...] | None:
-    """The class names packed into a .tflite file, or None."""
-    files = flatbuffer.packed_files(model)
+def labels_of(files: Mapping[str, bytes]) -> tuple[str, ...] | None:
+    """The class names among the files packed into a .tflite file, or None.
+
+    Raises:
+        UserError: the label file is no text.
+    """
     for name in LABEL_FILES:
         if name in files:
-            return tuple(files[name].decode().splitlines())
+            with _reading(name):
+                return tuple(label_lines(files[name]))
     return None
 
 
-def settings_of(model: bytes) -> dict:
-    """The settings packed into a .tflite file; empty if it is not one of ours."""
-    return json.loads(flatbuffer.packed_files(model).get(SETTINGS_FILE, b"{}"))
+def settings_of(files: Mapping[str, bytes]) -> dict:
+    """The settings among the files packed into a .tflite file; empty if it is not one of ours.
+
+    Raises:
+        UserError: they are damaged.
+    """
+    with _reading(SETTINGS_FILE):
+        settings = parse_json(files.get(SETTINGS_FILE, b"{}"))
+        if not isinstance(settings, dict):
+            raise ValueError("it is no JSON object")
+        return settings
+
+
+@contextlib.contextmanager
+def _reading(name: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise UserError(
+            f"{name}, which is packed into the .tflite file, is damaged: {one_line(error)}."
+        ) from error
+
+
+def _check_text(what: str, text: str):
+    # Consumers read the texts as UTF-8 that ends at a zero byte.
+    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise UserError(f"The {what} {text[:80]!r} of the model is no text: write it in UTF-8.")
 
 
 def _image_input(card: ModelCard, float_input: bool):
@@ -243,15 +273,15 @@ def _label_files(kind: int) -> list:
     ]
 
 
-def _decoding_options(anchors, variances: Sequence[float], num_classes: int):
+def _decoding_options(raw: Decoding):
     fields = ("x_center", "y_center", "width", "height")
     boxes = [
         _table(fields, {key: np.float32(v) for key, v in zip(fields, (x, y, w, h), strict=True)})
-        for y, x, h, w in np.asarray(anchors)
+        for y, x, h, w in raw.centers
     ]
-    y, x, h, w = (np.float32(1.0 / v) for v in variances)
+    y, x, h, w = (np.float32(1.0 / v) for v in raw.variances)
     decoding = {
-        "num_classes": np.int32(num_classes),
+        "num_classes": np.int32(raw.num_classes),
         "num_boxes": np.int32(len(boxes)),
         "num_coords": np.int32(4),
         # MediaPipe checks for 2 even where there are no keypoints.

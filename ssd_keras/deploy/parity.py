@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import statistics
-import time
 from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from ssd_keras.deploy import flatbuffer
-from ssd_keras.deploy.decoding import decoding_of
+from ssd_keras.deploy.decoding import Decoding
+from ssd_keras.deploy.tflite_file import TFLiteFile
 from ssd_keras.detections import Detections
 
 MATCH_IOU = 0.5
@@ -126,7 +125,7 @@ def operators(model: bytes) -> Operators:
 
     `Analyzer.analyze(gpu_compatibility=True)` is no help: its list of misfits is never filled.
     """
-    counts = flatbuffer.operators(model)
+    counts = TFLiteFile(model).operators()
     custom = tuple(sorted(n for n in counts if n.startswith("custom:") or n.startswith("Flex")))
     return Operators(
         counts=counts,
@@ -135,25 +134,27 @@ def operators(model: bytes) -> Operators:
     )
 
 
-def milliseconds(run: Callable[[], object], repeats: int = 50, warmup: int = 5) -> float:
-    """Median time of a call."""
-    times = []
-    for index in range(warmup + repeats):
-        start = time.perf_counter()
-        run()
-        if index >= warmup:
-            times.append(1000 * (time.perf_counter() - start))
-    return statistics.median(times)
+def network(content: bytes) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """A .tflite file with one input as a function: an image `[1, H, W, 3]` -> outputs by name."""
+    serve = Interpreter(model_content=content).get_signature_runner()
+    ((name, details),) = serve.get_input_details().items()
+    return lambda image: serve(**{name: image.astype(details["dtype"])})
 
 
 def score_change(
-    raw: bytes, detector: keras.Model, images: Sequence[np.ndarray], *, min_score: float = 0.3
+    network: Callable,
+    detector: keras.Model,
+    decoding: Decoding,
+    images: Sequence[np.ndarray],
+    *,
+    min_score: float = 0.3,
 ) -> float:
-    """By how much the raw network as a .tflite file changes the scores of objects, on average.
+    """By how much another form of the raw network changes the scores of objects, on average.
 
     Args:
-        raw: the file; see `tflite.raw_network`.
+        network: an image -> raw outputs by name.
         detector: what it was made from.
+        decoding: how raw outputs become scores.
         images: `[1, H, W, 3]` of the network's size, RGB 0..255.
         min_score: what both score lower is no object.
 
@@ -161,16 +162,10 @@ def score_change(
         Mean difference over the scores of default boxes that are objects, then over the images
         that have any: an image on which the network explodes is full of them. 0 if none has.
     """
-    from ai_edge_litert.interpreter import Interpreter
-
-    serve = Interpreter(model_content=raw).get_signature_runner()
-    ((name, details),) = serve.get_input_details().items()
-    decoding = decoding_of(detector)
     changes = []
     for image in images:
-        predictions = detector(image, training=False)
-        wanted = np.asarray(decoding.scores(dict(predictions)))
-        found = np.asarray(decoding.scores(serve(**{name: image.astype(details["dtype"])})))
+        wanted = np.asarray(decoding.scores(dict(detector(image, training=False))))
+        found = np.asarray(decoding.scores(network(image)))
         objects = np.maximum(wanted, found) > min_score
         if objects.any():
             changes.append(np.mean(np.abs(found - wanted)[objects]))
@@ -230,23 +225,21 @@ class _Activations:
     """Runs a network and returns the real values of all its layers by name."""
 
     def __init__(self, content: bytes):
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-        content = flatbuffer.shorten_names(content)
+        file = TFLiteFile(content)
+        file.shorten_names()
         self._interpreter = Interpreter(
-            model_content=content,
+            model_content=file.to_bytes(),
             experimental_preserve_all_tensors=True,
             # Delegates fuse layers and keep their results to themselves.
             experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         )
         self._interpreter.allocate_tensors()
         (self._input,) = self._interpreter.get_input_details()
-        graph = flatbuffer.read(content).subgraphs[0]
-        names = [tensor.name.decode() for tensor in graph.tensors]
+        names = [tensor.name.decode() for tensor in file.graph.tensors]
         # Layer -> the tensors it reads.
         self.inputs = {
             names[int(output)]: [names[int(index)] for index in operator.inputs if index >= 0]
-            for operator in graph.operators
+            for operator in file.graph.operators
             for output in operator.outputs
         }
         self._layers = [

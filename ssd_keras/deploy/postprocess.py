@@ -15,7 +15,7 @@ import tensorflow as tf
 from ssd_keras.boxes import Suppression
 from ssd_keras.deploy.converter import convert
 from ssd_keras.deploy.decoding import Decoding
-from ssd_keras.errors import UserError, did_you_mean
+from ssd_keras.errors import unknown
 
 POSTPROCESSES = ("builtin", "op", "none")
 DETECTION_OUTPUTS = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
@@ -53,11 +53,7 @@ def postprocess(kind: str, decoding: Decoding, suppression: Suppression | None =
         Outputs of "none": "boxes" `[1, A, 4]` (dy, dx, dh, dw relative to `decoding.centers`),
         "scores" `[1, A, C]`.
     """
-    if kind not in POSTPROCESSES:
-        raise UserError(
-            f"There is no post-processing '{kind}'.{did_you_mean(kind, POSTPROCESSES)} "
-            f"Known: {', '.join(POSTPROCESSES)}."
-        )
+    check_postprocess(kind)
     suppression = suppression or Suppression()
     names = [spec.name for spec in decoding.specs]
 
@@ -68,6 +64,12 @@ def postprocess(kind: str, decoding: Decoding, suppression: Suppression | None =
         return (_builtin if kind == "builtin" else _op)(decoding, raw, suppression)
 
     return convert(function, decoding.specs, allow_custom_ops=kind == "op")
+
+
+def check_postprocess(kind: str):
+    """Raises a UserError if this is none of `POSTPROCESSES`."""
+    if kind not in POSTPROCESSES:
+        raise unknown("post-processing", kind, POSTPROCESSES)
 
 
 def class_offsets(num_classes: int) -> np.ndarray:
@@ -152,8 +154,7 @@ def _op(decoding: Decoding, raw: dict, suppression: Suppression) -> dict:
     tag = op_tag(decoding.num_classes, decoding.variances, suppression)
 
     @tf.function(experimental_implements=tag, autograph=False)
-    def detection_postprocess(codes, scores, anchors):
-        del codes, scores, anchors
+    def detection_postprocess(*inputs):
         return (
             tf.zeros([1, slots, 4]),
             tf.zeros([1, slots]),

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import time
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from ai_edge_litert.interpreter import Interpreter
 
-from ssd_keras.deploy import flatbuffer, metadata
+from ssd_keras.deploy import metadata, trial
+from ssd_keras.deploy.flatbuffer import check_identifier
 from ssd_keras.deploy.terminal import held_back
+from ssd_keras.deploy.tflite_file import packed_files
+from ssd_keras.deploy.timing import milliseconds
 from ssd_keras.detections import Detections
-from ssd_keras.errors import UserError
-from ssd_keras.image_inputs import to_array
+from ssd_keras.errors import UserError, one_line
+from ssd_keras.reading import read_bytes
 from ssd_keras.resizing import resize
+
+# Two gigabytes are what a flatbuffer can hold.
+MAX_FILE_BYTES = 2 << 30
 
 
 class TFLiteDetector:
@@ -23,33 +31,68 @@ class TFLiteDetector:
             position). Files of other makers work as well.
         threads: CPU threads.
         classes: class names; read from the file if not given.
+        trusted: leaves out the run in another process (a third of a second), which finds out
+            whether the file would end this one; for files that were made here.
 
     Raises:
-        UserError: no such file, not a detector, or class names are missing.
+        UserError: no such file, damaged, not a detector, or class names are missing.
     """
 
-    def __init__(self, model: str | Path | bytes, threads: int = 1, *, classes=None):
-        from ai_edge_litert.interpreter import Interpreter
-
-        self._content = _read(model)
-        self.settings = metadata.settings_of(self._content)
-        self.classes = tuple(classes or metadata.labels_of(self._content) or ())
+    def __init__(
+        self,
+        model: str | Path | bytes,
+        threads: int = 1,
+        *,
+        classes: Sequence[str] | None = None,
+        trusted: bool = False,
+    ):
+        self._what = "The .tflite file" if isinstance(model, bytes) else f"'{model}'"
+        content = model if isinstance(model, bytes) else read_bytes(model, MAX_FILE_BYTES)
+        with self._named():
+            check_identifier(content)
+            packed = packed_files(content)
+            self.settings = metadata.settings_of(packed)
+            self.classes = tuple(classes or metadata.labels_of(packed) or ())
         if not self.classes:
-            raise UserError("The .tflite file holds no class names: give them with `classes`.")
+            raise UserError(f"{self._what} holds no class names: give them with `classes`.")
+        fault = None if trusted else trial.fault_of(content)
+        if fault:
+            raise self._cannot_be_run(fault)
         try:
             with held_back():
-                self._interpreter = Interpreter(model_content=self._content, num_threads=threads)
+                self._interpreter = Interpreter(model_content=content, num_threads=threads)
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"The .tflite file cannot be run: {reason}") from error
-        (self._input,) = self._interpreter.get_input_details()
+            raise self._cannot_be_run(error) from error
         self._outputs = self._interpreter.get_output_details()
+        self._input = self._checked_input()
         if len(self._outputs) != 4:
             raise UserError(
-                f"The .tflite file has {len(self._outputs)} outputs; a detection has four (boxes, "
+                f"{self._what} has {len(self._outputs)} outputs; a detection has four (boxes, "
                 "classes, scores, count). Export it with --postprocess=builtin or op."
             )
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except UserError as error:
+            raise UserError(f"{self._what} cannot be read. {error}") from error
+
+    def _cannot_be_run(self, reason: Exception | str) -> UserError:
+        return UserError(f"{self._what} cannot be run: {one_line(reason).rstrip('.')}.")
+
+    def _checked_input(self) -> dict:
+        inputs = self._interpreter.get_input_details()
+        shapes = [[int(n) for n in entry["shape"]] for entry in inputs]
+        if len(inputs) != 1 or len(shapes[0]) != 4 or (shapes[0][0], shapes[0][3]) != (1, 3):
+            raise UserError(f"{self._what} takes {shapes}; a detector takes an image [1, H, W, 3].")
+        if inputs[0]["dtype"] not in (np.float32, np.uint8):
+            raise UserError(
+                f"{self._what} takes {np.dtype(inputs[0]['dtype']).name}, but only float32 and "
+                "uint8 images can be given here."
+            )
+        return inputs[0]
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -57,26 +100,33 @@ class TFLiteDetector:
         return tuple(int(n) for n in self._input["shape"][1:3])
 
     def detect(self, image: np.ndarray) -> Detections:
-        """Finds the objects in one image, given in any form that `Detector.detect` takes."""
+        """Finds the objects in one image `[H, W, 3]` of any size, RGB 0..255.
+
+        Raises:
+            UserError: it is no such image, or the file's outputs are no detections.
+        """
         self._interpreter.set_tensor(self._input["index"], self._prepared(image))
         self._interpreter.invoke()
-        return as_detections(
-            [self._interpreter.get_tensor(output["index"]) for output in self._outputs],
-            self.classes,
-        )
+        outputs = [self._interpreter.get_tensor(output["index"]) for output in self._outputs]
+        try:
+            return as_detections(outputs, self.classes)
+        except (ValueError, OverflowError) as error:
+            raise UserError(
+                f"The outputs of {self._what} are not boxes, classes, scores and count of its "
+                f"{len(self.classes)} classes: {one_line(error)}"
+            ) from error
 
     def milliseconds(self, repeats: int = 30, warmup: int = 3) -> float:
         """Median time of one run of the file, without resizing, on the image last given."""
-        times = []
-        for index in range(warmup + repeats):
-            start = time.perf_counter()
-            self._interpreter.invoke()
-            if index >= warmup:
-                times.append(time.perf_counter() - start)
-        return 1000.0 * float(np.median(times))
+        return milliseconds(self._interpreter.invoke, repeats, warmup)
 
     def _prepared(self, image) -> np.ndarray:
-        return as_input(resize(to_array(image), self.image_size), self._input["dtype"])
+        image = np.asarray(image)
+        if image.ndim != 3 or image.shape[-1] != 3:
+            raise UserError(
+                f"An image must be an array [H, W, 3] of RGB 0..255, got {image.shape}."
+            )
+        return as_input(resize(image, self.image_size), self._input["dtype"])
 
 
 def as_input(image: np.ndarray, dtype) -> np.ndarray:
@@ -90,25 +140,14 @@ def as_detections(outputs: list[np.ndarray], classes: tuple[str, ...]) -> Detect
     """`Detections` from the outputs boxes, classes, scores, count of one image.
 
     Slots beyond the count are left out: in files of other makers they hold old values.
+
+    Raises:
+        ValueError: they are of other shapes, no numbers, or name classes that are not there.
     """
     boxes, labels, scores, count = outputs
-    used = int(np.ravel(count)[0])
-    return Detections(
-        np.reshape(boxes, (-1, 4))[:used],
-        np.ravel(scores)[:used],
-        np.round(np.ravel(labels)[:used]).astype(np.int32),
-        classes,
-    )
-
-
-def _read(model: str | Path | bytes) -> bytes:
-    if isinstance(model, bytes):
-        content = model
-    else:
-        try:
-            content = Path(model).read_bytes()
-        except OSError as error:
-            raise UserError(f"'{model}' cannot be read: {error.strerror}.") from error
-    if content[4:8] != flatbuffer.FILE_IDENTIFIER:
-        raise UserError("This is not a .tflite file: the identifier TFL3 is missing.")
-    return content
+    used = max(0, int(np.ravel(count)[0]))
+    boxes = np.reshape(boxes, (-1, 4))[:used]
+    labels, scores = np.ravel(labels)[:used], np.ravel(scores)[:used]
+    if not all(np.isfinite(values).all() for values in (boxes, labels, scores)):
+        raise ValueError("they hold NaN or infinity.")
+    return Detections(boxes, scores, np.round(labels).astype(np.int32), classes)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import keras
@@ -14,12 +11,14 @@ from ssd_keras import boxes
 from ssd_keras.boxes import Suppression
 from ssd_keras.deploy.converter import quiet, require_tensorflow
 from ssd_keras.deploy.precision import float32_model
-from ssd_keras.errors import UserError
-from ssd_keras.files import check_writable
+from ssd_keras.folders import check_folder, replace_folder
+from ssd_keras.labels import check_names, label_text
 from ssd_keras.resizing import resize_tensor
 
 # Files in assets.extra travel with the model but are not part of its graph.
 LABELS = Path("assets.extra") / "labels.txt"
+# What was written here, by which a later export knows that it may replace the folder.
+MANIFEST = "assets.extra/ssd_keras_files.json"
 
 
 def to_saved_model(
@@ -43,7 +42,8 @@ def to_saved_model(
 
     Args:
         detector: a detector; trained in mixed precision, it is rebuilt in float32.
-        folder: where to write; a SavedModel that is there is replaced.
+        folder: where to write; a SavedModel that this function has written there is replaced if
+            nothing in its folder was changed or added since.
         score_threshold, iou_threshold, max_detections, class_agnostic: instead of the detector's
             own, see `Suppression`; `max_detections` is D, the slots of the output.
 
@@ -57,9 +57,21 @@ def to_saved_model(
         max_detections=max_detections,
         class_agnostic=class_agnostic,
     )
-    folder = Path(folder)
-    _check_replaceable(folder)
-    model = float32_model(detector)
+    check_names(detector.classes)
+    check_folder(folder, MANIFEST)
+    archive = _archive(float32_model(detector), suppression)
+
+    def write(place: Path):
+        with quiet():
+            archive.write_out(str(place), verbose=False)
+        (place / LABELS).parent.mkdir(exist_ok=True)
+        (place / LABELS).write_text(label_text(detector.classes), encoding="utf-8")
+
+    return replace_folder(folder, write, MANIFEST)
+
+
+def _archive(model: keras.Model, suppression: Suppression) -> keras.export.ExportArchive:
+    """The model with its two signatures."""
     detect = _detect_function(model, suppression)
 
     def detect_encoded(encoded_images):
@@ -68,39 +80,14 @@ def to_saved_model(
     def detect_images(images):
         return detect(resize_tensor(images, model.image_size))
 
-    temporary = Path(tempfile.mkdtemp(prefix=f".partial-{folder.name}-", dir=folder.parent))
-    try:
-        with quiet():
-            archive = keras.export.ExportArchive()
-            archive.track(model)
-            images = tf.TensorSpec([None, None, None, 3], tf.uint8, "images")
-            archive.add_endpoint("serving_default", detect_images, input_signature=[images])
-            encoded = tf.TensorSpec([None], tf.string, "encoded_images")
-            archive.add_endpoint("encoded_images", detect_encoded, input_signature=[encoded])
-            archive.write_out(str(temporary), verbose=False)
-        (temporary / LABELS).parent.mkdir(exist_ok=True)
-        labels = "".join(f"{name}\n" for name in detector.classes)
-        (temporary / LABELS).write_text(labels, encoding="utf-8")
-        # mkdtemp makes a folder that only its owner can read.
-        temporary.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(temporary, folder)
-    except OSError as error:
-        raise UserError(f"'{folder}' cannot be written: {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return folder
-
-
-def _check_replaceable(folder: Path):
-    if folder.is_file():
-        raise UserError(f"'{folder}' is a file: give a folder for the SavedModel.")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "saved_model.pb").is_file():
-        raise UserError(
-            f"'{folder}' holds other files: give an empty or new folder for the SavedModel."
-        )
-    check_writable(folder / "saved_model.pb" if folder.is_dir() else folder)
+    with quiet():
+        archive = keras.export.ExportArchive()
+        archive.track(model)
+        images = tf.TensorSpec([None, None, None, 3], tf.uint8, "images")
+        archive.add_endpoint("serving_default", detect_images, input_signature=[images])
+        encoded = tf.TensorSpec([None], tf.string, "encoded_images")
+        archive.add_endpoint("encoded_images", detect_encoded, input_signature=[encoded])
+    return archive
 
 
 def _detect_function(model: keras.Model, suppression: Suppression):

@@ -20,8 +20,7 @@ def held_back() -> Iterator[None]:
     Raises:
         RuntimeError: in place of another exception, with the end of what was printed.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush()
     saved = os.dup(1), os.dup(2)
     with tempfile.TemporaryFile() as sink:
         os.dup2(sink.fileno(), 1)
@@ -35,8 +34,14 @@ def held_back() -> Iterator[None]:
             printed = sink.read().decode(errors="replace")[-PRINTED_TAIL:]
             raise RuntimeError(f"{error}\n{printed}") from error
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            _flush()
             for descriptor, original in zip((1, 2), saved, strict=True):
                 os.dup2(original, descriptor)
                 os.close(original)
+
+
+def _flush():
+    # The disk of the temporary file may be full, and what is printed is of no use then.
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()

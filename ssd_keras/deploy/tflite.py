@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -11,14 +12,15 @@ import numpy as np
 import tensorflow as tf
 
 from ssd_keras.boxes import Suppression
-from ssd_keras.deploy import flatbuffer, metadata, parity
-from ssd_keras.deploy import postprocess as postprocessing
+from ssd_keras.deploy import metadata, parity
 from ssd_keras.deploy.calibration import Calibration
-from ssd_keras.deploy.converter import convert
-from ssd_keras.deploy.decoding import decoding_of
-from ssd_keras.deploy.levels import join, joined_outputs, split_levels
-from ssd_keras.deploy.postprocess import DETECTION_OUTPUTS, RAW_OUTPUTS
+from ssd_keras.deploy.converter import check_quantization, convert
+from ssd_keras.deploy.decoding import Decoding, decoding_of
+from ssd_keras.deploy.levels import JoinedOutput, join, join_model, joined_outputs, split_levels
+from ssd_keras.deploy.postprocess import DETECTION_OUTPUTS, RAW_OUTPUTS, check_postprocess
+from ssd_keras.deploy.postprocess import postprocess as postprocess_model
 from ssd_keras.deploy.precision import float32_model
+from ssd_keras.deploy.tflite_file import TFLiteFile
 
 # int8 networks that keep their mAP to 0.04 change the scores of objects by 0.001 to 0.05 (a dozen
 # detectors), those that lose most of it by more than 0.2.
@@ -79,16 +81,12 @@ def to_tflite(
         max_detections=max_detections,
         class_agnostic=class_agnostic,
     )
-    options = {
-        "quantization": quantization,
-        "postprocess": postprocess,
-        **suppression.as_dict(),
-    }
+    options = Options(quantization, postprocess, suppression)
+    decoding = decoding_of(detector)
     # First, so that a wrong value costs no conversion of the network.
-    ending = tail(detector, options)
-    raw = raw_network(detector, quantization=quantization, calibration_images=calibration_images)
-    card = model_card(
+    complete = completion(
         detector,
+        decoding,
         options,
         name=name,
         description=description,
@@ -96,23 +94,50 @@ def to_tflite(
         license=license,
         version=version,
     )
-    return assemble(raw, ending, detector, card)
+    return complete(_network(detector, decoding, quantization, calibration_images))
 
 
-def assemble(raw: bytes, ending: bytes, detector: keras.Model, card: metadata.ModelCard) -> bytes:
-    """Joins a raw network and its post-processing, orders the outputs and adds the metadata."""
-    is_raw = card.settings["postprocess"] == "none"
-    model = flatbuffer.append(raw, ending)
-    model = flatbuffer.order_outputs(model, RAW_OUTPUTS if is_raw else DETECTION_OUTPUTS)
-    model = flatbuffer.shorten_names(model)
-    decoding = decoding_of(detector)
-    return metadata.with_metadata(
-        model,
-        card,
-        float_input=card.settings["quantization"] != "int8",
-        anchors=decoding.centers if is_raw else None,
-        variances=decoding.variances if is_raw else (),
-    )
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What a file does, as its settings say; see `to_tflite`."""
+
+    quantization: str = "none"
+    postprocess: str = "builtin"
+    suppression: Suppression = dataclasses.field(default_factory=Suppression)
+
+    def __post_init__(self):
+        check_quantization(self.quantization)
+        check_postprocess(self.postprocess)
+
+
+def completion(
+    detector: keras.Model, decoding: Decoding, options: Options, **texts: str | None
+) -> Callable[[TFLiteFile], bytes]:
+    """What makes the whole file of the raw network: post-processing, its outputs, metadata.
+
+    Args:
+        detector: knows the classes.
+        decoding: that of the detector.
+        options: see `Options`.
+        texts: those of `model_card`.
+    """
+    card = model_card(detector, decoding, options, **texts)
+    ending = TFLiteFile(postprocess_model(options.postprocess, decoding, options.suppression))
+    is_raw = options.postprocess == "none"
+
+    def complete(file: TFLiteFile) -> bytes:
+        file.append(ending)
+        file.order_outputs(RAW_OUTPUTS if is_raw else DETECTION_OUTPUTS)
+        file.shorten_names()
+        metadata.add_metadata(
+            file,
+            card,
+            float_input=options.quantization != "int8",
+            raw=decoding if is_raw else None,
+        )
+        return file.to_bytes()
+
+    return complete
 
 
 def raw_network(
@@ -122,68 +147,97 @@ def raw_network(
     calibration_images: Iterable[np.ndarray] | Mapping[str, np.ndarray] | None = None,
 ) -> bytes:
     """The network alone as a .tflite file: image -> its raw outputs by name, all float32."""
-    height, width = detector.image_size
+    decoding = decoding_of(detector)
+    return _network(detector, decoding, quantization, calibration_images).to_bytes()
+
+
+def _network(detector: keras.Model, decoding: Decoding, quantization: str, images) -> TFLiteFile:
     calibration = None
-    if quantization == "int8" and calibration_images is not None:
-        calibration = Calibration(calibration_images, (height, width))
+    if quantization == "int8" and images is not None:
+        calibration = Calibration(images, detector.image_size)
     model = float32_model(detector)
-    spec = tf.TensorSpec([1, height, width, 3], tf.float32, "image")
     if quantization == "int8":
-        return _int8_network(model, spec, calibration)
-    converted = convert(_predict(model), spec, quantization=quantization)
-    check_weights(converted, model, quantization)
-    return converted
+        return _int8_network(model, decoding, calibration)
+    content = convert(_predict(model), _image_spec(model), quantization=quantization)
+    return _checked(content, model, quantization)
 
 
 def _int8_network(
-    model: keras.Model, spec: tf.TensorSpec, calibration: Calibration | None
+    model: keras.Model, decoding: Decoding, calibration: Calibration | None
+) -> TFLiteFile:
+    """The raw network in int8, its levels joined in float."""
+    outputs = joined_outputs(model)
+    return _joined(_calibrated(model, outputs, decoding, calibration), model, outputs)
+
+
+def _calibrated(
+    model: keras.Model,
+    outputs: list[JoinedOutput],
+    decoding: Decoding,
+    calibration: Calibration | None,
 ) -> bytes:
-    """The raw network in int8, calibrated with the images or with the usual ones of them.
+    """The network in int8, calibrated with the images or with the usual ones of them.
 
     Where a network gives far larger values on some images than on the others, these may be
     explosions that leave the others no steps, or what it sees in large objects. So both are tried.
     """
-    file = _quantize(model, spec, calibration)
+    content = _quantize(model, outputs, calibration)
     images = calibration.some(CHECKED_IMAGES)
-    change = parity.score_change(file, model, images)
+
+    def change_of(content: bytes) -> float:
+        network = parity.network(content)
+        return parity.score_change(
+            lambda image: join(outputs, network(image)), model, decoding, images
+        )
+
+    change = change_of(content)
     explosions = calibration.explosions(model)
     if explosions:
-        other = _quantize(model, spec, calibration.without(explosions))
-        other_change = parity.score_change(other, model, images)
+        other = _quantize(model, outputs, calibration.without(explosions))
+        other_change = change_of(other)
         if other_change < change:
-            file, change = other, other_change
+            content, change = other, other_change
             warn_of_explosions(explosions, len(calibration))
     warn_of_changed_scores(change)
+    return content
+
+
+def _joined(content: bytes, model: keras.Model, outputs: list[JoinedOutput]) -> TFLiteFile:
+    file = _checked(content, model, "int8")
+    file.dequantize_last()
+    file.append(TFLiteFile(join_model(outputs)))
     return file
 
 
-def _quantize(model: keras.Model, spec: tf.TensorSpec, calibration: Calibration | None) -> bytes:
-    outputs = joined_outputs(model)
+def _quantize(
+    model: keras.Model, outputs: list[JoinedOutput], calibration: Calibration | None
+) -> bytes:
+    """The network in int8 with the parts of its outputs as outputs."""
     function = _predict(split_levels(model, outputs))
-    converted = convert(function, spec, quantization="int8", calibration=calibration)
-    check_weights(converted, model, "int8")
-    return flatbuffer.append(flatbuffer.dequantize_last(converted), join(outputs))
+    return convert(function, _image_spec(model), quantization="int8", calibration=calibration)
+
+
+def _image_spec(model: keras.Model) -> tf.TensorSpec:
+    return tf.TensorSpec([1, *model.image_size, 3], tf.float32, "image")
 
 
 def _predict(model: keras.Model) -> Callable:
     return lambda image: dict(model(image, training=False))
 
 
-def tail(detector: keras.Model, options: dict) -> bytes:
-    """The post-processing model of a detector; `options` as in `to_tflite`."""
-    rule = {name: options[name] for name in Suppression().as_dict() if name in options}
-    return postprocessing.postprocess(
-        options["postprocess"], decoding_of(detector), Suppression(**rule)
-    )
+def _checked(content: bytes, model: keras.Model, quantization: str) -> TFLiteFile:
+    file = TFLiteFile(content)
+    check_weights(file, model, quantization)
+    return file
 
 
-def check_weights(converted: bytes, model: keras.Model, quantization: str):
+def check_weights(file: TFLiteFile, model: keras.Model, quantization: str):
     """Notices a file without weights, which would load, run, and see nothing."""
     bytes_per_weight = {"none": 4, "float16": 2}.get(quantization, 1)
     # Batch normalisation is folded into the convolutions, so a part of the weights goes.
     kernels = [weight for weight in model.weights if len(weight.shape) == 4]
     expected = sum(math.prod(weight.shape) for weight in kernels) * bytes_per_weight
-    found = flatbuffer.constant_bytes(converted)
+    found = file.constant_bytes()
     if found < 0.9 * expected:
         raise RuntimeError(
             f"The converted file holds {found} bytes of constants, but the model's kernels alone "
@@ -217,15 +271,16 @@ def warn_of_changed_scores(change: float):
 
 def model_card(
     detector: keras.Model,
-    options: dict,
+    decoding: Decoding,
+    options: Options,
     *,
     name: str | None = None,
     description: str | None = None,
     **texts: str,
 ) -> metadata.ModelCard:
-    """What the file will say of itself; `options` as in `to_tflite`."""
+    """What the file will say of itself."""
     height, width = detector.image_size
-    precision = {"none": "float32"}.get(options["quantization"], options["quantization"])
+    precision = "float32" if options.quantization == "none" else options.quantization
     described = (
         f"Detects objects of {len(detector.classes)} classes in images of {height} x {width} "
         f"pixels, {precision}. Made with ssd-keras."
@@ -235,11 +290,13 @@ def model_card(
         classes=tuple(detector.classes),
         image_size=(height, width),
         description=description or described,
-        score_threshold=options["score_threshold"],
+        score_threshold=options.suppression.score_threshold,
         settings={
-            **options,
+            "quantization": options.quantization,
+            "postprocess": options.postprocess,
+            **options.suppression.as_dict(),
             "image_size": [height, width],
-            "variances": [float(v) for v in decoding_of(detector).variances],
+            "variances": [float(v) for v in decoding.variances],
         },
         **texts,
     )

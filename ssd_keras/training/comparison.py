@@ -31,7 +31,7 @@ from ssd_keras import data, deploy, evaluation, zoo
 from ssd_keras.backbones import backbone_from_file
 from ssd_keras.complexity import count_macs
 from ssd_keras.data.coverage import THRESHOLD
-from ssd_keras.deploy.parity import milliseconds
+from ssd_keras.deploy.timing import milliseconds
 from ssd_keras.errors import UserError
 from ssd_keras.files import write_text
 from ssd_keras.run_folder import RunFolder

@@ -90,7 +90,7 @@ def measure(name: str) -> dict:
     from ssd_keras import deploy
     from ssd_keras.deploy import tflite
     from ssd_keras.resizing import resize
-    from tests.deploy.conftest import enliven, pictures
+    from tests.deploy.conftest import complete, enliven, pictures
 
     def converted(quantization: str) -> bytes:
         images = pictures(CALIBRATION_IMAGES) if quantization == "int8" else None
@@ -102,16 +102,7 @@ def measure(name: str) -> dict:
         return serve(image=image.astype(entry["dtype"]))
 
     def measure_complete(raw: bytes, quantization: str):
-        options = {
-            "quantization": quantization,
-            "postprocess": "builtin",
-            "max_detections": 200,
-            "score_threshold": 0.01,
-            "iou_threshold": 0.45,
-        }
-        card = tflite.model_card(detector, options)
-        ending = tflite.tail(detector, options)
-        content = tflite.assemble(raw, ending, detector, card)
+        content = complete(raw, detector, tflite.Options(quantization))
         sizes[quantization] = len(content)
         runner = deploy.TFLiteDetector(content, FLAGS.threads)
         found[quantization] = runner.detect(picture)

@@ -10,7 +10,10 @@ from ai_edge_litert.interpreter import Interpreter
 
 import ssd_keras
 from ssd_keras import deploy
+from ssd_keras.boxes import Suppression
 from ssd_keras.deploy import tflite
+from ssd_keras.deploy.decoding import decoding_of
+from ssd_keras.deploy.tflite_file import TFLiteFile
 from ssd_keras.resizing import resize
 from ssd_keras.traversal import leaf_layers
 
@@ -75,23 +78,20 @@ def raw(quantization: str) -> bytes:
     )
 
 
-def assemble(kind: str, **changes) -> bytes:
+def assemble(kind: str, quantization: str = "none", **suppression) -> bytes:
     """The file with this post-processing and these settings."""
-    options = {
-        "quantization": "none",
-        "postprocess": kind,
-        "max_detections": 200,
-        "score_threshold": 0.01,
-        "iou_threshold": 0.45,
-        **changes,
-    }
-    made = lively_detector()
-    return tflite.assemble(
-        raw(options["quantization"]),
-        tflite.tail(made, options),
-        made,
-        tflite.model_card(made, options, name="test"),
+    return complete(
+        raw(quantization),
+        lively_detector(),
+        tflite.Options(quantization, kind, Suppression(**suppression)),
+        name="test",
     )
+
+
+def complete(raw: bytes, detector, options: tflite.Options, **texts) -> bytes:
+    """The whole file of the network alone."""
+    finish = tflite.completion(detector, decoding_of(detector), options, **texts)
+    return finish(TFLiteFile(raw))
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from ssd_keras.deploy import flatbuffer
 from ssd_keras.deploy import tflite as deploy_tflite
 from ssd_keras.deploy.converter import convert
+from ssd_keras.deploy.tflite_file import TFLiteFile
 from ssd_keras.errors import UserError
 
 SPEC = tf.TensorSpec([1, 8, 8, 3], tf.float32, "image")
@@ -79,15 +79,16 @@ def test_int8_takes_uint8_and_gives_float(model):
 
 def test_shapes_are_fixed_and_the_input_is_named(model):
     content = convert(lambda image: {"y": model(image)}, SPEC)
-    assert set(flatbuffer.operators(content)) == {"CONV_2D"}
-    (entry,) = flatbuffer.read(content).signatureDefs[0].inputs
+    file = TFLiteFile(content)
+    assert set(file.operators()) == {"CONV_2D"}
+    (entry,) = file.signature.inputs
     assert entry.name == b"image"
 
 
 def test_lost_weights_are_noticed(model):
     content = convert(lambda image: {"y": image * 2.0}, SPEC)
     with pytest.raises(RuntimeError, match="weights were lost"):
-        deploy_tflite.check_weights(content, model, "none")
+        deploy_tflite.check_weights(TFLiteFile(content), model, "none")
 
 
 def test_nothing_is_printed(model, capfd):

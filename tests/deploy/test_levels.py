@@ -6,7 +6,8 @@ import pytest
 
 import ssd_keras
 from ssd_keras import deploy
-from ssd_keras.deploy import flatbuffer, levels
+from ssd_keras.deploy import levels
+from ssd_keras.deploy.tflite_file import TFLiteFile
 from ssd_keras.resizing import resize
 from tests.deploy.conftest import CLASSES, lively_detector, pictures, run
 
@@ -31,14 +32,16 @@ def test_the_joined_parts_are_the_outputs(detector):
     image = resize(pictures(1)[0], detector.image_size)[None]
     outputs = levels.joined_outputs(detector)
     parts = levels.split_levels(detector, outputs)(image)
-    found = run(levels.join(outputs), **{name: np.asarray(part) for name, part in parts.items()})
+    found = run(
+        levels.join_model(outputs), **{name: np.asarray(part) for name, part in parts.items()}
+    )
     for name, wanted in detector(image).items():
         np.testing.assert_array_equal(found[name], np.asarray(wanted))
 
 
 def test_float_files_keep_their_concatenation():
     file = deploy.raw_network(lively_detector())
-    assert "DEQUANTIZE" not in flatbuffer.operators(file)
+    assert "DEQUANTIZE" not in TFLiteFile(file).operators()
 
 
 @pytest.fixture(scope="module")

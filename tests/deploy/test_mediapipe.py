@@ -14,7 +14,8 @@ from PIL import Image
 
 import ssd_keras
 from ssd_keras import deploy
-from ssd_keras.deploy import flatbuffer, postprocess
+from ssd_keras.deploy import postprocess
+from ssd_keras.deploy.tflite_file import TFLiteFile
 from ssd_keras.detections import Detections
 from tests.conftest import ROOT
 from tests.deploy.conftest import CLASSES, enliven, pictures
@@ -104,7 +105,7 @@ def test_files_of_many_classes_are_taken(assembled, mediapipe_detect, monkeypatc
     """Their suppression has other operators; here they come with three classes already."""
     monkeypatch.setattr(postprocess, "MAX_CANDIDATES", 400)
     content = assembled("builtin", max_detections=20, score_threshold=0.3)
-    assert {"ONE_HOT", "CUMSUM"} <= set(flatbuffer.operators(content))
+    assert {"ONE_HOT", "CUMSUM"} <= set(TFLiteFile(content).operators())
     runner = deploy.TFLiteDetector(content)
     for image, rows in zip(IMAGES, mediapipe_detect(content, IMAGES), strict=True):
         # It resizes a little differently.

@@ -9,10 +9,11 @@ import pytest
 
 import ssd_keras
 from ssd_keras import deploy, zoo
+from ssd_keras.boxes import Suppression
 from ssd_keras.deploy import tflite
 from ssd_keras.resizing import resize
 from tests.comparing import assert_same_detections
-from tests.deploy.conftest import CLASSES, enliven, pictures, run
+from tests.deploy.conftest import CLASSES, complete, enliven, pictures, run
 
 WIDTH = 0.25
 UNSEEN = pictures(2, seed=9)
@@ -83,16 +84,9 @@ def threshold_of(family: str) -> float:
 
 
 def assembled(family: str, kind: str) -> bytes:
-    detector = small(family)
-    options = {
-        "quantization": "none",
-        "postprocess": kind,
-        "max_detections": 100,
-        "score_threshold": threshold_of(family),
-        "iou_threshold": 0.45,
-    }
-    card = tflite.model_card(detector, options)
-    return tflite.assemble(raw(family, "none"), tflite.tail(detector, options), detector, card)
+    suppression = Suppression(max_detections=100, score_threshold=threshold_of(family))
+    options = tflite.Options(postprocess=kind, suppression=suppression)
+    return complete(raw(family, "none"), small(family), options)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

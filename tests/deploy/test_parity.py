@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from ssd_keras.deploy import parity
+from ssd_keras.deploy import parity, timing
 from ssd_keras.detections import Detections
 from tests.deploy.conftest import assemble, pictures, raw
 
@@ -79,4 +79,4 @@ def test_worst_layers_are_named_with_what_they_add():
 def test_the_median_is_what_counts(monkeypatch):
     clock = iter([0.0, 0.0, 1.0, 5.0, 14.0, 20.0, 22.0, 30.0, 32.0])
     monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
-    assert parity.milliseconds(lambda: None, repeats=4, warmup=1) == 2000.0
+    assert timing.milliseconds(lambda: None, repeats=4, warmup=1) == 2000.0

@@ -9,10 +9,11 @@ from ai_edge_litert.interpreter import Interpreter
 from flatbuffers import flexbuffers
 
 from ssd_keras import boxes
-from ssd_keras.deploy import flatbuffer, postprocess
+from ssd_keras.deploy import postprocess
 from ssd_keras.deploy.converter import convert
 from ssd_keras.deploy.decoding import DefaultBoxes, anchor_centers
 from ssd_keras.deploy.postprocess import Suppression
+from ssd_keras.deploy.tflite_file import TFLiteFile
 from ssd_keras.errors import UserError
 
 VARIANCES = (0.1, 0.1, 0.2, 0.2)
@@ -113,7 +114,7 @@ def test_a_crowded_class_leaves_room_for_the_others():
 
 def test_builtin_uses_no_custom_operator():
     model, _ = _builtin(600, 3, Suppression())
-    assert not [name for name in flatbuffer.operators(model) if name.startswith("custom")]
+    assert not [name for name in TFLiteFile(model).operators() if name.startswith("custom")]
 
 
 @pytest.mark.parametrize("kind", ["builtin", "op"])
@@ -178,7 +179,7 @@ def test_thresholds_reach_the_operator_unrounded(threshold):
 def _options(model: bytes) -> dict:
     (operator,) = (
         operator
-        for operator in flatbuffer.read(model).subgraphs[0].operators
+        for operator in TFLiteFile(model).graph.operators
         if operator.customOptions is not None and len(operator.customOptions)
     )
     return flexbuffers.Loads(bytearray(operator.customOptions))

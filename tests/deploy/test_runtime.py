@@ -29,7 +29,7 @@ def test_old_values_beyond_the_count_are_left_out():
     ("content", "message"),
     [
         (b"no model at all", r"not a \.tflite file"),
-        ("missing.tflite", "'missing.tflite' cannot be read: No such file"),
+        ("missing.tflite", "There is no file 'missing.tflite'"),
     ],
 )
 def test_files_that_cannot_be_run(content, message):

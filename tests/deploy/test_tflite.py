@@ -1,6 +1,7 @@
 """Files made from a detector give the detector's own answers."""
 
 import contextlib
+import dataclasses
 import warnings
 
 import numpy as np
@@ -11,8 +12,9 @@ from ai_edge_litert.options import Options
 
 from ssd_keras import deploy
 from ssd_keras.deploy import flatbuffer, metadata, parity, tflite
-from ssd_keras.deploy.decoding import anchor_centers
+from ssd_keras.deploy.decoding import anchor_centers, decoding_of
 from ssd_keras.deploy.runtime import as_detections, as_input
+from ssd_keras.deploy.tflite_file import TFLiteFile, packed_files
 from ssd_keras.errors import UserError
 from ssd_keras.resizing import resize
 from tests.comparing import assert_same_detections
@@ -70,7 +72,7 @@ def test_the_file_suppresses_as_the_detector_does(detector, monkeypatch):
     settings = {"score_threshold": 0.2, "max_detections": 12, "class_agnostic": True}
     monkeypatch.setattr(detector, "suppression", settings)
     file = deploy.to_tflite(detector)
-    assert settings.items() <= metadata.settings_of(file).items()
+    assert settings.items() <= metadata.settings_of(packed_files(file)).items()
     found = deploy.TFLiteDetector(file).detect(UNSEEN[0])
     assert len(found) > 2
     assert_same(found, detector.detect(UNSEEN[0]))
@@ -87,11 +89,11 @@ def test_op_agrees_on_the_best_detection(assembled, wanted):
 
 
 def test_outputs_are_boxes_classes_scores_count(float_file):
-    signature = flatbuffer.read(float_file).signatureDefs[0]
-    names = [item.name.decode() for item in signature.outputs]
+    file = TFLiteFile(float_file)
+    names = [item.name.decode() for item in file.signature.outputs]
     shapes = [
-        [int(n) for n in flatbuffer.read(float_file).subgraphs[0].tensors[item.tensorIndex].shape]
-        for item in signature.outputs
+        [int(n) for n in file.graph.tensors[item.tensorIndex].shape]
+        for item in file.signature.outputs
     ]
     assert names == ["detection_boxes", "detection_classes", "detection_scores", "num_detections"]
     assert shapes == [[1, 200, 4], [1, 200], [1, 200], [1]]
@@ -99,10 +101,10 @@ def test_outputs_are_boxes_classes_scores_count(float_file):
 
 def test_raw_outputs_and_packed_anchors_are_enough_to_detect(detector, assembled):
     content = assembled("none")
-    files = flatbuffer.packed_files(content)
+    files = packed_files(content)
     anchors = np.frombuffer(files[metadata.ANCHORS_FILE], "<f4").reshape(-1, 4)
     np.testing.assert_array_equal(anchors, anchor_centers(detector.box_network.anchors))
-    variances = metadata.settings_of(content)["variances"]
+    variances = metadata.settings_of(files)["variances"]
     image = resize(UNSEEN[0], (96, 96))[None]
     boxes, scores = (np.asarray(x)[0] for x in detector.box_network.decode(detector(image)))
     outputs = run(content, image=image)
@@ -117,7 +119,8 @@ def test_raw_outputs_and_packed_anchors_are_enough_to_detect(detector, assembled
 
 def test_int8_network_is_int8_throughout(int8_file):
     """Only what is joined afterwards computes in float."""
-    graph = flatbuffer.read(int8_file).subgraphs[0]
+    file = TFLiteFile(int8_file)
+    graph = file.graph
     float_convolutions = [
         operator
         for operator in graph.operators
@@ -129,13 +132,12 @@ def test_int8_network_is_int8_throughout(int8_file):
     ]
     assert float_convolutions == []
     # Codes and logits of each of the six levels.
-    assert flatbuffer.operators(int8_file)["DEQUANTIZE"] == 12
+    assert file.operators()["DEQUANTIZE"] == 12
 
 
 def test_int8_operators_come_before_all_others(raw_int8):
     """Where compilers cut at the first operator in float, nothing in int8 may be behind it."""
-    model = flatbuffer.read(raw_int8)
-    graph = model.subgraphs[0]
+    graph = TFLiteFile(raw_int8).graph
     is_float = [graph.tensors[operator.outputs[0]].type == 0 for operator in graph.operators]
     assert is_float == sorted(is_float)
     assert sum(is_float) == 14
@@ -155,9 +157,10 @@ def test_int8_changes_predictions_less_than_slight_image_noise(detector, raw_int
 
 
 def test_labels_and_settings_are_inside(float_file):
-    assert metadata.labels_of(float_file) == CLASSES
-    assert set(metadata.LABEL_FILES) <= set(flatbuffer.packed_files(float_file))
-    assert metadata.settings_of(float_file)["postprocess"] == "builtin"
+    files = packed_files(float_file)
+    assert metadata.labels_of(files) == CLASSES
+    assert set(metadata.LABEL_FILES) <= set(files)
+    assert metadata.settings_of(files)["postprocess"] == "builtin"
 
 
 def test_exports_are_reproducible(assembled, float_file):
@@ -186,12 +189,15 @@ def test_int8_without_images(detector):
 
 def test_scores_change_little_in_int8_and_much_with_wrong_steps(detector, raw_int8):
     images = [np.round(resize(image, detector.image_size))[None] for image in pictures(4)]
-    assert parity.score_change(raw_int8, detector, images) < 0.1
+    decoding = decoding_of(detector)
+    right = parity.network(raw_int8)
+    assert parity.score_change(right, detector, decoding, images) < 0.1
     model = flatbuffer.read(raw_int8)
     for tensor in model.subgraphs[0].tensors:
         if tensor.quantization is not None and tensor.quantization.scale is not None:
             tensor.quantization.scale = tensor.quantization.scale * 3
-    assert parity.score_change(flatbuffer.write(model), detector, images) > 0.2
+    wrong = parity.network(flatbuffer.write(model))
+    assert parity.score_change(wrong, detector, decoding, images) > 0.2
 
 
 def test_changed_scores_are_warned_of():
@@ -200,6 +206,14 @@ def test_changed_scores_are_warned_of():
         tflite.warn_of_changed_scores(0.03)
     with pytest.warns(UserWarning, match="int8 changes the scores of objects by 0.46 on average"):
         tflite.warn_of_changed_scores(0.46)
+
+
+@dataclasses.dataclass
+class Unedited:
+    content: bytes
+
+    def to_bytes(self) -> bytes:
+        return self.content
 
 
 @pytest.mark.parametrize(
@@ -211,11 +225,13 @@ def test_images_are_left_out_where_that_changes_scores_less(
     images = dict(zip("abcd", pictures(4), strict=True))
     quantized = []
 
-    def quantize(model, spec, calibration):
+    def quantize(model, outputs, calibration):
         quantized.append(len(calibration))
         return b"%d images" % len(calibration)
 
     monkeypatch.setattr(tflite, "_quantize", quantize)
+    monkeypatch.setattr(tflite.parity, "network", lambda content: content)
+    monkeypatch.setattr(tflite, "_joined", lambda content, *given: Unedited(content))
     monkeypatch.setattr(tflite.Calibration, "explosions", lambda *given: {"b": 300.0, "d": 20.0})
     monkeypatch.setattr(tflite.parity, "score_change", lambda *given: changes[len(quantized) - 1])
     message = r"2 of 4 calibration images .* b \(300 times\), d \(20 times\)"

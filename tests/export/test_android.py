@@ -5,7 +5,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from ssd_keras.deploy import flatbuffer, metadata
+from ssd_keras.deploy import metadata
+from ssd_keras.deploy.tflite_file import packed_files
 from tests.conftest import ROOT
 
 APP = ROOT / "export" / "android" / "app"
@@ -63,10 +64,11 @@ def test_the_build_asks_for_the_file_that_the_app_opens():
 
 
 def test_what_the_app_reads_from_the_file_is_in_it(float_file):
+    files = packed_files(float_file)
     packed = set(re.findall(r'text\("(.+?)"\)', KOTLIN))
     settings = set(re.findall(r'settings\.get\w+\("(.+?)"\)', KOTLIN))
     assert packed == {metadata.LABEL_FILES[0], metadata.SETTINGS_FILE}
-    assert packed <= set(flatbuffer.packed_files(float_file))
+    assert packed <= set(files)
     assert settings == {"image_size", "quantization", "postprocess"}
-    assert settings <= set(metadata.settings_of(float_file))
-    assert metadata.settings_of(float_file)["image_size"] == [96, 96]
+    assert settings <= set(metadata.settings_of(files))
+    assert metadata.settings_of(files)["image_size"] == [96, 96]

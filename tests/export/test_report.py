@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ssd_keras.deploy import report
+from ssd_keras.deploy import form_comparison
 from tests.export.programs import assert_one_sentence, run_program
 
 DATA = "shapes#val,count=4"
@@ -58,7 +58,7 @@ def test_float_forms_find_what_keras_finds(finished):
     rows = {
         row["form"]: row for row in json.loads((out / "export_report.json").read_text())["rows"]
     }
-    assert rows.keys() == {"keras", *report.FORMS}
+    assert rows.keys() == {"keras", *form_comparison.FORMS}
     for form in ("saved_model", "tflite float32"):
         assert rows[form]["parity"]["matched"] == 1.0
         assert rows[form]["parity"]["box_max"] < 0.5
@@ -71,7 +71,7 @@ def test_float_forms_find_what_keras_finds(finished):
 def test_the_table_names_every_form_and_few_calibration_images(finished):
     done, _ = finished
     lines = done.stdout.splitlines()
-    for form in ("keras", *report.FORMS):
+    for form in ("keras", *form_comparison.FORMS):
         assert any(line.startswith(form + " ") for line in lines), form
     assert "warning: only 4 calibration images; 100 or more are better." in lines
 

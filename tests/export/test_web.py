@@ -15,6 +15,7 @@ from PIL import Image
 
 from ssd_keras import deploy
 from ssd_keras.deploy import flatbuffer, postprocess
+from ssd_keras.deploy.tflite_file import TFLiteFile, packed_files
 from ssd_keras.detections import Detections
 from ssd_keras.resizing import resize
 from tests.conftest import ROOT
@@ -197,7 +198,7 @@ def test_the_page_takes_files_of_many_classes(visit, monkeypatch):
     """Their suppression has other operators; here they come with three classes already."""
     monkeypatch.setattr(postprocess, "MAX_CANDIDATES", 400)
     content = assemble("builtin")
-    assert {"ONE_HOT", "CUMSUM"} <= set(flatbuffer.operators(content))
+    assert {"ONE_HOT", "CUMSUM"} <= set(TFLiteFile(content).operators())
     assert_shows_what_the_library_finds(visit, content)
 
 
@@ -315,5 +316,5 @@ def test_packed_files_are_read(tmp_path, float_file):
         "console.log(JSON.stringify(Object.fromEntries(texts)));",
         str(tmp_path / "model"),
     )
-    wanted = {name: data.decode() for name, data in flatbuffer.packed_files(float_file).items()}
+    wanted = {name: data.decode() for name, data in packed_files(float_file).items()}
     assert json.loads(printed) == wanted

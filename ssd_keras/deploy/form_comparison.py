@@ -11,14 +11,17 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from ssd_keras import evaluation
 from ssd_keras.deploy import parity
 from ssd_keras.deploy.runtime import TFLiteDetector
 from ssd_keras.deploy.saved_model import to_saved_model
 from ssd_keras.deploy.tflite import raw_network, to_tflite
+from ssd_keras.deploy.timing import milliseconds
 from ssd_keras.detections import Detections
-from ssd_keras.errors import UserError, did_you_mean
+from ssd_keras.errors import UserError, unknown
+from ssd_keras.evaluation.measuring import json_ready
 from ssd_keras.resizing import resize
 
 # Form -> quantization; the SavedModel has none.
@@ -82,22 +85,20 @@ def compare_forms(
     images = list(readable.values())
     say(f"Keras on {len(images)} images")
     wanted = detector.detect(images)
-    times = {"": parity.milliseconds(lambda: detector.detect(images[0]), 20)}
+    times = {"": milliseconds(lambda: detector.detect(images[0]), 20)}
     rows = [_row("keras", None, truth, wanted, detector.classes, times)]
     for form in forms:
         say(form)
         if FORMS[form] is None:
-            size, found, times = _run_saved_model(detector, images)
-            content = None
+            run, operators = _run_saved_model(detector, images), None
         else:
             content = to_tflite(
                 detector, quantization=FORMS[form], calibration_images=calibration_images
             )
-            size = len(content)
-            found, times = _run_tflite(content, images, threads)
-        row = _row(form, size / 1e6, truth, found, detector.classes, times)
-        row.parity = parity.compare(wanted, found, [(t.height, t.width) for t in truth])
-        row.operators = parity.operators(content) if content else None
+            run, operators = _run_tflite(content, images, threads), parity.operators(content)
+        row = _row(form, run.size / 1e6, truth, run.detections, detector.classes, run.milliseconds)
+        row.parity = parity.compare(wanted, run.detections, [(t.height, t.width) for t in truth])
+        row.operators = operators
         if FORMS[form] == "int8":
             row.worst_layers = _worst_layers(detector, calibration_images, images[:NOISE_IMAGES])
         rows.append(row)
@@ -108,24 +109,29 @@ def check_forms(forms: Sequence[str]):
     """Raises a UserError if a form is not one of `FORMS`."""
     for form in forms:
         if form not in FORMS:
-            raise UserError(
-                f"There is no form '{form}'.{did_you_mean(form, FORMS)} Known: {', '.join(FORMS)}."
-            )
+            raise unknown("form", form, FORMS)
 
 
-def _run_tflite(content: bytes, images, threads) -> tuple[list[Detections], dict]:
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """What a form found in each image, its size in bytes and its times by threads."""
+
+    size: int
+    detections: list[Detections]
+    milliseconds: dict[str, float]
+
+
+def _run_tflite(content: bytes, images, threads) -> _Run:
     times, found = {}, []
     for index, count in enumerate(threads):
-        runner = TFLiteDetector(content, count)
+        runner = TFLiteDetector(content, count, trusted=True)
         found = [runner.detect(image) for image in images] if index == 0 else found
         runner.detect(images[0])
         times[str(count)] = runner.milliseconds(50)
-    return found, times
+    return _Run(len(content), found, times)
 
 
-def _run_saved_model(detector, images) -> tuple[int, list[Detections], dict]:
-    import tensorflow as tf
-
+def _run_saved_model(detector, images) -> _Run:
     with tempfile.TemporaryDirectory() as place:
         folder = to_saved_model(detector, Path(place) / "model")
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -142,7 +148,7 @@ def _run_saved_model(detector, images) -> tuple[int, list[Detections], dict]:
             )
 
         found = [detect(image) for image in images]
-        return size, found, {"": parity.milliseconds(lambda: detect(images[0]), 20)}
+        return _Run(size, found, {"": milliseconds(lambda: detect(images[0]), 20)})
 
 
 def _worst_layers(detector, calibration_images, images) -> list[parity.LayerNoise]:
@@ -225,7 +231,7 @@ def _int8_lines(rows: Sequence[Row]) -> list[str]:
                 name: rows[0].per_class_ap50[name] - value
                 for name, value in row.per_class_ap50.items()
             }
-            listed = ", ".join(f"{name} {-drop:+.4f}" for name, drop in drops.items())
+            listed = ", ".join(f"{n} {-drop:+.4f}" for n, drop in drops.items())
             lines.append(f"{row.form}: AP50 against Keras: {listed}")
             noisy = ", ".join(f"{x.name} -{x.lost:.1f} dB" for x in row.worst_layers)
             lines.append(f"{row.form}: layers that add most noise: {noisy}")
@@ -234,15 +240,7 @@ def _int8_lines(rows: Sequence[Row]) -> list[str]:
 
 def as_json(rows: Sequence[Row]) -> list[dict]:
     """The rows as plain dicts; values that do not exist are None."""
-    return [_plain(dataclasses.asdict(row)) for row in rows]
-
-
-def _plain(value):
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return [json_ready(dataclasses.asdict(row)) for row in rows]
 
 
 def as_page(rows: Sequence[Row], title: str) -> str:
