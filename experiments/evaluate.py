@@ -124,18 +124,20 @@ def read() -> tuple:
 def say_left_out(source) -> None:
     """Says how much of the data is not measured on; nothing in common with them is a fault."""
     from ssd_keras import data
+    from ssd_keras.data import verdict
 
-    left = data.left_out(source)
-    if left.get("unknown_class") and not any(len(truth) for truth in source.ground_truth()):
+    left = verdict.judge(source)
+    if not left.kept and "unknown_class" in left.lost:
         theirs = ", ".join(data.load_source(FLAGS.data).classes[:5])
         ours = ", ".join(source.classes[:5])
         raise UserError(
             f"No object of '{FLAGS.data}' is of a class that the detector knows: the data have "
             f"{theirs} ..., the detector {ours} ..."
         )
-    if left:
-        what = ", ".join(f"{count} {kind}" for kind, count in left.items())
-        print(f"Left out of the data: {what}. experiments.check_data tells where.", flush=True)
+    if not left.kept:
+        raise UserError(f"'{FLAGS.data}' has nothing to measure on: {left.why()}")
+    if losses := left.losses():
+        print(f"Not measured on: {losses}. experiments.check_data tells where.", flush=True)
 
 
 def out_folder() -> Path:

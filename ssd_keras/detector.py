@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -17,6 +16,7 @@ from ssd_keras.boxes import Suppression
 from ssd_keras.compiled import compiled_call
 from ssd_keras.detections import Detections
 from ssd_keras.errors import UserError
+from ssd_keras.image_inputs import arrays, check_for_training, is_single
 from ssd_keras.resizing import resize
 
 
@@ -79,6 +79,11 @@ class Detector(keras.Model):
     def suppression(self, rule: Suppression | Mapping):
         self._suppression = rule if isinstance(rule, Suppression) else Suppression().changed(**rule)
 
+    def fit(self, x=None, *arguments, **options):
+        """Keras' `fit`; images that are not RGB 0..255 are refused before it starts."""
+        check_for_training(x)
+        return super().fit(x, *arguments, **options)
+
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Encodes the ground truth `y` and returns the box network's loss, a scalar."""
         targets = self.box_network.encode(y["boxes"], y["labels"])
@@ -101,21 +106,21 @@ class Detector(keras.Model):
 
         Args:
             images: an image `[H, W, 3]` or a batch `[B, H, W, 3]`, RGB 0..255; the path of an
-                image file; or a list of images and paths.
+                image file, the bytes of one, or a PIL image; or a list or generator of these.
             score_threshold, iou_threshold, max_detections, class_agnostic: instead of the
                 detector's own, see `Suppression`.
             batch_size: how many images go through the network at once.
 
         Returns:
             `Detections` for a single image or path, else a list of them in order.
+
+        Raises:
+            UserError: an image of another shape, type or range, or a file that cannot be read.
         """
-        several = isinstance(images, (list, tuple)) or not hasattr(images, "ndim")
-        single = isinstance(images, (str, Path)) or (not several and images.ndim == 3)
+        single = is_single(images)
         seen: list[tuple] = []
         found = self.detect_batches(
-            _stacked(
-                self._resized([images] if single else images, seen), 1 if single else batch_size
-            ),
+            _stacked(self._resized(images, seen), 1 if single else batch_size),
             score_threshold=score_threshold,
             iou_threshold=iou_threshold,
             max_detections=max_detections,
@@ -124,11 +129,9 @@ class Detector(keras.Model):
         found = [one.of_image(*seen[index]) for index, one in enumerate(found)]
         return found[0] if single else found
 
-    def _resized(self, images: Iterable, seen: list[tuple]) -> Iterator[np.ndarray]:
+    def _resized(self, images, seen: list[tuple]) -> Iterator[np.ndarray]:
         """Each image in the model's size; its own size and its path are added to `seen`."""
-        for image in images:
-            path = image if isinstance(image, (str, Path)) else None
-            pixels = _pixels(image)
+        for pixels, path in arrays(images):
             seen.append((pixels.shape[:2], path))
             yield resize(pixels, self.image_size)
 
@@ -190,17 +193,6 @@ def _check_classes(classes: tuple[str, ...], expected: int):
         raise ValueError(
             f"The box network predicts {expected} classes but {len(classes)} names are given."
         )
-
-
-def _pixels(image) -> np.ndarray:
-    if isinstance(image, (str, Path)):
-        from ssd_keras.data import read_image
-
-        image = read_image(image)
-    image = np.asarray(image)
-    if image.ndim != 3 or image.shape[-1] != 3:
-        raise UserError(f"An image must be an array [H, W, 3] of RGB 0..255, got {image.shape}.")
-    return image
 
 
 def _stacked(images: Iterable[np.ndarray], batch_size: int) -> Iterable[np.ndarray]:

@@ -203,3 +203,38 @@ def test_scores_are_float32_under_mixed_precision():
 def test_what_is_no_image_is_refused(detector, shape):
     with pytest.raises(UserError, match=r"\[H, W, 3\]"):
         detector.detect([np.zeros(shape)])
+
+
+def test_images_are_taken_in_every_form(tmp_path):
+    detector = lively_detector()
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3)).astype(np.uint8)
+    picture = Image.fromarray(pixels)
+    picture.save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    wanted = detector.detect(pixels)
+    several = [picture, content, str(tmp_path / "a.png"), tmp_path / "a.png", pixels]
+    for found in [*map(detector.detect, several), *detector.detect(several)]:
+        assert_same_detections(found, wanted, box_atol=1e-5, score_atol=1e-5)
+    assert len(detector.detect(image for image in several)) == 5
+    assert detector.detect([]) == []
+
+
+def test_normalised_images_are_refused_by_detect_and_fit(detector, batch):
+    images, truth = batch
+    with pytest.raises(UserError, match=r"Image 0: .*0\.\.1"):
+        detector.detect(images / 255)
+    detector.compile("sgd", jit_compile=False)
+    with pytest.raises(UserError, match=r"fit: .*0\.\.1"):
+        detector.fit(images / 255, truth, verbose=0)
+    with pytest.raises(UserError, match=r"fit: .*uint16"):
+        detector.fit(images.astype("uint16"), truth, verbose=0)
+
+
+def test_batches_of_a_wrong_type_are_refused_by_fit(detector, batch):
+    import tensorflow as tf
+
+    images, truth = batch
+    batches = tf.data.Dataset.from_tensors((images > 100, truth))
+    detector.compile("sgd", jit_compile=False)
+    with pytest.raises(UserError, match="Images of bool"):
+        detector.fit(batches, verbose=0)

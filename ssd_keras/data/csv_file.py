@@ -13,14 +13,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ssd_keras.data import checks, csv_columns, names, units
+from ssd_keras.data import checks, csv_columns, names, options
 from ssd_keras.data.csv_columns import Layout
 from ssd_keras.data.source import LEFT_OUT, NOTED, REFUSED, Problem, Source
 from ssd_keras.data.text import lines as lines_of
 from ssd_keras.data.text import number, read_text
 from ssd_keras.errors import UserError, missing_place, unknown
 
-OPTIONS = ("images", "class", "units")
+OPTIONS = options.IMAGES | {"class": "NAME"} | options.UNITS
 DELIMITERS = ";\t|,"
 # Splits that tools call by several names.
 _SPLITS = (("train", "training"), ("val", "valid", "validation", "validate"), ("test", "testing"))
@@ -52,31 +52,18 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
     Raises:
         UserError: no such file, no such columns, or not one usable image.
     """
-    path, options = _options(spec, place)
+    path, chosen = options.split(spec, place, OPTIONS)
     path, split = _file(spec, path, split)
     problems: list[Problem] = []
     table = _table(path, problems)
-    layout = _layout(table, needs_class="class" not in options)
-    reader = _Reader(path, layout, table.parse, options.get("class", ""), problems)
+    layout = _layout(table, needs_class="class" not in chosen)
+    reader = _Reader(path, layout, table.parse, chosen.get("class", ""), problems)
     lines = _of_split(table, layout, split, problems)
     found = list(reader.lines(lines))
-    rows = _rows(path, found, options.get("images"), layout.normalized, problems)
+    rows = _rows(path, found, chosen.get("images"), layout.normalized, problems)
     if classes is None:
         classes = _in_order({name for row in rows for name in row.names})
-    return checks.assemble(spec, classes, rows, problems, options.get("units"))
-
-
-def _options(spec, place) -> tuple[str, dict[str, str]]:
-    path, *found = re.split(rf",({'|'.join(OPTIONS)})=", place)
-    options = dict(zip(found[::2], found[1::2], strict=True))
-    strange = re.search(r",(\w+)=", path)
-    if strange and not os.path.exists(path):
-        raise unknown("option", strange[1], OPTIONS, f"in '{spec}'")
-    if "units" in options and options["units"] not in units.UNITS:
-        raise unknown("unit", options["units"], units.UNITS, f"in '{spec}'")
-    if "images" in options and not os.path.isdir(options["images"]):
-        raise missing_place("folder", options["images"], spec)
-    return path, options
+    return checks.assemble(spec, classes, rows, problems, chosen.get("units"))
 
 
 def _file(spec, path, split) -> tuple[str, str | None]:

@@ -130,6 +130,20 @@ def decode_image(data: bytes, name: str = "image") -> np.ndarray:
     return _decode(io.BytesIO(data), name)[0]
 
 
+def from_pillow(image: Image.Image, name: str = "image") -> np.ndarray:
+    """An image that the user opened with Pillow, as `read_image` gives it from its file.
+
+    Raises:
+        ImageError: it cannot be decoded, or has no defined range.
+    """
+    with pillow.faults(name):
+        pillow.check_size(*image.size, name)
+        image = ImageOps.exif_transpose(image)
+        if image.mode.startswith(("I", "F")):
+            return _three_channels(_to_8_bits(_grey_values(image), _stated_greatest(image))[0])
+        return _to_rgb(image)
+
+
 def describe(image: str | os.PathLike | bytes) -> str:
     """What is unusual about an image's pixels and how it is read; "" for 8-bit upright RGB.
 
@@ -190,7 +204,11 @@ def _decode(file: BinaryIO, name: str) -> tuple[np.ndarray, str]:
             pillow.load(image)
             values = _grey_values(ImageOps.exif_transpose(image))
         pixels, note = _to_8_bits(values, greatest)
-        return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2), note
+        return _three_channels(pixels), note
+
+
+def _three_channels(pixels: np.ndarray) -> np.ndarray:
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
 
 
 def _is_deep(image: Image.Image) -> bool:

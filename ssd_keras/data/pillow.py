@@ -140,11 +140,18 @@ def opened(file: BinaryIO, name: str) -> Iterator[Image.Image]:
     if not file.read(1):
         raise ImageError(name, "is empty (0 bytes)")
     file.seek(0)
+    with faults(name), _identified(file, name) as image:
+        check_size(*image.size, name)
+        _check_proportion(image, file, name)
+        yield image
+
+
+@contextlib.contextmanager
+def faults(name: str) -> Iterator[None]:
+    """Whatever Pillow raises inside becomes an ImageError, and its warnings are not shown."""
     try:
-        with _quiet, _identified(file, name) as image:
-            check_size(*image.size, name)
-            _check_proportion(image, file, name)
-            yield image
+        with _quiet:
+            yield
     except ImageError:
         raise
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error ...

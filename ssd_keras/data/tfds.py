@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ssd_keras.data import checks, images, packed, pillow, units
+from ssd_keras.data import checks, images, options, packed, pillow
 from ssd_keras.data.source import LEFT_OUT, Problem, Source
 from ssd_keras.errors import UserError, did_you_mean, one_line
 
@@ -37,7 +37,7 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
         raise UserError(
             f"'{spec}' needs TensorFlow Datasets: pip install 'ssd-keras[tfds]' ({error})."
         ) from error
-    place, unit = units.split_option(spec, place)
+    place, chosen = options.split(spec, place, options.UNITS)
     builder = _builder(tfds, spec, place)
     split = split or "train"
     _check_features(builder, spec)
@@ -70,7 +70,7 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
             f"({one_line(error)}): make room there, or name a larger disk by TMPDIR."
         ) from error
     spool.flush()
-    return packed.assemble(spec, classes or names, entries, problems, spool, unit)
+    return packed.assemble(spec, classes or names, entries, problems, spool, chosen.get("units"))
 
 
 def _builder(tfds, spec, place):

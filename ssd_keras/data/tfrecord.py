@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ssd_keras.data import checks, images, packed, units
+from ssd_keras.data import checks, images, options, packed
 from ssd_keras.data.names import plain
 from ssd_keras.data.record_file import records
 from ssd_keras.data.source import LEFT_OUT, NOTED, REFUSED, GroundTruth, Problem, Source
@@ -53,7 +53,7 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
     Raises:
         UserError: no such file, or not one usable image.
     """
-    place, unit = units.split_option(spec, place)
+    place, chosen = options.split(spec, place, options.UNITS)
     files = _files(spec, place, split)
     problems: list[Problem] = []
     found = [entry for path in files for entry in _entries(path, problems)]
@@ -64,7 +64,9 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
     if classes is None:
         classes = beside or _in_order(labels, found)
     _tell_apart(found, spec, problems)
-    return packed.assemble(spec, classes, [entry[:3] for entry in found], problems, unit=unit)
+    return packed.assemble(
+        spec, classes, [entry[:3] for entry in found], problems, unit=chosen.get("units")
+    )
 
 
 def is_record(name: str) -> bool:

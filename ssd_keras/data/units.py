@@ -11,8 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ssd_keras.errors import unknown
-
 # What the user can say that coordinates are, and what they are divided by to become shares.
 UNITS = {"pixels": None, "shares": 1.0, "percent": 100.0, "thousandths": 1000.0}
 # Shares reach a little beyond 1 where boxes leave the image; most of a set do not reach far.
@@ -27,20 +25,6 @@ _MOST = 0.5
 _ENOUGH = 20
 # Up to this side in pixels a box of one pixel is a thing that people annotate.
 _TINY_IMAGE = 16
-
-
-def split_option(spec: str, place: str) -> tuple[str, str | None]:
-    """A place without `,units=UNIT` at its end, and the unit.
-
-    Raises:
-        UserError: there is no such unit.
-    """
-    before, option, unit = place.rpartition(",units=")
-    if not option:
-        return place, None
-    if unit not in UNITS:
-        raise unknown("unit", unit, UNITS, f"in '{spec}'")
-    return before, unit
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,6 +16,7 @@ from ssd_keras.deploy.tflite_file import packed_files
 from ssd_keras.deploy.timing import milliseconds
 from ssd_keras.detections import Detections
 from ssd_keras.errors import UserError, one_line
+from ssd_keras.image_inputs import to_array
 from ssd_keras.reading import read_bytes
 from ssd_keras.resizing import resize
 
@@ -100,10 +101,10 @@ class TFLiteDetector:
         return tuple(int(n) for n in self._input["shape"][1:3])
 
     def detect(self, image: np.ndarray) -> Detections:
-        """Finds the objects in one image `[H, W, 3]` of any size, RGB 0..255.
+        """Finds the objects in one image, given in any form that `Detector.detect` takes.
 
         Raises:
-            UserError: it is no such image, or the file's outputs are no detections.
+            UserError: it is no image, or the file's outputs are no detections.
         """
         self._interpreter.set_tensor(self._input["index"], self._prepared(image))
         self._interpreter.invoke()
@@ -121,12 +122,7 @@ class TFLiteDetector:
         return milliseconds(self._interpreter.invoke, repeats, warmup)
 
     def _prepared(self, image) -> np.ndarray:
-        image = np.asarray(image)
-        if image.ndim != 3 or image.shape[-1] != 3:
-            raise UserError(
-                f"An image must be an array [H, W, 3] of RGB 0..255, got {image.shape}."
-            )
-        return as_input(resize(image, self.image_size), self._input["dtype"])
+        return as_input(resize(to_array(image), self.image_size), self._input["dtype"])
 
 
 def as_input(image: np.ndarray, dtype) -> np.ndarray:

@@ -427,7 +427,7 @@ def test_a_folder_with_a_comma_in_its_name(tmp_path):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (",image=x", "There is no option 'image'.*Did you mean 'images'"),
+        (",image=x", "There is no option 'image'.*Did you mean 'images=DIR'"),
         (",units=share", "There is no unit 'share'.*Did you mean 'shares'"),
         (",images=nowhere", "There is no folder 'nowhere'"),
     ],

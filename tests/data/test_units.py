@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ssd_keras.data import checks, images, units
+from ssd_keras.data import checks, images
 
 RNG = np.random.default_rng(0)
 
@@ -120,20 +120,3 @@ def test_the_user_says_what_they_are(unit, scale, normalized):
     truth, problems = checked(corners, normalized=normalized, unit=unit)
     assert not problems
     np.testing.assert_allclose(truth.boxes, expected, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("place", "expected"),
-    [
-        ("a.csv", ("a.csv", None)),
-        ("a.csv,units=shares", ("a.csv", "shares")),
-        ("a,units.csv", ("a,units.csv", None)),
-    ],
-)
-def test_the_option_stands_behind_the_place(place, expected):
-    assert units.split_option("csv:x", place) == expected
-
-
-def test_a_misspelt_unit_is_named():
-    with pytest.raises(ValueError, match=r"no unit 'share'.* Did you mean 'shares'"):
-        units.split_option("csv:x", "a.csv,units=share")
