@@ -5,16 +5,33 @@ from __future__ import annotations
 import difflib
 import functools
 import os
+import re
 from collections.abc import Iterable
 
 LONGEST_REASON = 200
+# Longer ones, without a blank, are no name that a user could read.
+_LONGEST_WORD = re.compile(r"\S{300,}")
+# Control characters, signs that turn the direction of writing, and halves of characters.
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 class UserError(ValueError):
     """A fault in what the user gave (a name, a flag, a file), explained in one sentence.
 
-    Programs print it as one line and end with exit code 2; no traceback is shown.
+    Programs print it as one line and end with exit code 2; no traceback is shown. Names in it may
+    come from files, so characters that cannot be seen are escaped and words without end cut.
     """
+
+    def __init__(self, message: str):
+        super().__init__(legible(message))
+
+
+def legible(text: str) -> str:
+    """A text in which nothing is unseen, and no word longer than a terminal can show."""
+    text = _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)
+    return _LONGEST_WORD.sub(lambda found: f"{found[0][:150]}[...]{found[0][-100:]}", text)
 
 
 def unknown(what: str, name: str, known: Iterable[str], where: str = "") -> UserError:

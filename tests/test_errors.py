@@ -51,3 +51,16 @@ def test_a_missing_place_comes_with_its_neighbours(tmp_path):
 )
 def test_other_libraries_errors_become_one_line(error, expected):
     assert one_line(error) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a\0b\x1b[31m c", r"a\x00b\x1b[31m c"),
+        ("cat\u202egod\ud800", r"cat\u202egod\ud800"),
+        ("고양이 naïve\ttwo\nlines", "고양이 naïve\ttwo\nlines"),
+        ("see '" + "x" * 400 + "' there", "see '" + "x" * 149 + "[...]" + "x" * 99 + "' there"),
+    ],
+)
+def test_errors_show_no_signs_that_steer_and_no_words_without_end(text, expected):
+    assert str(UserError(text)) == expected

@@ -187,6 +187,9 @@ def _advice(name: str) -> str:
     return ""
 
 
+_MOST_DRAWN = {"count": 10_000_000, "size": 4096}
+
+
 def _shapes(spec: str, split: str, classes) -> Source:
     split, *given = (split or "train").split(",")
     values = {"count": shapes.DEFAULT_COUNTS.get(split, 300), "size": 300}
@@ -196,6 +199,8 @@ def _shapes(spec: str, split: str, classes) -> Source:
             raise UserError(f"Unknown option '{key}' in '{spec}'.{did_you_mean(key, values)}")
         if not value.isdigit() or int(value) < 1:
             raise UserError(f"'{key}' in '{spec}' must be a whole number from 1, not '{value}'.")
+        if len(value) > 9 or int(value) > _MOST_DRAWN[key]:
+            raise UserError(f"'{key}' in '{spec}' is {_MOST_DRAWN[key]:,} at most.")
         values[key] = int(value)
     if classes is not None and tuple(classes) != shapes.CLASSES:
         raise UserError(f"The classes of '{spec}' are {','.join(shapes.CLASSES)}; leave them out.")

@@ -2,7 +2,7 @@
 
 A data set is not fit if
 
-- no object is left,
+- no object is left, or only regions with many objects (crowd), which training leaves out,
 - more than half of its objects are lost,
 - more than half of its images are lost,
 - more than half of its images have no label file, where these lie beside the images (YOLO), or
@@ -35,6 +35,7 @@ class Verdict:
     Attributes:
         spec: how the user named the data.
         kept: objects that are used.
+        crowd: those of them that are regions with many objects.
         lost: objects that are not used, by the kind of problem, most first.
         repeated: objects left out because they repeat another.
         others: objects left out because their class was not asked for.
@@ -50,6 +51,7 @@ class Verdict:
 
     spec: str
     kept: int
+    crowd: int
     lost: Mapping[str, int]
     repeated: int
     others: int
@@ -162,6 +164,7 @@ def count(
     verdict = Verdict(
         spec=spec,
         kept=kept.total(),
+        crowd=int(sum(one.crowd.sum() for one in truth)),
         lost=dict(lost.most_common()),
         repeated=repeated,
         others=others,
@@ -192,6 +195,11 @@ def _reasons(verdict: Verdict, problems) -> tuple[str, ...]:
     reasons = [f"{p.message}" for p in problems if p.kind in FATAL]
     if not verdict.kept:
         reasons.append(_nothing(verdict))
+    elif verdict.crowd == verdict.kept:
+        reasons.append(
+            f"all {verdict.kept:,} objects are crowd regions, which training leaves out and which "
+            "are neither found nor missed"
+        )
     elif lost > MOST_LOST * read:
         reasons.append(
             f"{lost:,} of {read:,} objects are lost, more than half ({by_kind(verdict.lost)})"

@@ -36,6 +36,8 @@ def test_a_bare_folder_is_recognised(folders, form):
         ("shape#train", ["Did you mean 'shapes'"]),
         ("shapes#train,cuont=3", ["cuont", "Did you mean 'count'"]),
         ("shapes#train,count=none", ["whole number"]),
+        ("shapes#train,size=100000000", ["4,096 at most"]),
+        ("shapes#train,count=99999999999", ["10,000,000 at most"]),
         ("vok:x#train", ["vok", "Did you mean 'voc'"]),
         ("voc:nowhere#train", ["nowhere"]),
         ("voc:", ["names no place"]),

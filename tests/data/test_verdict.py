@@ -77,6 +77,18 @@ def test_the_rule(counts, problems, reason):
         verdict.check_fit(found, "to train on")
 
 
+@pytest.mark.parametrize(
+    ("crowds", "reason"), [((True, True), "all 2 objects are crowd"), ((True, False), "")]
+)
+def test_crowds_alone_teach_nothing(crowds, reason):
+    boxes = np.array([[0.1, 0.1, 0.5, 0.5], [0.5, 0.5, 0.9, 0.9]])
+    one = GroundTruth("a", 48, 64, boxes, [0, 1], crowd=crowds)
+    found = verdict.count("coco:x", CLASSES, [one], [])
+    assert (found.kept, found.crowd) == (2, sum(crowds))
+    assert reason in found.why()
+    assert found.fit != bool(reason)
+
+
 def test_what_is_lost_is_counted_once_and_by_kind():
     found = judged(
         [3, 0, 0],
