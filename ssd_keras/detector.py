@@ -13,10 +13,10 @@ from keras import ops
 from ssd_keras import boxes
 from ssd_keras.backbones import feature_maps
 from ssd_keras.boxes import Suppression
-from ssd_keras.compiled import compiled_call
 from ssd_keras.detections import Detections
 from ssd_keras.errors import UserError
 from ssd_keras.image_inputs import arrays, check_for_training, is_single
+from ssd_keras.jit import jit_call
 from ssd_keras.resizing import resize
 
 
@@ -157,7 +157,7 @@ class Detector(keras.Model):
         """The compiled step from images to suppressed detections; only these leave the device."""
         steps = self.__dict__.setdefault("_detecting_steps", {})
         if suppression not in steps:
-            steps[suppression] = compiled_call(self, functools.partial(self._finish, suppression))
+            steps[suppression] = jit_call(self, functools.partial(self._finish, suppression))
         return steps[suppression]
 
     def _finish(self, suppression: Suppression, predictions):

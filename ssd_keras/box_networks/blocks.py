@@ -125,8 +125,18 @@ def prediction_module(x, kind: str, channels: tuple[int, int], activation: str, 
     return activated(x, activation, f"{name}_relu")
 
 
-def head(x, per_cell: int, values: int, kernel: int, separable: bool, activation: str, name: str):
-    """Predicts `values` numbers for each of `per_cell` boxes of each cell.
+def head(
+    x,
+    per_cell: int,
+    values: int,
+    *,
+    kernel: int,
+    separable: bool,
+    activation: str,
+    name: str,
+    bias: float = 0.0,
+):
+    """Predicts `values` numbers for each of `per_cell` boxes of each cell, at first around `bias`.
 
     Returns:
         `[B, H * W * per_cell, values]`.
@@ -139,6 +149,7 @@ def head(x, per_cell: int, values: int, kernel: int, separable: bool, activation
         kernel,
         padding="same",
         kernel_initializer=keras.initializers.TruncatedNormal(stddev=HEAD_INITIALIZER_STDDEV),
+        bias_initializer=keras.initializers.Constant(bias) if bias else "zeros",
         name=name,
     )(x)
     return layers.Reshape((-1, values), name=f"{name}_flat")(x)

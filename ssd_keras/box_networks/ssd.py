@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 from typing import ClassVar
@@ -11,14 +12,13 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from ssd_keras import boxes, losses
+from ssd_keras import boxes
 from ssd_keras.box_networks import blocks
 from ssd_keras.box_networks.anchor_rules import rule_config, rule_from_config
 from ssd_keras.box_networks.extras import Extra
 from ssd_keras.box_networks.protocol import COMMON_STAGES, Request
 from ssd_keras.box_networks.published_anchors import Pyramid
-
-SCORES = ("softmax", "sigmoid")
+from ssd_keras.objectives import MultiBox
 
 
 @keras.saving.register_keras_serializable("ssd_keras")
@@ -42,7 +42,10 @@ class SSD:
         scores: "softmax" over the classes and background, or "sigmoid" for each class alone.
         variances: what codes are divided by, for centre y, centre x, height and width.
         match_threshold: IoU from which a default box learns an object.
+        matching: which default boxes learn an object, "bipartite" (SSD) or "argmax" (torchvision).
+        class_loss: "mined" or "focal", see `objectives.MultiBox`, as all from `scores` on.
         negative_ratio: hard negatives per positive default box.
+        box_weight: weight of the box loss.
 
     After the call, `level_maps` holds rows and columns of each level, `level_anchors` its default
     boxes and `anchors` all of them, float32 `[A, 4]`, `[ymin, xmin, ymax, xmax]`, not clipped to
@@ -69,14 +72,16 @@ class SSD:
         scores: str = "softmax",
         variances: Sequence[float] = (0.1, 0.1, 0.2, 0.2),
         match_threshold: float = 0.5,
+        matching: str = "bipartite",
+        class_loss: str = "mined",
         negative_ratio: int = 3,
+        box_weight: float = 1.0,
     ):
         if num_classes < 1:
             raise ValueError(f"A detector needs at least one class, got num_classes={num_classes}.")
         for name, value, known in (
             ("extra_block", extra_block, blocks.EXTRA_BLOCKS),
             ("prediction_module", prediction_module, blocks.PREDICTION_MODULES),
-            ("scores", scores, SCORES),
         ):
             if value not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got '{value}'.")
@@ -89,10 +94,16 @@ class SSD:
         self.module_channels = tuple(module_channels)
         self.head_kernels = head_kernels if np.isscalar(head_kernels) else tuple(head_kernels)
         self.separable_heads = separable_heads
-        self.scores = scores
-        self.variances = tuple(variances)
-        self.match_threshold = match_threshold
-        self.negative_ratio = negative_ratio
+        self.scores, self.variances = scores, tuple(variances)
+        self.objective = MultiBox(
+            scores=scores,
+            variances=self.variances,
+            matching=matching,
+            match_threshold=match_threshold,
+            class_loss=class_loss,
+            negative_ratio=negative_ratio,
+            box_weight=box_weight,
+        )
         self.level_anchors: tuple[np.ndarray, ...] = ()
         self.level_maps: tuple[tuple[int, int], ...] = ()
         self.class_layers: tuple[str, ...] = ()
@@ -157,27 +168,24 @@ class SSD:
         if len(kernels) != len(maps):
             raise ValueError(f"head_kernels has {len(kernels)} entries for {len(maps)} levels.")
         self.class_layers = tuple(f"{prefix}{index}_classes" for index in range(len(maps)))
+        columns = self.num_classes + self.objective.background
         codes, logits = [], []
         for index, (x, level, kernel) in enumerate(zip(maps, levels, kernels, strict=True)):
             name = f"{prefix}{index}"
             x = blocks.prediction_module(
                 x, self.prediction_module, self.module_channels, self.activation, f"{name}_module"
             )
-            for found, values, kind in (
-                (codes, 4, "boxes"),
-                (logits, self.num_classes + 1, "classes"),
-            ):
-                found.append(
-                    blocks.head(
-                        x,
-                        len(level.sizes),
-                        values,
-                        kernel,
-                        self.separable_heads,
-                        self.activation,
-                        f"{name}_{kind}",
-                    )
-                )
+            head = functools.partial(
+                blocks.head,
+                x,
+                len(level.sizes),
+                kernel=kernel,
+                separable=self.separable_heads,
+                activation=self.activation,
+            )
+            codes.append(head(4, name=f"{name}_boxes"))
+            bias = self.objective.class_bias
+            logits.append(head(columns, name=f"{name}_classes", bias=bias))
         return {
             "boxes": layers.Concatenate(axis=1, dtype="float32", name="boxes")(codes),
             "classes": layers.Concatenate(axis=1, dtype="float32", name="classes")(logits),
@@ -191,25 +199,13 @@ class SSD:
             labels: int `[B, M]`, 0..num_classes-1, padded with -1.
 
         Returns:
-            The targets of every default box; see `losses.multibox_targets`.
+            The targets of every default box; see `objectives.multibox.multibox_targets`.
         """
-        return losses.multibox_targets(
-            ground_truth_boxes,
-            labels,
-            self.anchors,
-            variances=self.variances,
-            threshold=self.match_threshold,
-        )
+        return self.objective.encode(ground_truth_boxes, labels, self.anchors)
 
     def loss(self, targets: dict, predictions: dict) -> dict:
-        """The MultiBox loss: scalars "loss", "class_loss", "box_loss", "positives"."""
-        return losses.multibox_loss(
-            targets,
-            predictions["boxes"],
-            predictions["classes"],
-            negative_ratio=self.negative_ratio,
-            scores=self.scores,
-        )
+        """The objective's loss: scalars "loss", "class_loss", "box_loss", "positives"."""
+        return self.objective.loss(targets, predictions, self.anchors)
 
     def decode(self, predictions: dict) -> tuple:
         """Predictions -> boxes `[B, A, 4]`, not clipped, and scores `[B, A, C]`, both float32.
@@ -217,12 +213,8 @@ class SSD:
         Scores are probabilities with the background left out.
         """
         codes = ops.cast(predictions["boxes"], "float32")
-        logits = ops.cast(predictions["classes"], "float32")
-        if self.scores == "sigmoid":
-            scores = ops.sigmoid(logits[..., 1:])
-        else:
-            scores = ops.softmax(logits, axis=-1)[..., 1:]
-        return boxes.decode(codes, self.anchors, variances=self.variances), scores
+        decoded = boxes.decode(codes, self.anchors, variances=self.variances)
+        return decoded, self.objective.scores_of(predictions)
 
     def get_config(self) -> dict:
         """Everything needed to build this box network again; plain numbers, lists and dicts."""
@@ -237,10 +229,8 @@ class SSD:
             "module_channels": list(self.module_channels),
             "head_kernels": kernels if np.isscalar(kernels) else list(kernels),
             "separable_heads": self.separable_heads,
-            "scores": self.scores,
+            **dataclasses.asdict(self.objective),
             "variances": list(self.variances),
-            "match_threshold": self.match_threshold,
-            "negative_ratio": self.negative_ratio,
         }
 
     @classmethod

@@ -8,10 +8,11 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from ssd_keras import losses
 from ssd_keras.box_networks import blocks
 from ssd_keras.box_networks.protocol import COMMON_STAGES, Request
 from ssd_keras.errors import UserError
+from ssd_keras.objectives import YoloObjective
+from ssd_keras.objectives.yolo import yolo_boxes
 
 LEAK = 0.1
 HEAD_STRIDES = (1, 2, 1, 1)
@@ -58,6 +59,7 @@ class YOLO:
         self.channels = channels
         self.fully_connected = fully_connected
         self.dropout = dropout
+        self.objective = YoloObjective()
         self.grid: tuple[int, int] = (0, 0)
 
     @classmethod
@@ -82,19 +84,17 @@ class YOLO:
         """No default boxes, `[0, 4]`: YOLO's boxes are free."""
         return np.zeros((0, 4), "float32")
 
-    def __call__(self, features: dict, image_size: tuple[int, int]) -> dict:
+    def __call__(self, features: dict, _image_size: tuple[int, int]) -> dict:
         """Adds the head.
 
         Args:
             features: symbolic feature maps `[B, H, W, C]`, finest first; the last is used.
-            image_size: (height, width) of the image in pixels.
 
         Returns:
             dict of float32 "boxes" `[B, P, 4]` with P = S * S * boxes_per_cell: centre (y, x) as
             an offset within the cell, square roots of height and width as shares of the image;
             "confidences" `[B, P]`; and "classes" `[B, S * S, C]`.
         """
-        del image_size
         x = list(features.values())[-1]
         for index, strides in enumerate(HEAD_STRIDES, start=1):
             x = blocks.conv_bn(
@@ -126,23 +126,17 @@ class YOLO:
         }
 
     def encode(self, ground_truth_boxes, labels) -> dict:
-        """Ground truth -> what each cell has to predict; see `losses.yolo_targets`."""
-        return losses.yolo_targets(ground_truth_boxes, labels, self.grid)
+        """Ground truth -> what each cell has to predict; see `objectives.yolo.yolo_targets`."""
+        return self.objective.encode(ground_truth_boxes, labels, self.grid)
 
     def loss(self, targets: dict, predictions: dict) -> dict:
-        """Scalars "loss", "class_loss", "box_loss", "positives"; see `losses.yolo_loss`."""
-        return losses.yolo_loss(targets, predictions, self.grid)
+        """Scalars "loss", "class_loss", "box_loss", "positives"; see `objectives.yolo`."""
+        return self.objective.loss(targets, predictions, self.grid)
 
     def decode(self, predictions: dict) -> tuple:
-        """Predictions -> boxes `[B, P, 4]`, not clipped, and scores `[B, P, C]`, both float32.
-
-        A score is the class's probability times the box's confidence, kept within 0..1, which
-        linear outputs may leave.
-        """
-        boxes = losses.yolo_boxes(ops.cast(predictions["boxes"], "float32"), self.grid)
-        confidences = ops.clip(ops.cast(predictions["confidences"], "float32"), 0.0, 1.0)
-        classes = ops.clip(ops.cast(predictions["classes"], "float32"), 0.0, 1.0)
-        return boxes, confidences[..., None] * ops.repeat(classes, self.boxes_per_cell, axis=1)
+        """Predictions -> boxes `[B, P, 4]`, not clipped, and scores `[B, P, C]`, both float32."""
+        boxes = yolo_boxes(ops.cast(predictions["boxes"], "float32"), self.grid)
+        return boxes, self.objective.scores_of(predictions)
 
     def get_config(self) -> dict:
         """Everything needed to build this box network again."""

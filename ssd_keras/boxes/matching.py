@@ -3,7 +3,7 @@
 from keras import ops
 
 from ssd_keras.boxes import geometry
-from ssd_keras.boxes.compilation import compiled
+from ssd_keras.boxes.xla import run_with_xla
 from ssd_keras.errors import did_you_mean
 
 RULES = ("bipartite", "argmax")
@@ -46,7 +46,7 @@ def match(boxes, anchors, threshold=0.5, rule="bipartite"):
     if len(boxes.shape) == 2:
         return match(boxes[None], anchors, threshold, rule)[0]
     constants = [anchors, ops.transpose(anchors)]
-    return compiled(matched, [boxes], constants, threshold=float(threshold), rule=rule)
+    return run_with_xla(match_arrays, [boxes], constants, threshold=float(threshold), rule=rule)
 
 
 def check_rule(rule):
@@ -57,7 +57,7 @@ def check_rule(rule):
         )
 
 
-def matched(boxes, anchors, columns, *, threshold, rule):
+def match_arrays(boxes, anchors, columns, *, threshold, rule):
     """The computation of `match`, on float32 tensors `[B, M, 4]` and `[A, 4]`.
 
     `columns` `[4, A]` is `anchors` transposed: each coordinate contiguous, as vector code needs.

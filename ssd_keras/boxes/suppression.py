@@ -7,7 +7,7 @@ import numbers
 from keras import ops
 
 from ssd_keras.boxes import geometry
-from ssd_keras.boxes.compilation import compiled
+from ssd_keras.boxes.xla import run_with_xla
 from ssd_keras.errors import UserError, unknown
 
 # Candidates of an image that are looked at together; most images need no more.
@@ -85,7 +85,6 @@ def suppress(
     max_per_class=400,
     max_detections=200,
     class_agnostic=False,
-    soft_sigma=None,
     xla=True,
 ):
     """Detections of each image by SSD's rule, batched, with static shapes.
@@ -102,8 +101,6 @@ def suppress(
         max_per_class: boxes per class that enter suppression.
         max_detections: detections per image, D.
         class_agnostic: suppress among the boxes of all classes, each with its best class.
-        soft_sigma: if given, scores of overlapped boxes decay by exp(-IoU^2 / soft_sigma)
-            (Gaussian Soft-NMS, arXiv 1704.04503) instead of being dropped.
         xla: under TensorFlow, compile with XLA, once for every shape. False gives plain TensorFlow
             operations, as a model needs that runs where XLA may be missing.
 
@@ -120,14 +117,13 @@ def suppress(
         "max_per_class": int(max_per_class),
         "max_detections": int(max_detections),
         "class_agnostic": bool(class_agnostic),
-        "soft_sigma": None if soft_sigma is None else float(soft_sigma),
     }
     if xla:
-        return compiled(suppressed, [boxes, scores], **options)
-    return suppressed(boxes, scores, **options)
+        return run_with_xla(suppress_arrays, [boxes, scores], **options)
+    return suppress_arrays(boxes, scores, **options)
 
 
-def suppressed(
+def suppress_arrays(
     boxes,
     scores,
     *,
@@ -136,32 +132,15 @@ def suppressed(
     max_per_class,
     max_detections,
     class_agnostic,
-    soft_sigma,
 ):
     """The computation of `suppress`, on float32 tensors."""
     labels = None
     if class_agnostic:
         labels = ops.cast(ops.argmax(scores, axis=-1), "int32")
         scores = ops.max(scores, axis=-1, keepdims=True)
-    finite = ops.all(ops.isfinite(boxes), axis=-1, keepdims=True)
-
-    def candidates(scores, finite):
-        usable = ops.logical_and(scores > max(score_threshold, 0.0), finite)
-        return ops.where(usable, scores, 0.0)
-
-    if soft_sigma is None:
-        score, anchor, label = _hard(
-            boxes, scores, finite, candidates, iou_threshold, max_per_class, max_detections
-        )
-    else:
-        score, anchor, label = _soft(
-            boxes,
-            candidates(scores, finite),
-            soft_sigma,
-            score_threshold,
-            max_per_class,
-            max_detections,
-        )
+    score, anchor, label = _best_survivors(
+        _Scene(boxes, scores, iou_threshold, score_threshold, max_per_class, max_detections)
+    )
     found = score > 0
     if labels is not None:
         label = _rows(labels, anchor)
@@ -173,107 +152,132 @@ def suppressed(
     }
 
 
-def _hard(boxes, scores, finite, candidates, iou_threshold, max_per_class, max_detections):
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Scene:
+    """The boxes `[B, A, 4]` and scores `[B, A, C]` of a batch, and the rule for them."""
+
+    boxes: object
+    scores: object
+    iou_threshold: float
+    score_threshold: float
+    max_per_class: int
+    max_detections: int
+
+    def usable(self, rows=None):
+        """Scores of all boxes or of `rows` `[B, N]`, 0 where a box is no candidate."""
+        scores, finite = self.scores, ops.all(ops.isfinite(self.boxes), axis=-1, keepdims=True)
+        if rows is not None:
+            scores, finite = _rows(scores, rows), _rows(finite, rows)
+        usable = ops.logical_and(scores > max(self.score_threshold, 0.0), finite)
+        return ops.where(usable, scores, 0.0)
+
+
+def _best_survivors(scene: _Scene):
     """Non-maximum suppression in chunks of the best candidates, whatever their class.
 
     Who is suppressed depends on better candidates only, so the candidates of an image can be
     settled from the best down, `_CHUNK` at a time, until its slots are filled or none is left.
 
-    Args:
-        boxes: `[B, A, 4]`.
-        scores: `[B, A, C]`.
-        finite: bool `[B, A, 1]`.
-        candidates: from any rows of `scores` and `finite` to scores with 0 for no candidates.
-
     Returns:
         `(score, anchor, label)`, each `[B, max_detections]`, descending, score 0 in empty slots.
     """
-    batch = ops.shape(scores)[0]
-    anchors, classes = scores.shape[1:]
+    anchors, classes = scene.scores.shape[1:]
     size = min(_CHUNK, anchors * classes)
-    ids = ops.arange(size, dtype="int32")
-    earlier = ids[:, None] < ids[None, :]
-    labels = ops.arange(classes, dtype="int32")
-
-    def chunk(scores_left, seen, kept):
-        """Settles the next candidates.
-
-        Args:
-            scores_left: from rows (indices `[B, N]` or None for all) to the scores that are left.
-            seen: candidates `[B, C]` of each class before these, None for the first chunk.
-            kept: score, anchor and label `[B, D]` so far, None for the first chunk.
-
-        Returns:
-            `(score, anchor, label)` with the new ones, those seen, the order of the last
-            candidate `(score, label, anchor)` `[B]`, and which images need more `[B]`.
-        """
-        score, anchor, label = _best(scores_left, anchors, classes, size)
-        candidate = _rows(boxes, anchor)
-        same = label[:, :, None] == label[:, None, :]
-        before = ops.logical_and(earlier, same)
-        valid = score > 0
-        member = ops.logical_and(label[:, :, None] == labels, valid[:, :, None])
-        count = ops.sum(ops.cast(member, "int32"), axis=1)
-        limited = size > max_per_class if seen is None else anchors > max_per_class
-        if limited:
-            rank = ops.sum(ops.cast(before, "int32"), axis=1)
-            if seen is not None:
-                rank = rank + _rows(seen, label)
-            valid = ops.logical_and(valid, rank < max_per_class)
-        if kept is not None:
-            kept_score, kept_anchor, kept_label = kept
-            overlaps = geometry.iou(_rows(boxes, kept_anchor), candidate) > iou_threshold
-            rival = ops.logical_and(
-                kept_label[:, :, None] == label[:, None, :], (kept_score > 0)[:, :, None]
-            )
-            beaten = ops.any(ops.logical_and(rival, overlaps), axis=1)
-            valid = ops.logical_and(valid, ops.logical_not(beaten))
-        overlaps = geometry.iou(candidate, candidate) > iou_threshold
-        survives = _settle(valid, ops.logical_and(before, overlaps))
-
-        state = ops.where(survives, score, 0.0), anchor, label
-        if kept is not None:
-            state = tuple(ops.concatenate(pair, axis=1) for pair in zip(kept, state, strict=True))
-        slots = min(max_detections, state[0].shape[1])
-        kept_score, order = ops.top_k(state[0], slots)
-        order = ops.cast(order, "int32")
-        kept = kept_score, _rows(state[1], order), _rows(state[2], order)
-        kept = tuple(ops.pad(x, [[0, 0], [0, max_detections - slots]]) for x in kept)
-        least = ops.min(score, axis=1)
-        more = ops.logical_and(least > 0, ops.min(kept[0], axis=1) <= 0)
-        last = least, _last(label), _last(anchor)
-        return kept, count if seen is None else seen + count, last, more
-
-    def all_left(rows):
-        if rows is None:
-            return candidates(scores, finite)
-        return candidates(_rows(scores, rows), _rows(finite, rows))
-
-    kept, seen, last, more = chunk(all_left, None, None)
+    state = _settle_chunk(scene, scene.usable, size)
     if size == anchors * classes:
-        return kept
-    anchor_ids = ops.broadcast_to(ops.arange(anchors, dtype="int32")[None], (batch, anchors))
+        return state[0]
 
     def body(kept, seen, last, more):
-        last_score, last_label, last_anchor = (x[:, None, None] for x in last)
-        room = ops.logical_and(seen < max_per_class, more[:, None])[:, None, :]
-
         def left(rows):
-            values = all_left(rows)
-            anchor = (anchor_ids if rows is None else rows)[:, :, None]
-            later = ops.logical_or(
-                labels > last_label, ops.logical_and(labels == last_label, anchor > last_anchor)
-            )
-            behind = ops.logical_or(
-                values < last_score, ops.logical_and(values == last_score, later)
-            )
-            return ops.where(ops.logical_and(behind, room), values, 0.0)
+            return _left_behind(scene, rows, seen, last, more)
 
-        return chunk(left, seen, kept)
+        return _settle_chunk(scene, left, size, kept, seen)
 
-    return ops.while_loop(
-        lambda kept, seen, last, more: ops.any(more), body, (kept, seen, last, more)
-    )[0]
+    return ops.while_loop(lambda kept, seen, last, more: ops.any(more), body, state)[0]
+
+
+def _settle_chunk(scene: _Scene, scores_left, size: int, kept=None, seen=None):
+    """Settles the next candidates.
+
+    Args:
+        scene: the batch.
+        scores_left: from rows (indices `[B, N]` or None for all) to the scores that are left.
+        size: how many are looked at.
+        kept: score, anchor and label `[B, D]` so far, None for the first chunk.
+        seen: candidates `[B, C]` of each class before these, None for the first chunk.
+
+    Returns:
+        `(score, anchor, label)` with the new ones, those seen, the order of the last candidate
+        `(score, label, anchor)` `[B]`, and which images need more `[B]`.
+    """
+    anchors, classes = scene.scores.shape[1:]
+    score, anchor, label = _best(scores_left, anchors, classes, size)
+    candidate = _rows(scene.boxes, anchor)
+    ids = ops.arange(size, dtype="int32")
+    same = label[:, :, None] == label[:, None, :]
+    before = ops.logical_and(ids[:, None] < ids[None, :], same)
+    valid = score > 0
+    labels = ops.arange(classes, dtype="int32")
+    member = ops.logical_and(label[:, :, None] == labels, valid[:, :, None])
+    count = ops.sum(ops.cast(member, "int32"), axis=1)
+    if (size if seen is None else anchors) > scene.max_per_class:
+        rank = ops.sum(ops.cast(before, "int32"), axis=1)
+        if seen is not None:
+            rank = rank + _rows(seen, label)
+        valid = ops.logical_and(valid, rank < scene.max_per_class)
+    if kept is not None:
+        valid = ops.logical_and(valid, ops.logical_not(_beaten(scene, kept, candidate, label)))
+    overlaps = geometry.iou(candidate, candidate) > scene.iou_threshold
+    survives = _settle(valid, ops.logical_and(before, overlaps))
+    survivors = ops.where(survives, score, 0.0), anchor, label
+    kept = _best_of_both(kept, survivors, scene.max_detections)
+    least = ops.min(score, axis=1)
+    more = ops.logical_and(least > 0, ops.min(kept[0], axis=1) <= 0)
+    last = least, _last(label), _last(anchor)
+    return kept, count if seen is None else seen + count, last, more
+
+
+def _beaten(scene: _Scene, kept, candidate, label):
+    """Which candidates `[B, N]` are suppressed by those that are kept already."""
+    kept_score, kept_anchor, kept_label = kept
+    overlaps = geometry.iou(_rows(scene.boxes, kept_anchor), candidate) > scene.iou_threshold
+    rival = ops.logical_and(
+        kept_label[:, :, None] == label[:, None, :], (kept_score > 0)[:, :, None]
+    )
+    return ops.any(ops.logical_and(rival, overlaps), axis=1)
+
+
+def _best_of_both(kept, survivors, max_detections: int):
+    """The best of what is kept (or None) and new, each `(score, anchor, label)`; `[B, D]`."""
+    if kept is not None:
+        survivors = tuple(
+            ops.concatenate(pair, axis=1) for pair in zip(kept, survivors, strict=True)
+        )
+    score, anchor, label = survivors
+    slots = min(max_detections, score.shape[1])
+    score, order = ops.top_k(score, slots)
+    order = ops.cast(order, "int32")
+    best = score, _rows(anchor, order), _rows(label, order)
+    return tuple(ops.pad(x, [[0, 0], [0, max_detections - slots]]) for x in best)
+
+
+def _left_behind(scene: _Scene, rows, seen, last, more):
+    """Scores of the boxes at `rows`, 0 for candidates up to the last that was looked at."""
+    anchors, classes = scene.scores.shape[1:]
+    if rows is None:
+        shape = (ops.shape(scene.scores)[0], anchors)
+        anchor = ops.broadcast_to(ops.arange(anchors, dtype="int32")[None], shape)
+    else:
+        anchor = rows
+    values, anchor = scene.usable(rows), anchor[:, :, None]
+    labels = ops.arange(classes, dtype="int32")
+    last_score, last_label, last_anchor = (x[:, None, None] for x in last)
+    later = ops.logical_or(
+        labels > last_label, ops.logical_and(labels == last_label, anchor > last_anchor)
+    )
+    behind = ops.logical_or(values < last_score, ops.logical_and(values == last_score, later))
+    room = ops.logical_and(seen < scene.max_per_class, more[:, None])[:, None, :]
+    return ops.where(ops.logical_and(behind, room), values, 0.0)
 
 
 def _best(scores_left, anchors, classes, size):
@@ -363,47 +367,3 @@ def _rows(table, index):
     return ops.take(
         flat, index + ops.arange(ops.shape(index)[0], dtype="int32")[:, None] * size, axis=0
     )
-
-
-def _soft(boxes, scores, sigma, score_threshold, max_per_class, max_detections):
-    """Gaussian Soft-NMS of the best `max_per_class` of each class.
-
-    Args:
-        boxes: `[B, A, 4]`.
-        scores: `[B, A, C]`, 0 where a box is no candidate.
-
-    Returns:
-        `(score, anchor, label)` as `_hard`.
-    """
-    batch, (anchors, classes) = ops.shape(boxes)[0], scores.shape[1:]
-    top = min(max_per_class, anchors)
-    best, index = ops.top_k(ops.swapaxes(scores, 1, 2), top)
-    flat = ops.reshape(ops.cast(index, "int32"), (-1, classes * top))
-    per_class = ops.reshape(_rows(boxes, flat), (batch, classes, top, 4))
-    decayed = _decay(per_class, best, sigma, score_threshold)
-    slots = min(max_detections, classes * top)
-    score, rank = ops.top_k(ops.reshape(decayed, (-1, classes * top)), slots)
-    rank = ops.cast(rank, "int32")
-    found = score, _rows(flat, rank), rank // top
-    return tuple(ops.pad(x, [[0, 0], [0, max_detections - slots]]) for x in found)
-
-
-def _decay(boxes, scores, sigma, score_threshold):
-    """Scores `[B, C, K]` after Gaussian Soft-NMS; 0 where they fell under the threshold."""
-    count = boxes.shape[2]
-    ids = ops.arange(count, dtype="int32")
-
-    def body(i, scores, done):
-        pick = ops.argmax(ops.where(done, -math.inf, scores), axis=2)[:, :, None]
-        chosen = ids == ops.cast(pick, "int32")
-        box = ops.take_along_axis(boxes, pick[..., None], axis=2)
-        done = ops.logical_or(done, chosen)
-        overlap = geometry.iou_aligned(box, boxes)
-        decay = ops.where(done, 1.0, ops.exp(-overlap * overlap / sigma))
-        scores = scores * decay
-        return i + 1, ops.where(scores > score_threshold, scores, 0.0), done
-
-    most = ops.max(ops.sum(ops.cast(scores > 0, "int32"), axis=2))
-    start = ops.convert_to_tensor(0, "int32")
-    done = ops.zeros_like(scores, dtype="bool")
-    return ops.while_loop(lambda i, scores, done: i < most, body, (start, scores, done))[1]

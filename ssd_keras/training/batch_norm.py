@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable
 import keras
 import numpy as np
 
-from ssd_keras.compiled import compiled
+from ssd_keras.jit import jit
 from ssd_keras.traversal import leaf_layers
 
 
@@ -36,7 +36,7 @@ class BatchStatistics:
         self.detector = detector
         self.free = [layer for layer in norms if layer.name not in frozen]
         self.fixed = [layer for layer in norms if layer.name in frozen]
-        self.forward = compiled(
+        self.forward = jit(
             lambda trainable, rest, images: detector.stateless_call(
                 trainable, rest, images, training=True
             )[1]

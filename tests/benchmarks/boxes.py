@@ -68,7 +68,7 @@ def benchmark_matching(seconds):
     import tensorflow as tf
 
     from ssd_keras import boxes as box_ops
-    from ssd_keras import losses
+    from ssd_keras.objectives.multibox import multibox_targets
 
     anchors = box_ops.default_boxes(ssd300())
     print(f"\nmatching + encoding, {len(anchors)} default boxes, batch {BATCH}: images/s")
@@ -79,7 +79,7 @@ def benchmark_matching(seconds):
         inputs = tf.constant(boxes), tf.constant(labels)
 
         def run(boxes, labels):
-            return losses.multibox_targets(boxes, labels, anchors)
+            return multibox_targets(boxes, labels, anchors)
 
         rates = {}
         for name, jit in (("graph", False), ("XLA", True)):

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from ssd_keras import losses
 from ssd_keras.box_networks import YOLO
+from ssd_keras.objectives.yolo import yolo_loss, yolo_targets
 
 GRID = (3, 3)
 CLASSES = 4
@@ -31,7 +31,7 @@ def test_every_cell_proposes_its_boxes(options):
 
 def test_the_cell_of_the_centre_answers_and_the_first_object_wins():
     boxes = np.array([[[0.1, 0.4, 0.3, 0.6], [0.0, 0.35, 0.4, 0.65], [0.7, 0.7, 1.0, 1.0]]])
-    targets = losses.yolo_targets(boxes, np.array([[2, 1, 3]]), GRID)
+    targets = yolo_targets(boxes, np.array([[2, 1, 3]]), GRID)
     positive = np.asarray(targets["positive"])[0]
     assert np.flatnonzero(positive).tolist() == [1, 8]
     assert np.asarray(targets["classes"])[0, [1, 8]].tolist() == [2, 3]
@@ -40,18 +40,18 @@ def test_the_cell_of_the_centre_answers_and_the_first_object_wins():
 
 @pytest.mark.parametrize("box", [[0.5, 0.5, 1.0, 1.0], [0.9, 0.9, 1.0, 1.0], [0.0, 0.0, 0.1, 0.1]])
 def test_an_object_at_the_border_has_a_cell(box):
-    targets = losses.yolo_targets(np.array([[box]]), np.array([[0]]), GRID)
+    targets = yolo_targets(np.array([[box]]), np.array([[0]]), GRID)
     assert np.asarray(targets["positive"]).sum() == 1
 
 
 def test_padding_has_none():
-    targets = losses.yolo_targets(np.full((2, 3, 4), -1.0), np.full((2, 3), -1), GRID)
+    targets = yolo_targets(np.full((2, 3, 4), -1.0), np.full((2, 3), -1), GRID)
     assert not np.any(targets["positive"])
 
 
 def perfect(boxes, labels):
     """Predictions that say the ground truth with both boxes of each cell."""
-    targets = {k: np.asarray(v) for k, v in losses.yolo_targets(boxes, labels, GRID).items()}
+    targets = {k: np.asarray(v) for k, v in yolo_targets(boxes, labels, GRID).items()}
     raw = np.zeros((len(boxes), 9, 2, 4), "float32")
     for image, cell in np.argwhere(targets["positive"]):
         ymin, xmin, ymax, xmax = targets["boxes"][image, cell]
@@ -89,7 +89,7 @@ def test_perfect_predictions_decode_to_the_ground_truth():
 def test_perfect_predictions_cost_only_the_confidence_of_the_second_box():
     targets, raw, confidences, classes = perfect(TRUTH, LABELS)
     confidences[:, :, 1] = 0.0
-    parts = losses.yolo_loss(targets, predictions(raw, confidences, classes), GRID)
+    parts = yolo_loss(targets, predictions(raw, confidences, classes), GRID)
     assert float(parts["positives"]) == 3
     np.testing.assert_allclose(parts["loss"], 0.0, atol=1e-6)
 
@@ -131,7 +131,7 @@ def test_the_loss_is_the_papers(spread):
         values + random.normal(0, spread, values.shape).astype("float32")
         for values in (raw, confidences, classes)
     )
-    parts = losses.yolo_loss(targets, predictions(raw, confidences, classes), GRID)
+    parts = yolo_loss(targets, predictions(raw, confidences, classes), GRID)
     expected = oracle(targets, raw, confidences, classes)
     np.testing.assert_allclose([parts["box_loss"], parts["class_loss"]], expected, rtol=1e-4)
 

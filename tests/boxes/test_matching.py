@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from ssd_keras import boxes as box_ops
-from ssd_keras.boxes.matching import matched
+from ssd_keras.boxes.matching import match_arrays
 from tests.boxes import reference
 from tests.boxes.reference import numpy_iou, numpy_match, random_boxes, y_first
 
@@ -211,7 +211,7 @@ def test_eager_compiled_and_xla_give_the_same_on_500_sets_full_of_ties(small_anc
     constants = [tf.constant(small_anchors), tf.transpose(small_anchors)]
 
     def plain(boxes):
-        return matched(boxes, *constants, threshold=0.5, rule="bipartite")
+        return match_arrays(boxes, *constants, threshold=0.5, rule="bipartite")
 
     expected = np.stack([numpy_match(b, small_anchors) for b in boxes.numpy()])
     np.testing.assert_array_equal(box_ops.match(boxes, small_anchors), expected)
@@ -233,7 +233,7 @@ def test_unknown_batch_size(small_anchors):
 def _eager(boxes, anchors, threshold=0.5, rule="bipartite"):
     """`match` without compiling, for tests of many shapes."""
     anchors = tf.constant(anchors)
-    result = matched(
+    result = match_arrays(
         tf.constant(boxes), anchors, tf.transpose(anchors), threshold=threshold, rule=rule
     )
     return result.numpy()

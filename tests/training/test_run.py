@@ -8,8 +8,9 @@ import keras
 import numpy as np
 import pytest
 
-from ssd_keras import data, losses
+from ssd_keras import data
 from ssd_keras.errors import UserError
+from ssd_keras.objectives.multibox import multibox_loss, multibox_targets
 from ssd_keras.training import Recipe, RunFolder, RunSettings, callbacks, checkpoint, run, train
 from ssd_keras.training.callbacks import copy_weights, duration, is_best, is_stalled
 from tests.data import lossy, samples
@@ -256,14 +257,14 @@ def test_images_without_objects_train_without_harm(labels):
     ).astype("float32")
     anchors = np.random.default_rng(0).uniform(0, 0.5, (40, 4)).astype("float32")
     anchors[:, 2:] += 0.4
-    targets = losses.multibox_targets(boxes, labels, anchors)
+    targets = multibox_targets(boxes, labels, anchors)
     images = keras.Input((40,))
     codes = keras.layers.Reshape((40, 4))(keras.layers.Dense(160)(images))
     logits = keras.layers.Reshape((40, 3))(keras.layers.Dense(120)(images))
 
     class Model(keras.Model):
         def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-            return losses.multibox_loss(y, *y_pred)["loss"]
+            return multibox_loss(y, *y_pred)["loss"]
 
     model = Model(images, [codes, logits])
     model.compile(Recipe(warmup_epochs=0, weight_decay=0.0).build_optimizer(10))

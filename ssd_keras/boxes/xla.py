@@ -8,7 +8,7 @@ import keras
 _MIN_SPLIT = 8
 
 
-def compiled(function, batched, constants=(), *, halves=True, **options):
+def run_with_xla(function, batched, constants=(), *, halves=True, **options):
     """`function(*batched, *constants, **options)`, compiled by XLA under TensorFlow.
 
     XLA over a whole training step slows convolutions several times on a CPU; matching and encoding

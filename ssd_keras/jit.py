@@ -5,7 +5,7 @@ from collections.abc import Callable
 import keras
 
 
-def compiled(function: Callable) -> Callable:
+def jit(function: Callable) -> Callable:
     """Returns `function` as a `tf.function` or under `jax.jit`.
 
     The function must be pure: arrays in, arrays out, no Keras variables inside.
@@ -21,7 +21,7 @@ def compiled(function: Callable) -> Callable:
     return function
 
 
-def compiled_call(model: keras.Model, function: Callable) -> Callable:
+def jit_call(model: keras.Model, function: Callable) -> Callable:
     """`function(model(x))` as one compiled step on `x`, with the weights of the time of the call.
 
     Args:
@@ -29,9 +29,9 @@ def compiled_call(model: keras.Model, function: Callable) -> Callable:
         function: pure, from the model's outputs to arrays.
     """
     if keras.backend.backend() != "jax":
-        step = compiled(lambda x: function(model(x, training=False)))
+        step = jit(lambda x: function(model(x, training=False)))
         return lambda x: step(keras.ops.convert_to_tensor(x))
-    step = compiled(
+    step = jit(
         lambda trainable, rest, x: function(
             model.stateless_call(trainable, rest, x, training=False)[0]
         )

@@ -1,0 +1,5 @@
+"""What is learned: targets and losses, one file for each idea."""
+
+from ssd_keras.objectives.multibox import MultiBox as MultiBox
+from ssd_keras.objectives.objective import Objective as Objective
+from ssd_keras.objectives.yolo import YoloObjective as YoloObjective
