@@ -52,6 +52,7 @@ NEEDS = {
     "./gradlew": ("a download and a phone", "device"),
     "npm": ("a download", "npm install"),
     "pip": ("a download", "pip install"),
+    "pre-commit": ("a download", "pre-commit install"),
     "tests.benchmarks": ("an idle machine", "by hand"),
     "--backbone_weights=imagenet": ("a download", "fetches"),
 }

@@ -142,7 +142,7 @@ def _label_map(files: Sequence[str]) -> dict[int, str]:
 
 def _map_of(path: str) -> dict[int, str]:
     """Names by numbers from 0 of a label map; {} for another kind of text."""
-    from ssd_keras.weights.text_format import parse_text
+    from ssd_keras.text_format import parse_text
 
     text = read_text(path, limit=4 << 20)
     if not re.search(r"^\s*item\s*:?\s*[{<]", text, re.MULTILINE):

@@ -17,7 +17,7 @@ from ssd_keras.weights.files import (
     checked_shape,
     read_file,
 )
-from ssd_keras.weights.text_format import parse_text
+from ssd_keras.text_format import parse_text
 
 # What Caffe adds to variances where a network does not say.
 BATCH_NORM_EPSILON = 1e-5
