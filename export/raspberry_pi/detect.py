@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
+import stat
 import statistics
 import sys
 import time
@@ -25,13 +27,14 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 LABEL_FILES = ("labels.txt", "labelmap.txt")
+IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 
 
 class Detector:
     """A .tflite file with outputs boxes, classes, scores, count and its labels inside."""
 
     def __init__(self, path: str, threads: int = 4):
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             content = file.read()
         self.labels = read_labels(content)
         self._interpreter = Interpreter(model_content=content, num_threads=threads)
@@ -63,6 +66,22 @@ class Detector:
             for box, label, score in zip(boxes[: int(count)], classes, scores)  # noqa: B905
             if score >= min_score
         ]
+
+
+def open_file(path: str):
+    """A file opened for reading; a pipe or a device would be waited for."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ValueError(f"'{path}' is not a file.")
+    return open(path, "rb")
+
+
+def read_image(path: str) -> np.ndarray:
+    """An image file as RGB `[height, width, 3]`, the way it is held."""
+    from PIL import Image, ImageOps
+
+    # Named, because Pillow starts other programs for some formats, whatever a file is called.
+    with open_file(path) as file, Image.open(file, formats=IMAGE_FORMATS) as image:
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
 
 
 def read_labels(content: bytes) -> list[str]:
@@ -102,13 +121,11 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=1, help="run more often to measure time")
     arguments = parser.parse_args()
     try:
-        from PIL import Image, ImageOps
-
         detector = Detector(arguments.model, arguments.threads)
-        with Image.open(arguments.image) as file:
-            image = np.asarray(ImageOps.exif_transpose(file).convert("RGB"))
-    except (ImportError, OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        image = read_image(arguments.image)
+    # A damaged file may bring any error about.
+    except Exception as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     times = []
     for _ in range(max(1, arguments.repeats)):

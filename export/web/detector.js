@@ -68,7 +68,7 @@ export class Detector {
       const [boxes, classes, scores, count] = await Promise.all(outputs.map((o) => o.data()));
       const scale = [image.height, image.width, image.height, image.width];
       // Slots beyond the count mean nothing.
-      return Array.from({length: count[0]}, (_, i) => ({
+      return Array.from({length: Math.min(count[0], scores.length)}, (_, i) => ({
         name: this.labels[classes[i]] ?? `class ${classes[i]}`,
         score: scores[i],
         box: scale.map((side, edge) => boxes[4 * i + edge] * side),
@@ -92,5 +92,6 @@ function readLabels(bytes) {
     throw new Error('The file holds no labels: export it with export.tflite.');
   }
   const text = new TextDecoder().decode(files.get(name));
-  return text.split('\n').filter((line) => line !== '');
+  // A class without a name still has a number.
+  return text.replace(/\n$/, '').split('\n').map((line) => line.replace(/\r$/, ''));
 }

@@ -143,6 +143,9 @@ minScore.addEventListener('input', () => {
 const given = new URLSearchParams(location.search).get('model');
 if (given) {
   attempt(async () => {
+    if (new URL(given, location).origin !== location.origin) {
+      throw new Error('?model= names a file beside this page.');
+    }
     const response = await fetch(given);
     if (!response.ok) throw new Error(`${given} cannot be loaded: ${response.statusText}.`);
     await useModel(new Uint8Array(await response.arrayBuffer()), given);

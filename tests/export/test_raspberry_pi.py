@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from ssd_keras import deploy
+from tests import mutations
 from tests.conftest import ROOT
 from tests.deploy.conftest import pictures
 
@@ -62,6 +63,35 @@ def test_it_prints_names_scores_and_boxes(tmp_path, float_file):
     best = deploy.TFLiteDetector(float_file).detect(IMAGE)
     assert done.returncode == 0
     assert done.stdout.startswith(f"{best.names[0]:<20} {best.scores[0]:.2f}  top ")
+
+
+@pytest.mark.parametrize("kind", ["a FIFO", "an endless device", "a folder"])
+@pytest.mark.parametrize("flag", ["model", "image"])
+def test_what_is_no_file_is_one_line(tmp_path, float_file, flag, kind):
+    (tmp_path / "model").write_bytes(float_file)
+    mutations.put_in_place(tmp_path / flag, kind)
+    done = run(f"--model={tmp_path}/model", f"--image={tmp_path}/image")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == f"error: '{tmp_path}/{flag}' is not a file."
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(x) run\n",
+        b"\x89PNG\r\n\x1a\n" + bytes(40),
+        b"GIF89a",
+        b"",
+    ],
+    ids=["eps", "cut png", "gif", "empty"],
+)
+def test_an_image_that_is_none_is_one_line(tmp_path, float_file, content):
+    (tmp_path / "model").write_bytes(float_file)
+    (tmp_path / "photo.jpg").write_bytes(content)
+    done = run(f"--model={tmp_path}/model", f"--image={tmp_path}/photo.jpg")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in done.stderr
 
 
 def test_a_missing_file_is_one_line(tmp_path):

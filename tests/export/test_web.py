@@ -252,6 +252,23 @@ def test_a_model_is_given_in_the_address(visit, float_file):
     assert shown["status"] == "/model.tflite: 3 classes, 96 x 96 pixels."
 
 
+def test_a_model_of_another_site_is_not_loaded(visit, float_file):
+    shown = visit(float_file, "await until(/beside/);", "?model=http://evil.example/a.tflite")
+    assert shown["fault"]
+    assert shown["status"] == "?model= names a file beside this page."
+
+
+def test_names_are_shown_as_they_are(visit, float_file):
+    """Whatever they hold, nothing of it becomes a part of the page."""
+    names = ["<script>document.title='x'</script>", "<img src=x onerror=alert(1)>", "a  $\"'&\t"]
+    file = TFLiteFile(float_file)
+    file.files["labels.txt"] = "".join(f"{name}\n" for name in names).encode()
+    shown = visit(file.to_bytes(), CHOOSE_FILES)
+    assert not shown["fault"], shown["status"]
+    assert {row[0] for row in shown["rows"]} <= set(names)
+    assert len(shown["rows"]) > 3
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

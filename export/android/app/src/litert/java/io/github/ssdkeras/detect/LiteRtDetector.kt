@@ -32,7 +32,7 @@ private class LiteRtDetector(context: Context) : Detector {
         fun text(name: String) =
             checkNotNull(files[name]) { "$MODEL holds no $name: export it with export.tflite." }
                 .decodeToString()
-        labels = text("labels.txt").lines().filter { it.isNotEmpty() }
+        labels = text("labels.txt").removeSuffix("\n").lines()
         val settings = JSONObject(text("ssd_keras.json"))
         height = settings.getJSONArray("image_size").getInt(0)
         width = settings.getJSONArray("image_size").getInt(1)
