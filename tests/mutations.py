@@ -480,6 +480,7 @@ def outcome(
     megabytes: int = 600,
     named: str | None = None,
     imports: Collection[str] = (),
+    events: Collection[str] = (),
 ) -> str:
     """Reads a file under guard: "valid", or "UserError" with one line that names the file.
 
@@ -490,12 +491,13 @@ def outcome(
         megabytes: most memory beyond what the process has already.
         named: what the error must name; the file's name unless given.
         imports: packages that the reader may import beyond those that are imported already.
+        events: what is forbidden to others and not to this reader, such as "subprocess.Popen".
 
     Raises:
         Fault: another error, too much time or memory, something opened, started or imported.
     """
     try:
-        with _guarded(path.parent, seconds, megabytes, imports):
+        with _guarded(path.parent, seconds, megabytes, imports, events):
             read(path)
     except UserError as error:
         chain = list(_causes(error))
@@ -559,7 +561,8 @@ class _Watch:
     """An audit hook, which Python cannot take away again: it looks only while it is on."""
 
     def __init__(self):
-        self.on, self.folder, self.imports, self.seen = False, "", (), []
+        self.on, self.folder, self.seen = False, "", []
+        self.imports, self.events = (), ()
         sys.addaudithook(self)
 
     def __call__(self, event, args):
@@ -574,7 +577,7 @@ class _Watch:
             self.on = True
 
     def _fault(self, event, args) -> str | None:
-        if event in _FORBIDDEN:
+        if event in _FORBIDDEN and event not in self.events:
             return f"{event} {args[0]!r}"
         if event == "import":
             package = str(args[0]).partition(".")[0]
@@ -600,11 +603,18 @@ PATIENCE = 4
 
 
 @contextlib.contextmanager
-def _guarded(folder: Path, seconds: float, megabytes: int, imports: Collection[str]):
+def _guarded(
+    folder: Path,
+    seconds: float,
+    megabytes: int,
+    imports: Collection[str],
+    events: Collection[str],
+):
     if not _watch:
         _watch.append(_Watch())
     watch = _watch[0]
-    watch.folder, watch.imports, watch.seen = os.path.abspath(folder), tuple(imports), []
+    watch.folder, watch.seen = os.path.abspath(folder), []
+    watch.imports, watch.events = tuple(imports), tuple(events)
     # The second is for code that no signal reaches: it ends the process and says where it was.
     faulthandler.dump_traceback_later(10 * PATIENCE * seconds, exit=True)
     earlier = [signal.signal(sent, _too_slow) for sent in (signal.SIGPROF, signal.SIGALRM)]
