@@ -4,6 +4,8 @@ python -m experiments.make_records --data=voc:DIR#trainval --out=records/pets-tr
 """
 
 import glob
+import signal
+import sys
 
 from absl import flags
 
@@ -30,6 +32,8 @@ flags.DEFINE_bool(
 def main(argv):
     """Writes the files and says what was left out."""
     del argv
+    # Without it the process would end at once and leave half-written files.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     check_writable(f"{FLAGS.out}.classes.txt")
     source = data.load_source(FLAGS.data, FLAGS.classes)
     chosen = FLAGS.classes is not None

@@ -331,6 +331,8 @@ def _light(rng, image) -> None:
     slope = rng.uniform(-0.25, 0.25, 2).astype(np.float32)
     image *= (rng.uniform(0.85, 1.1) + slope[0] * at[:, None] + slope[1] * at)[..., None]
     grain = _grain()
+    if len(grain) <= size * size * 3:  # a picture larger than it: the grain repeats
+        grain = np.resize(grain, size * size * 3 + len(grain))
     start = rng.integers(0, len(grain) - size * size * 3)
     noise = grain[start : start + size * size * 3].reshape(image.shape)
     image += np.float32(rng.uniform(0, 9)) * noise

@@ -99,3 +99,8 @@ def test_colour_tells_nothing_about_the_class():
     centres = np.array([np.mean(values, 0) for values in means.values()])
     spread = np.mean([np.std(values, 0).mean() for values in means.values()])
     assert np.abs(centres - centres.mean(0)).max() < 0.5 * spread
+
+
+def test_pictures_may_be_large():
+    source = data.load_source("shapes#train,count=1,size=900")
+    assert source.image(0).shape == (900, 900, 3)

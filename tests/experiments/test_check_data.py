@@ -1,6 +1,8 @@
 """The report of check_data: what it prints, what it saves, how it ends."""
 
 import shlex
+import signal
+import time
 
 import pytest
 
@@ -126,6 +128,17 @@ def test_records_of_little_are_packed_knowingly(tmp_path):
     assert done.code == 0, done.complaint
     assert "9 of 10 objects are lost" in done.printed
     assert f"--data=tfrecord:{tmp_path}/a b/x-*" in shlex.split(done.printed.splitlines()[-1])
+
+
+@pytest.mark.parametrize(("sign", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_records_that_are_interrupted_leave_nothing(tmp_path, sign, code):
+    flags = ("--data=shapes#train,count=20000", f"--out={tmp_path}/out/x")
+    process = start("make_records", *flags)
+    while not list((tmp_path / "out").glob(".*.tfrecord")) and process.poll() is None:
+        time.sleep(0.1)
+    process.send_signal(sign)
+    assert end(process).code == code
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_records_are_packed_and_checked(tmp_path):
