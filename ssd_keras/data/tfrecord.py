@@ -24,6 +24,7 @@ from ssd_keras.errors import UserError, missing_place, one_line
 from ssd_keras.files import replacing
 from ssd_keras.labels import label_text
 from ssd_keras.reading import reading
+from ssd_keras.text_format import parse_text
 
 _OBJECT = "image/object/"
 _CORNERS = ("ymin", "xmin", "ymax", "xmax")
@@ -142,8 +143,6 @@ def _label_map(files: Sequence[str]) -> dict[int, str]:
 
 def _map_of(path: str) -> dict[int, str]:
     """Names by numbers from 0 of a label map; {} for another kind of text."""
-    from ssd_keras.text_format import parse_text
-
     text = read_text(path, limit=4 << 20)
     if not re.search(r"^\s*item\s*:?\s*[{<]", text, re.MULTILINE):
         return {}

@@ -11,13 +11,13 @@ import numpy as np
 
 from ssd_keras.errors import UserError
 from ssd_keras.reading import reading
+from ssd_keras.text_format import parse_text
 from ssd_keras.weights.files import (
     MAX_TEXT_BYTES,
     check_finite,
     checked_shape,
     read_file,
 )
-from ssd_keras.text_format import parse_text
 
 # What Caffe adds to variances where a network does not say.
 BATCH_NORM_EPSILON = 1e-5

@@ -7,8 +7,8 @@ from pathlib import Path
 from ssd_keras.errors import UserError
 from ssd_keras.labels import first_repeated, label_lines
 from ssd_keras.reading import reading
-from ssd_keras.weights.files import MAX_TEXT_BYTES, read_file
 from ssd_keras.text_format import parse_text
+from ssd_keras.weights.files import MAX_TEXT_BYTES, read_file
 
 # What label files write where a number has no class.
 UNNAMED = ("???", "n/a", "")

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from ssd_keras.errors import UserError
-from ssd_keras.weights.label_maps import COCO, class_list, read_labels
 from ssd_keras.text_format import parse_text
+from ssd_keras.weights.label_maps import COCO, class_list, read_labels
 
 FILES = {
     "map.pbtxt": (
