@@ -24,7 +24,7 @@ class UserError(ValueError):
     come from files, so characters that cannot be seen are escaped and words without end cut.
     """
 
-    def __init__(self, message: str):
+    def __init__(self, message: str = ""):
         super().__init__(legible(message))
 
 
