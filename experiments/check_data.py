@@ -18,7 +18,8 @@ from experiments import _program
 _program.quiet_tensorflow()
 
 from ssd_keras import data, plots, zoo  # noqa: E402
-from ssd_keras.data import coverage, inspection, pictures, verdict  # noqa: E402
+from ssd_keras.boxes import coverage  # noqa: E402
+from ssd_keras.data import inspection, pictures, verdict  # noqa: E402
 from ssd_keras.errors import UserError  # noqa: E402
 from ssd_keras.files import check_writable, replace  # noqa: E402
 from ssd_keras.training import suggest  # noqa: E402
@@ -180,36 +181,14 @@ def print_coverage(source, detector, size):
     if not levels:
         print(f"\n{FLAGS.model} has no default boxes that could miss an object.")
         return None
-    anchors = detector.box_network.anchors
-    starts = np.cumsum([0, *(len(level) for level in levels[:-1])])
     truth = source.ground_truth()
     result = coverage.coverage(
         np.concatenate([t.boxes[~t.crowd] for t in truth]),
         np.concatenate([t.labels[~t.crowd] for t in truth]),
-        anchors,
-        starts,
+        levels,
         size,
     )
-    total, poor = len(result.iou), int(result.poor.sum())
-    print(
-        f"\nDefault boxes of {FLAGS.model} ({len(anchors)}): {poor} of {total} objects "
-        f"({poor / max(total, 1):.1%}) have no default box with IoU {coverage.THRESHOLD}"
-    )
-    for name, count, below in coverage.size_table(result):
-        print(f"  {name:14} {count:7d} objects, {below:6d} ({below / count:6.1%}) below")
-    print("  by class:")
-    for name, count, below in coverage.class_table(result, source.classes):
-        print(f"  {name:14} {count:7d} objects, {below:6d} ({below / count:6.1%}) below")
-    print("  by level:")
-    for index, level in enumerate(levels):
-        taken = result.level == index
-        sides = np.sqrt(np.prod((level[:, 2:] - level[:, :2]) * np.asarray(size), 1))
-        print(
-            f"  level {index + 1}: {len(level):6d} boxes of {sides.min():.0f} to "
-            f"{sides.max():.0f} px take {int(taken.sum())} objects"
-        )
-    for line in coverage.advice(result, anchors, size):
-        print(f"Advice: {line}")
+    print(f"\n{coverage.describe(result, levels, size, source.classes, FLAGS.model)}")
     return result
 
 

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from tests.boxes.reference import numpy_iou, numpy_match
+from tests.boxes.reference import numpy_boxes, numpy_match
 
 
 def caffe_default_boxes(maps, image, min_sizes, max_sizes, ratios, steps):
@@ -113,7 +113,7 @@ def voc_average_precision(truths, founds, label, *, eleven_points, iou=0.5):
         boxes, labels, difficult = truths[image]
         mine = np.flatnonzero(labels == label)
         grown = [np.add(b, (0, 0, 1, 1)) for b in (boxes[mine], [box])]
-        overlaps = numpy_iou(*grown)[:, 0] if len(mine) else np.zeros(0)
+        overlaps = numpy_boxes(*grown)[:, 0] if len(mine) else np.zeros(0)
         best = mine[overlaps.argmax()] if len(mine) and overlaps.max() > iou else None
         if best is not None and difficult[best]:
             continue

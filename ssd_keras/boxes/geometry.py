@@ -19,8 +19,12 @@ def clip(boxes):
 
 def corners_to_centers(boxes):
     """`[ymin, xmin, ymax, xmax]` -> `[cy, cx, h, w]`, shape `[..., 4]`."""
-    ymin, xmin, ymax, xmax = _coordinates(boxes)
-    return ops.stack([(ymin + ymax) * 0.5, (xmin + xmax) * 0.5, ymax - ymin, xmax - xmin], axis=-1)
+    return ops.stack(center_coordinates(*_coordinates(boxes)), axis=-1)
+
+
+def center_coordinates(ymin, xmin, ymax, xmax):
+    """(cy, cx, h, w) of corners given as four arrays of any library."""
+    return (ymin + ymax) * 0.5, (xmin + xmax) * 0.5, ymax - ymin, xmax - xmin
 
 
 def centers_to_corners(boxes):
@@ -48,28 +52,32 @@ def iou_aligned(a, b):
     return iou_of_coordinates(_coordinates(a), _coordinates(b))
 
 
-def iou_of_coordinates(a, b):
-    """`iou_aligned` of boxes given as four arrays each, (ymin, xmin, ymax, xmax)."""
+def iou_of_coordinates(a, b, xp=ops):
+    """`iou_aligned` of boxes given as four arrays each, (ymin, xmin, ymax, xmax).
+
+    `xp` computes it: `keras.ops`, `numpy`, or `tensorflow` where a tf.data pipeline needs that.
+    """
     a_ymin, a_xmin, a_ymax, a_xmax = a
     b_ymin, b_xmin, b_ymax, b_xmax = b
     intersection = _product(
-        ops.minimum(a_ymax, b_ymax) - ops.maximum(a_ymin, b_ymin),
-        ops.minimum(a_xmax, b_xmax) - ops.maximum(a_xmin, b_xmin),
+        xp.minimum(a_ymax, b_ymax) - xp.maximum(a_ymin, b_ymin),
+        xp.minimum(a_xmax, b_xmax) - xp.maximum(a_xmin, b_xmin),
+        xp,
     )
-    a_area = _product(a_ymax - a_ymin, a_xmax - a_xmin)
-    b_area = _product(b_ymax - b_ymin, b_xmax - b_xmin)
+    a_area = _product(a_ymax - a_ymin, a_xmax - a_xmin, xp)
+    b_area = _product(b_ymax - b_ymin, b_xmax - b_xmin, xp)
     # The union of two boxes without area stays positive, and no other union is changed.
-    return intersection / (ops.maximum(a_area, _TINY) + b_area - intersection)
+    return intersection / (xp.maximum(a_area, _TINY) + b_area - intersection)
 
 
-def _product(height, width):
+def _product(height, width, xp=ops):
     """`height * width`, or 0 where a side is not positive (or NaN).
 
     The selection stands between the product and every sum it goes into, so that no compiler can
     fuse them into one rounding (FMA): eager, XLA and JAX then give the same bits, and ties stay
     ties everywhere. A maximum with 0 does not do it: XLA on a CPU fuses through it.
     """
-    return ops.where(ops.logical_and(height > 0, width > 0), height * width, 0.0)
+    return xp.where(xp.logical_and(height > 0, width > 0), height * width, 0.0)
 
 
 def _float32(boxes):

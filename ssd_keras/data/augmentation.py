@@ -13,6 +13,8 @@ stateless seed. `apply` is a pure function of image, boxes and draw.
 
 from __future__ import annotations
 
+from ssd_keras.boxes.geometry import iou_of_coordinates
+
 FILL = (123.0, 117.0, 104.0)  # RGB; caffe's mean 104, 117, 123 is BGR
 MIN_IOUS = (0.1, 0.3, 0.5, 0.7, 0.9, 0.0)  # 0: any crop that has an object to be compared with
 TRIALS = 50
@@ -149,13 +151,9 @@ def _ious(a, b):
     import tensorflow as tf
 
     # Coordinate by coordinate: arrays whose last axis is 2 are slow.
-    top, left, bottom, right = (column[:, None] for column in tf.unstack(a, axis=1))
-    ymin, xmin, ymax, xmax = (column[None, :] for column in tf.unstack(b, axis=1))
-    height = tf.maximum(tf.minimum(bottom, ymax) - tf.maximum(top, ymin), 0.0)
-    width = tf.maximum(tf.minimum(right, xmax) - tf.maximum(left, xmin), 0.0)
-    common = height * width
-    areas = (bottom - top) * (right - left) + (ymax - ymin) * (xmax - xmin)
-    iou = common / tf.maximum(areas - common, 1e-12)
+    rows = [column[:, None] for column in tf.unstack(a, axis=1)]
+    columns = [column[None, :] for column in tf.unstack(b, axis=1)]
+    iou = iou_of_coordinates(rows, columns, tf)
     return tf.pad(iou, [[0, 0], [0, 1]], constant_values=-1.0)
 
 

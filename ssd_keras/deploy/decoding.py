@@ -9,15 +9,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ssd_keras.boxes.numpy_boxes import corners_to_centers
+
 # Codes hold the logarithm of a size, and boxes of no size have none.
 SMALLEST_SIDE = 1e-6
 
 
 def anchor_centers(anchors: np.ndarray) -> np.ndarray:
     """Corners `[A, 4]` -> centre y, centre x, height, width, float32."""
-    corners = np.asarray(anchors, np.float64)
-    size = corners[:, 2:] - corners[:, :2]
-    return np.concatenate([corners[:, :2] + size / 2, size], axis=1).astype(np.float32)
+    return corners_to_centers(anchors).astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from ssd_keras.boxes.numpy_boxes import pairwise_iou
 from ssd_keras.deploy.decoding import Decoding
 from ssd_keras.deploy.tflite_file import TFLiteFile
 from ssd_keras.detections import Detections
@@ -97,12 +98,9 @@ def _pairs(ours: Detections, theirs: Detections) -> list[tuple[int, int]]:
 
 
 def _iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Overlap of one box `[4]` with boxes `[N, 4]`, in NumPy; identical empty boxes give 1."""
-    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
-    shared = np.prod(np.clip(high - low, 0, None), axis=1)
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) + np.prod(box[2:] - box[:2])
+    """Overlap of one box `[4]` with boxes `[N, 4]`; identical empty boxes give 1."""
     same = np.all(np.abs(boxes - box) < 1e-6, axis=1)
-    return np.where(same, 1.0, shared / np.maximum(areas - shared, 1e-12))
+    return np.where(same, 1.0, pairwise_iou(box, boxes)[0])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Runs a detector over data and measures it: average precision, errors, curves, reports."""
 
+from ssd_keras.boxes.coverage import best_default_boxes
 from ssd_keras.evaluation.analysis import (
-    best_default_boxes,
     confusion_matrix,
     threshold_curves,
     working_points,

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ssd_keras.evaluation.tables import Table, inclusive_iou
+from ssd_keras.boxes.coverage import best_default_boxes
+from ssd_keras.boxes.numpy_boxes import inclusive_iou
+from ssd_keras.evaluation.tables import Table
 from ssd_keras.evaluation.voc import by_score, table_hits
 
 # Sides in pixels (root of the area). 32 and 96 are COCO's limits of small and large.
@@ -159,30 +161,6 @@ def recall_by_level(
     return _recall_rows(table, found, level, names)
 
 
-def best_default_boxes(
-    boxes: np.ndarray, level_anchors: Sequence[np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """How well default boxes cover objects.
-
-    Args:
-        boxes: `[G, 4]` normalised.
-        level_anchors: normalised default boxes of each level, `[A_l, 4]`.
-
-    Returns:
-        overlap (plain IoU) `[G]` with the best default box, and its level `[G]`; the first of
-        equal ones.
-    """
-    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
-    overlaps = np.zeros((len(level_anchors), len(boxes)))
-    for level, anchors in enumerate(level_anchors):
-        anchors = np.asarray(anchors, np.float64)
-        # In parts, because objects x default boxes of a large data set don't fit into memory.
-        for start in range(0, len(boxes), 256):
-            part = slice(start, start + 256)
-            overlaps[level, part] = _iou(boxes[part], anchors).max(1)
-    return overlaps.max(0), overlaps.argmax(0)
-
-
 def worst_images(
     table: Table, score_thresholds: float | np.ndarray = 0.5, count: int = 12
 ) -> list[dict]:
@@ -242,12 +220,3 @@ def _recall_rows(table: Table, found, group, names) -> list[dict]:
         recall = hit / objects if objects else float("nan")
         rows.append({"name": name, "objects": objects, "found": hit, "recall": recall})
     return rows
-
-
-def _iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(-1)
-    area_a, area_b = (a[:, 2:] - a[:, :2]).prod(-1), (b[:, 2:] - b[:, :2]).prod(-1)
-    total = area_a[:, None] + area_b[None] - shared
-    return np.divide(shared, total, out=np.zeros_like(shared), where=total > 0)

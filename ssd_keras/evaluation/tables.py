@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ssd_keras.boxes.numpy_boxes import inclusive_iou
 from ssd_keras.data.source import GroundTruth
 from ssd_keras.detections import Detections
 
@@ -173,25 +174,6 @@ def _without_unread(ground_truth, detections, classes) -> tuple[list, list]:
         for t, found in zip(ground_truth, detections, strict=True)
     ]
     return truth, [nothing if found is None else found for found in detections]
-
-
-def inclusive_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Overlap of pixel boxes as the VOC devkit measures it.
-
-    A box from pixel 3 to pixel 5 is three pixels wide: one is added to every width and height.
-
-    Args:
-        a: `[N, 4]`, b: `[M, 4]`: pixel boxes, `[ymin, xmin, ymax, xmax]`.
-
-    Returns:
-        float64 `[N, M]`.
-    """
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.clip(high - low + 1, 0, None).prod(-1)
-    area_a = (a[:, 2:] - a[:, :2] + 1).prod(-1)
-    area_b = (b[:, 2:] - b[:, :2] + 1).prod(-1)
-    return shared / (area_a[:, None] + area_b[None] - shared)
 
 
 def _pixels(boxes: Sequence, sizes: np.ndarray) -> list[np.ndarray]:

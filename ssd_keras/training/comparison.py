@@ -29,8 +29,8 @@ import numpy as np
 
 from ssd_keras import data, deploy, evaluation, zoo
 from ssd_keras.backbones import backbone_from_file
+from ssd_keras.boxes.coverage import THRESHOLD, best_default_boxes
 from ssd_keras.complexity import count_macs
-from ssd_keras.data.coverage import THRESHOLD
 from ssd_keras.deploy.timing import milliseconds
 from ssd_keras.errors import UserError
 from ssd_keras.files import write_text
@@ -388,7 +388,7 @@ def _covered(detector, source) -> float | None:
     boxes = np.concatenate([truth.boxes[~truth.crowd] for truth in source.ground_truth()])
     if not anchors or not len(boxes):
         return None
-    overlaps, _ = evaluation.best_default_boxes(boxes, anchors)
+    overlaps, _ = best_default_boxes(boxes, anchors)
     return float((overlaps >= THRESHOLD).mean())
 
 

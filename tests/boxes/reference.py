@@ -55,7 +55,7 @@ def mobilenet300():
     return box_ops.tf_od_levels((19, 10, 5, 3, 2, 1))
 
 
-def numpy_iou(a, b):
+def numpy_boxes(a, b):
     """Pairwise IoU in the arithmetic of the arrays' own type."""
     sides = np.minimum(a[:, None, 2:], b[:, 2:]) - np.maximum(a[:, None, :2], b[:, :2])
     inter = np.where((sides > 0).all(-1), sides[..., 0] * sides[..., 1], 0)
@@ -69,7 +69,7 @@ def numpy_iou(a, b):
 
 def numpy_match(boxes, anchors, threshold=0.5):
     """Greedy global bipartite matching, then the threshold: the rule word for word."""
-    overlaps = numpy_iou(anchors, boxes)
+    overlaps = numpy_boxes(anchors, boxes)
     matched = np.where(overlaps.max(1) >= threshold, overlaps.argmax(1), -1)
     left = overlaps.copy()
     for _ in range(len(boxes)):
@@ -91,7 +91,7 @@ def numpy_suppress(
         order = [i for i in order if scores[i, label] > score_threshold][:max_per_class]
         chosen = []
         for i in order:
-            if (numpy_iou(boxes[[i]], boxes[chosen]) <= np.float32(iou_threshold)).all():
+            if (numpy_boxes(boxes[[i]], boxes[chosen]) <= np.float32(iou_threshold)).all():
                 chosen.append(i)
         kept += [(label, i) for i in chosen]
     return sorted(kept, key=lambda k: (-scores[k[1], k[0]], k[0]))[:max_detections]

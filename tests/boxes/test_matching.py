@@ -7,7 +7,7 @@ import tensorflow as tf
 from ssd_keras import boxes as box_ops
 from ssd_keras.boxes.matching import match_arrays
 from tests.boxes import reference
-from tests.boxes.reference import numpy_iou, numpy_match, random_boxes, y_first
+from tests.boxes.reference import numpy_boxes, numpy_match, random_boxes, y_first
 
 CLEAN = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]
 
@@ -131,7 +131,7 @@ def test_argmax_rule_in_numpy(small_anchors):
     boxes = random_boxes(np.random.default_rng(5), 20, 12, grid=8)
     ours = _eager(boxes, small_anchors, rule="argmax")
     for result, image in zip(ours, boxes, strict=True):
-        overlaps = numpy_iou(small_anchors, image)
+        overlaps = numpy_boxes(small_anchors, image)
         expected = np.where(overlaps.max(1) >= 0.5, overlaps.argmax(1), -1)
         best = np.where(overlaps.max(0) > 1e-6, overlaps.argmax(0), -1)
         for anchor in set(best) - {-1}:

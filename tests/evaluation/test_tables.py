@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from ssd_keras.evaluation.tables import inclusive_iou, tabulate
+from ssd_keras.boxes.numpy_boxes import inclusive_iou
+from ssd_keras.evaluation.tables import tabulate
 from tests.evaluation.cases import CLASSES, found, truth
 
 

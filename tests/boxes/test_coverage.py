@@ -3,18 +3,19 @@
 import numpy as np
 import pytest
 
-from ssd_keras.data import coverage
+from ssd_keras.boxes import coverage
+from ssd_keras.data import coverage as moved
 
 ANCHORS = np.array(
     [[0.0, 0.0, 0.1, 0.1], [0.5, 0.5, 0.6, 0.6], [0.0, 0.0, 0.5, 0.5], [0.0, 0.0, 1.0, 1.0]],
     np.float32,
 )
-STARTS = [0, 2, 3]
+LEVELS = [ANCHORS[:2], ANCHORS[2:3], ANCHORS[3:]]
 
 
 def result(boxes):
     boxes = np.array(boxes, np.float32)
-    return coverage.coverage(boxes, np.zeros(len(boxes)), ANCHORS, STARTS, (300, 300))
+    return coverage.coverage(boxes, np.zeros(len(boxes)), LEVELS, (300, 300))
 
 
 @pytest.mark.parametrize(
@@ -44,8 +45,7 @@ def test_tables_count_what_is_poor():
     found = coverage.coverage(
         np.array([[0.0, 0.0, 0.1, 0.1], [0.7, 0.7, 0.75, 0.75], [0.0, 0.0, 1.0, 1.0]]),
         np.array([0, 0, 1]),
-        ANCHORS,
-        STARTS,
+        LEVELS,
         (300, 300),
     )
     assert coverage.size_table(found) == [
@@ -70,3 +70,24 @@ def test_no_objects_at_all():
     found = result(np.zeros((0, 4)))
     assert coverage.size_table(found) == []
     assert coverage.advice(found, ANCHORS, (300, 300)) == []
+
+
+def test_the_text_holds_every_table():
+    found = coverage.coverage(
+        np.array([[0.0, 0.0, 0.1, 0.1], [0.7, 0.7, 0.75, 0.75]]), [0, 1], LEVELS, (300, 300)
+    )
+    lines = coverage.describe(found, LEVELS, (300, 300), ["cat", "dog"], "SSD_X_300").splitlines()
+    assert lines[0] == (
+        "Default boxes of SSD_X_300 (4): 1 of 2 objects (50.0%) have no default box with IoU 0.5"
+    )
+    assert "  dog                  1 objects,      1 (100.0%) below" in lines
+    assert "  level 1:      2 boxes of 30 to 30 px take 1 objects" in lines
+    assert "  level 3:      1 boxes of 300 to 300 px take 1 objects" in lines
+    assert lines[-1].startswith("Advice: Most are small")
+
+
+def test_scripts_that_have_the_former_name_get_the_same():
+    boxes = np.array([[0.0, 0.0, 0.5, 0.25], [0.7, 0.7, 0.75, 0.75]], np.float32)
+    before = moved.coverage(boxes, [0, 0], ANCHORS, [0, 2, 3], (300, 300))
+    np.testing.assert_array_equal(before.iou, result(boxes).iou)
+    np.testing.assert_array_equal(before.level, result(boxes).level)
