@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from ssd_keras.data import images, names, tfrecord
-from ssd_keras.data.text import read_bytes
+from ssd_keras.data.text import read_bytes, read_text
 from ssd_keras.errors import UserError, missing_place, one_line, unknown
 
 # What tools call the parts of a data set; the names of a line mean the same.
@@ -29,8 +29,8 @@ _DATA_YAML = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 _COCO_FIRST = ("instances.json", "_annotations.coco.json")
 # Files of COCO that hold no boxes of their own, or only those of people.
 _NO_INSTANCES = ("captions_", "person_keypoints_", "panoptic_", "stuff_", "image_info_")
-# A JSON file up to this size is parsed to see what it is.
-_SMALL_JSON = 1 << 20
+# Files up to this size are read to see what they are.
+_SMALL_JSON = _SMALL_TEXT = 1 << 20
 
 
 def aliases(split: str) -> tuple[str, ...]:
@@ -472,18 +472,31 @@ class Yolo:
 
 
 def data_yaml(place: str) -> str | None:
-    """The data.yaml of a folder: a usual name, or the only .yaml file."""
+    """The data.yaml of a folder: a usual name, or the only .yaml file that says the same."""
     found = _with_end(place, ".yaml", ".yml")
     first = next((name for name in _DATA_YAML if name in found), None)
-    if first is None and len(found) != 1:
-        return None
-    return os.path.join(place, first or found[0])
+    if first:
+        return os.path.join(place, first)
+    return _only(place, found, r"^(names|train|nc)\s*:")
 
 
 def darknet_data(place: str) -> str | None:
     """The obj.data of a folder, as CVAT and Darknet have it."""
-    found = _with_end(place, ".data")
-    return os.path.join(place, found[0]) if len(found) == 1 else None
+    return _only(place, _with_end(place, ".data"), r"^\s*(names|train|valid)\s*=")
+
+
+def _only(place: str, found: Sequence[str], line: str) -> str | None:
+    """The only one of some files that has such a line."""
+    paths = [os.path.join(place, name) for name in found[:20]]
+    paths = [path for path in paths if _has_line(path, line)]
+    return paths[0] if len(paths) == 1 else None
+
+
+def _has_line(path: str, pattern: str) -> bool:
+    try:
+        return bool(re.search(pattern, read_text(path, limit=_SMALL_TEXT), re.MULTILINE))
+    except UserError:
+        return False
 
 
 def yolo(spec: str, place: str, split: str | None) -> Yolo:

@@ -6,6 +6,7 @@ slashes either way, as URL, and behind a path of another machine.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -304,9 +305,19 @@ def _is_folder(entry: os.DirEntry, problems: list[Problem]) -> bool:
     return True
 
 
+# What Python makes of the bytes of a file name that are no UTF-8.
+_UNDECODED = re.compile("[\udc80-\udcff]")
+
+
 @functools.lru_cache(maxsize=4096)
 def plain(name: str) -> str:
-    """A name in Unicode's composed form, without blanks around it."""
+    """A name in Unicode's composed form, without blanks around it.
+
+    Of file names that Linux took from a Korean archive as they are, the Korean ones.
+    """
+    if _UNDECODED.search(name):
+        with contextlib.suppress(UnicodeError):
+            name = os.fsencode(name).decode("cp949")
     return unicodedata.normalize("NFC", name.strip())
 
 

@@ -330,3 +330,13 @@ def test_splits_have_several_names(split, others):
     assert layouts.aliases(split)[0] == split
     assert set(others) <= set(layouts.aliases(split))
     assert layouts.is_split(split) == bool(others)
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "docker-compose.yml", "settings.data"])
+def test_files_of_other_programs_are_not_taken_for_those_of_the_data(tmp_path, name):
+    root, _ = make(tmp_path, "coco")
+    (root / name).write_text("services:\n  web:\n    image: x\nepochs = 3\n")
+    for spec in (str(root), f"coco:{root}"):
+        assert trees.objects(data.load_source(spec)) == {"0": CAT}
+    trees.write(root, "labels/a.txt")
+    assert trees.objects(data.load_source(f"yolo:{root}")) == {"a": ZERO}

@@ -88,6 +88,13 @@ def test_a_name_means_one_file_or_none(folder, name, file, noted):
     assert (noted in found.note) if noted else found.note == ""
 
 
+def test_names_of_a_korean_archive_are_read(tmp_path):
+    path = os.path.join(os.fsencode(tmp_path), NFC.encode("cp949"))
+    with open(path, "wb"):
+        pass
+    assert names.ImageIndex([tmp_path]).find(NFD).path == os.fsdecode(path)
+
+
 def test_folders_are_looked_through_in_order(folder, tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"")
     assert names.ImageIndex([tmp_path, folder]).find("a.jpg").path == f"{tmp_path}/a.jpg"
