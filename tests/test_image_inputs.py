@@ -41,7 +41,7 @@ class Tensor:
         encoded(),
         Tensor(),
     ],
-    ids=str,
+    ids=["uint8", "float32", "float64", "float16", "int64", "beyond", "Pillow", "bytes", "tensor"],
 )
 def test_images_of_every_form_are_taken(image):
     found = image_inputs.to_array(image)
