@@ -41,7 +41,8 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
     if classes is None:
         in_order = sorted(categories, key=lambda key: (isinstance(key, str), key))
         classes = list(dict.fromkeys(categories[key] for key in in_order))
-    source = checks.assemble(spec, classes, rows.values(), problems, chosen.get("units"))
+    images = {id(row): row for row in rows.values()}.values()
+    source = checks.assemble(spec, classes, images, problems, chosen.get("units"))
     source.category_ids = _numbers(categories, source.classes)
     return source
 
@@ -162,6 +163,19 @@ def _find_images(rows: dict, wanted: dict, layout: layouts.Coco, problems: list[
         rows[key].path = one.path or ""
         if not one.path:
             rows[key].missing = names.why_missing(name, one, f"in {layout.pictures[0]}")
+    _join_entries(rows, problems)
+
+
+def _join_entries(rows: dict[int | str, checks.Row], problems: list[Problem]) -> None:
+    """Gives entries of one file and size one row, so that none of their objects is lost."""
+    first: dict[tuple, checks.Row] = {}
+    for key, row in rows.items():
+        rows[key] = first.setdefault((row.path, row.declared_size, row.missing), row)
+        if rows[key] is not row:
+            message = f"'{row.path}' stands in {rows[key].declared_at}, too: they are one image"
+            problems.append(
+                Problem("duplicate_image", row.declared_at, message, NOTED, image=row.image)
+            )
 
 
 def _add_objects(

@@ -150,6 +150,11 @@ def is_header(lines: Sequence[Sequence[str]]) -> bool:
     return len(filled) > len(first) / 2 and not _is_use(first)
 
 
+def is_numbered(first: Sequence[str]) -> bool:
+    """Whether the first line holds 0, 1, 2 ..., as pandas writes where columns have no names."""
+    return len(first) > 1 and list(first) == [str(index) for index in range(len(first))]
+
+
 def by_header(path: str, header: Sequence[str], *, needs_class: bool = True) -> Layout:
     """The layout that a header says.
 
@@ -263,7 +268,7 @@ def _not_understood(path, header, found, missing, no_box) -> UserError:
     wanted = {"image": "the image (image or filename)", "label": "the class (class or label)"}
     parts = [wanted[key] for key in missing] + [_missing_numbers(found)] * no_box
     known = [name for names in (*COLUMNS.values(), *GEOMETRY.values()) for name in names]
-    strange = [_squeeze(cell) for cell in header if cell and _squeeze(cell) not in known]
+    strange = [name for name in map(_squeeze, header) if len(name) > 2 and name not in known]
     near = next((hint for name in strange if (hint := did_you_mean(name, known, 1))), "")
     shown = ", ".join(header[:20]) + (", ..." if len(header) > 20 else "")
     one_class = ", or give the one class of all objects behind the file: ',class=NAME'"

@@ -62,7 +62,7 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
     found = list(reader.lines(lines))
     rows = _rows(path, found, chosen.get("images"), layout.normalized, problems)
     if classes is None:
-        classes = _in_order({name for row in rows for name in row.names})
+        classes = _in_order({name for row in rows if not row.missing for name in row.names})
     return checks.assemble(spec, classes, rows, problems, chosen.get("units"))
 
 
@@ -173,7 +173,11 @@ def _has_decimal_comma(lines) -> bool:
 
 
 def _layout(table: _Table, needs_class: bool) -> Layout:
-    if not csv_columns.is_header([cells for _, cells in table.lines]):
+    lines = [cells for _, cells in table.lines]
+    if csv_columns.is_numbered(lines[0]):
+        layout = csv_columns.by_lines(table.path, table.lines[1:], table.parse)
+        return dataclasses.replace(layout, has_header=True)
+    if not csv_columns.is_header(lines):
         return csv_columns.by_lines(table.path, table.lines, table.parse)
     header = [cell.lstrip("#").strip() for cell in table.lines[0][1]]
     layout = csv_columns.by_header(table.path, header, needs_class=needs_class)

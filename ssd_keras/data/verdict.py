@@ -212,7 +212,7 @@ def _reasons(verdict: Verdict, problems) -> tuple[str, ...]:
     if verdict.kept and verdict.unlabelled > MOST_LOST * images:
         reasons.append(
             f"{verdict.unlabelled:,} of {images:,} images have no label file, more than half "
-            "(an image without objects needs an empty one, or say that you know)"
+            "(give an empty one to an image without objects)"
         )
     return tuple(reasons)
 

@@ -109,6 +109,7 @@ HEADERS = {
     "no header": ("a.jpg,8,6,40,30,cat", ""),
     "no header and semicolons": ("a.jpg;8;6;40;30;cat", ""),
     "no header and decimal commas": ("a.jpg;8,5;6;40,5;30;cat\na.jpg;8,0;6,0;40,0;30,0;cat", ""),
+    "numbers of pandas": ("0,1,2,3,4,5", "a.jpg,8,6,40,30,cat"),
     "AutoML": ("TRAIN,gs://bucket/x/a.jpg,cat,0.125,0.125,,,0.625,0.625,,", ""),
     "AutoML of eight corners": (
         "UNASSIGNED,gs://bucket/a.jpg,cat,0.125,0.125,0.625,0.125,0.625,0.625,0.125,0.625",
@@ -411,6 +412,7 @@ def test_images_of_one_stem_have_ids_that_differ(read, tmp_path):
 def test_objects_of_an_image_that_is_missing_are_counted(read):
     source = read(HEAD + "gone.jpg,8,6,40,30,dog\ngone.jpg,9,6,40,30,dog\ngone.jpg,9,6,x,30,dog\n")
     found = verdict.judge(source)
+    assert source.classes == ("cat",)
     assert (found.kept, found.lost) == (1, {"missing_image": 2, "broken_box": 1})
     assert found.images_lost == {"missing_image": 1}
     assert found.classes_lost == {"dog": 3}

@@ -135,6 +135,17 @@ def test_given_classes_set_the_order(tmp_path):
     assert [t.labels.tolist() for t in source.ground_truth()] == [[1], [1]]
 
 
+def test_coco_entries_of_one_file_are_one_image(tmp_path):
+    images = [{"id": i, "file_name": "0.jpg", "width": 64, "height": 48} for i in range(3)]
+    more = [{"image_id": 2, "category_id": 3, "bbox": [1, 1, 9, 9]}]
+    source = data.load_source(f"coco:{samples.coco(tmp_path, images=images, annotations=more)}")
+    (truth,) = source.ground_truth()
+    # The two of samples.coco have the same box; the third belongs to the last entry.
+    assert truth.labels.tolist() == [1, 0]
+    assert [p.kind for p in source.problems] == ["duplicate_image"] * 2 + ["duplicate_box"]
+    assert not data.left_out(source).get("duplicate_image")
+
+
 def test_coco_keeps_its_numbers_of_the_classes(tmp_path):
     again = [{"id": 7, "name": "cat"}, {"id": 3, "name": "dog"}, {"id": 90, "name": "cat"}]
     samples.coco(tmp_path, categories=again)
