@@ -59,11 +59,13 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
     problems: list[Problem] = []
     found = [entry for path in files for entry in _entries(path, problems)]
     beside = _classes_beside(files, problems)
-    labels = _label_map(files) if not beside else {}
+    needed = not all(all(entry.row.names) for entry in found)
+    label_map = _label_map(files, needed) if not beside else _LabelMap()
     _decode_names(found, spec, problems)
-    _name_classes(found, beside or classes or (), labels, spec, problems)
+    if needed:
+        _name_classes(found, beside or classes or (), label_map, spec, problems)
     if classes is None:
-        classes = beside or _in_order(labels, found)
+        classes = beside or _in_order(label_map.names, found)
     _tell_apart(found, spec, problems)
     return packed.assemble(
         spec, classes, [entry[:3] for entry in found], problems, unit=chosen.get("units")
@@ -121,24 +123,32 @@ def _classes_beside(files: Sequence[str], problems: list[Problem]) -> list[str]:
     return list(dict.fromkeys(name for names in found.values() for name in names))
 
 
-def _label_map(files: Sequence[str]) -> dict[int, str]:
-    """Class names by their numbers, of the label map that lies with the files; {} if none does."""
+class _LabelMap(NamedTuple):
+    """Class names by their numbers, and the file that says so."""
+
+    path: str = ""
+    names: Mapping[int, str] = {}
+
+
+def _label_map(files: Sequence[str], needed: bool) -> _LabelMap:
+    """The label map that lies with the files, or one folder up if its name says what it is."""
     folder = os.path.dirname(os.path.abspath(files[0]))
-    for place in (folder, os.path.dirname(folder)):
-        maps = {path: _map_of(path) for path in glob.glob(f"{glob.escape(place)}/*.pbtxt")}
-        maps = {path: found for path, found in maps.items() if found}
-        if len({tuple(sorted(found.items())) for found in maps.values()}) > 1:
-            stem = os.path.basename(files[0]).split(".")[0]
-            maps = {p: f for p, f in maps.items() if os.path.basename(p).startswith(stem)} or maps
-        if len({tuple(sorted(found.items())) for found in maps.values()}) > 1:
-            listed = ", ".join(sorted(map(os.path.basename, maps)))
+    above = os.path.dirname(folder)
+    stem = os.path.basename(files[0]).split(".")[0]
+    for pattern in (f"{glob.escape(folder)}/*.pbtxt", f"{glob.escape(above)}/*label*map*.pbtxt"):
+        paths = sorted(glob.glob(pattern))
+        maps = [_LabelMap(path, found) for path in paths if (found := _map_of(path))]
+        maps = [one for one in maps if os.path.basename(one.path).startswith(stem)] or maps
+        if all(one.names == maps[0].names for one in maps[1:]):
+            if maps:
+                return maps[0]
+        elif needed:
+            listed = ", ".join(os.path.basename(one.path) for one in maps)
             raise UserError(
-                f"'{place}' holds label maps that differ ({listed}): leave the one there that "
-                "belongs to the records."
+                f"'{os.path.dirname(maps[0].path)}' holds label maps that differ ({listed}): leave "
+                "the one there that belongs to the records."
             )
-        if maps:
-            return next(iter(maps.values()))
-    return {}
+    return _LabelMap()
 
 
 def _map_of(path: str) -> dict[int, str]:
@@ -316,40 +326,43 @@ def _classes_of(texts, labels, count) -> tuple[list[str], list[int | None]]:
 def _name_classes(
     found: Sequence[_Entry],
     in_order: Sequence[str],
-    labels: Mapping[int, str],
+    label_map: _LabelMap,
     spec: str,
     problems: list[Problem],
 ) -> None:
-    """Gives a name to the classes that have a number only.
+    """Gives a name to the classes that have a number only, and notes where it is from.
 
     That of the label map; else what the same number is called elsewhere in the files; else the one
     at its place in `in_order`, from 1 as the Object Detection API counts, or from 0 where a 0
     occurs; else the number itself.
     """
-    if all(all(entry.row.names) for entry in found):
-        return
     numbers = {n for entry in found for n in entry.numbers if n is not None}
-    names = dict(labels) or _named_elsewhere(found)
-    if not names and in_order and not {*map(str, numbers)} & {*in_order}:
-        first = 0 if 0 in numbers else 1
-        names = dict(enumerate(in_order, first))
-        if numbers <= set(names):
-            message = f"class numbers are taken as places in the list of classes, from {first}"
-            problems.append(Problem("class_numbers", spec, message, NOTED))
-        else:
-            names = {}
-    nameless = sorted(numbers - set(names))
-    if nameless and not names:
-        message = (
-            f"the classes {', '.join(map(str, nameless[:8]))} have no names, only these numbers; a "
-            "label map (.pbtxt) beside the files names them"
-        )
-        problems.append(Problem("class_numbers", spec, message, NOTED))
+    names, source = label_map.names, f"are named by '{label_map.path}'"
+    if not names:
+        names, source = _named_elsewhere(found), "are called as elsewhere in the files"
+    if not names:
+        names, first = _at_places(in_order, numbers)
+        source = f"are taken as places in the list of classes, from {first}"
+    if not names:
+        listed = ", ".join(map(str, sorted(numbers)[:8]))
+        source = f"have no names ({listed}); a label map (.pbtxt) beside the files gives them"
+    problems.append(Problem("class_numbers", spec, f"class numbers {source}", NOTED))
     for row, _, _, own, _ in found:
         row.names = [
             name or ("" if number is None else names.get(number, str(number)))
             for name, number in zip(row.names, own, strict=True)
         ]
+
+
+def _at_places(in_order: Sequence[str], numbers: set[int]) -> tuple[dict[int, str], int]:
+    """Names of numbers that are places in a list, and the number of the first; {} if they are not.
+
+    A list that holds the numbers themselves was made of files like these.
+    """
+    first = 0 if 0 in numbers else 1
+    names = dict(enumerate(in_order, first))
+    are_places = numbers <= set(names) and not {*map(str, numbers)} & {*in_order}
+    return (names if are_places else {}), first
 
 
 def _named_elsewhere(found: Sequence[_Entry]) -> dict[int, str]:

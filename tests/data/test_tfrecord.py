@@ -106,6 +106,9 @@ def test_a_label_map_names_them(read, tmp_path, place):
     # Classes of the map without objects count; numbers that it does not name stay numbers.
     assert source.classes == ("cat", "dog", "cow", "5")
     assert names(source) == [["cat", "dog"], ["dog", "5"]]
+    assert [p.message for p in source.problems] == [
+        f"class numbers are named by '{tmp_path / place}'"
+    ]
 
 
 def test_a_label_map_from_0(read, tmp_path):
@@ -120,15 +123,17 @@ def test_a_label_map_orders_classes_that_have_names(read, tmp_path):
 
 @pytest.mark.parametrize("text", ["node { name: 'x' }", MAP.format("person", 1)])
 def test_a_text_of_others_does_not_name_them(read, tmp_path, text):
-    (tmp_path / "other.pbtxt").write_text(text)
+    (tmp_path / "label_map.pbtxt").write_text(text)
     assert read({"texts": ["cat", "dog"]}).classes == ("cat", "dog")
 
 
 def test_label_maps_that_differ_are_refused(read, tmp_path):
+    (tmp_path / "set").mkdir()
     for number in (1, 2):
-        (tmp_path / f"{number}.pbtxt").write_text(MAP.format("cat", number))
+        (tmp_path / f"set/{number}.pbtxt").write_text(MAP.format("cat", number))
     with pytest.raises(UserError, match=r"label maps that differ \(1\.pbtxt, 2\.pbtxt\)"):
         read({"labels": [1]})
+    assert read({"texts": ["cow"]}).classes == ("cow",)
 
 
 @pytest.mark.parametrize("text", ["item { name: ", MAP.format("a", 1) + MAP.format("b", 1)])
@@ -445,7 +450,7 @@ def test_an_interruption_leaves_the_earlier_files_and_nothing_else(source, tmp_p
     before = folder_of(tmp_path / "out")
 
     def stop(done):
-        raise fault
+        raise fault("stopped")
 
     with pytest.raises(fault):
         tfrecord.write(source, str(tmp_path / "out/x"), progress=stop)
