@@ -19,6 +19,7 @@ setup(
         "absl-py>=2.1",
         "ai-edge-litert>=2.1.6",
         "flatbuffers>=25.2",
+        "fonttools>=4.50",
         "keras>=3.12",
         "matplotlib>=3.9",
         "numpy>=1.26",

@@ -35,6 +35,7 @@ quiet_tensorflow()
 
 import ssd_keras  # noqa: E402
 from ssd_keras import data  # noqa: E402
+from ssd_keras.display import printable, without_controls  # noqa: E402
 from ssd_keras.errors import UserError, did_you_mean, one_line  # noqa: E402
 
 FAULT = 2
@@ -48,14 +49,6 @@ _PLACE = (
     *(errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR),
     *(errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE),
 )
-
-# Control signs but those of lines and tabs, and those that turn the direction of writing.
-_TURNING = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
-_STEERING = {
-    sign: f"\\x{sign:02x}" if sign < 256 else f"\\u{sign:04x}"
-    for sign in (*range(9), 11, 12, *range(14, 32), *range(127, 160), *_TURNING)
-}
-
 
 # Every program reads images, or hands a run to one that does.
 flags.DEFINE_float(
@@ -138,7 +131,7 @@ def _show_harmless(stream):
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="backslashreplace")
     write = stream.write
-    stream.write = lambda text: write(text.translate(_STEERING))
+    stream.write = lambda text: write(without_controls(text))
 
 
 def _let_go_of_output():
@@ -172,5 +165,5 @@ def _stop(message: str, code: int = FAULT):
         sys.stdout.flush()
     except OSError:
         _let_go_of_output()
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {printable(message.strip())}", file=sys.stderr)
     sys.exit(code)

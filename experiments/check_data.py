@@ -17,9 +17,10 @@ from experiments import _program
 
 _program.quiet_tensorflow()
 
-from ssd_keras import data, plots, zoo  # noqa: E402
+from ssd_keras import data, figures, zoo  # noqa: E402
 from ssd_keras.boxes import coverage  # noqa: E402
 from ssd_keras.data import inspection, pictures, verdict  # noqa: E402
+from ssd_keras.display import column  # noqa: E402
 from ssd_keras.errors import UserError  # noqa: E402
 from ssd_keras.files import check_writable, replace  # noqa: E402
 from ssd_keras.training import suggest  # noqa: E402
@@ -124,10 +125,10 @@ def print_summary(source, summary, size):
         f"  {summary.empty_images} images without objects, {summary.difficult} difficult and "
         f"{summary.crowd} crowd objects, at most {summary.most} objects in an image"
     )
-    width = max(len(name) for name in source.classes)
-    print(f"\n  {'class':{width}}  objects   images")
-    for name, objects, images in summary.per_class:
-        print(f"  {name:{width}} {objects:8d} {images:8d}" + ("   none!" if not objects else ""))
+    head, *cells = column(["class", *(name for name, _, _ in summary.per_class)])
+    print(f"\n  {head}  objects   images")
+    for cell, (_, objects, images) in zip(cells, summary.per_class, strict=True):
+        print(f"  {cell} {objects:8d} {images:8d}" + ("   none!" if not objects else ""))
     if summary.objects:
         marks = np.percentile(summary.sides, [5, 25, 50, 75, 95])
         texts = [f"{p}% {v:.0f} px" for p, v in zip((5, 25, 50, 75, 95), marks, strict=True)]
@@ -197,8 +198,8 @@ def save_pictures(source, detector, result, size):
     summary = inspection.summarize(source, size)
     anchors = detector.box_network.anchors if result is not None else None
     made = {
-        "classes": pictures.class_counts(summary),
-        "box_sizes": pictures.box_sizes(source, anchors, size),
+        "classes": figures.class_counts(summary),
+        "box_sizes": figures.box_sizes(source, anchors, size),
         "images": pictures.mosaic(source),
         "augmented": pictures.augmented_mosaic(
             source, augmentation=augmentation_of(source), image_size=size
@@ -206,9 +207,9 @@ def save_pictures(source, detector, result, size):
     }
     if result is not None:
         share = result.side / np.sqrt(np.prod(size))
-        made["coverage"] = plots.coverage(share, result.iou, result.level)
+        made["coverage"] = figures.coverage(share, result.iou, result.level)
     for name, picture in made.items():
-        replace(Path(FLAGS.out) / f"{name}.png", functools.partial(plots.save, picture))
+        replace(Path(FLAGS.out) / f"{name}.png", functools.partial(figures.save, picture))
     print(f"\nPictures: {FLAGS.out}/" + "{" + ",".join(made) + "}.png")
 
 

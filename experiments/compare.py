@@ -22,7 +22,7 @@ from pathlib import Path
 from absl import flags
 
 from experiments import _program
-from ssd_keras import data, plots
+from ssd_keras import data, figures
 from ssd_keras.errors import UserError
 from ssd_keras.files import replace, write_text
 from ssd_keras.training import comparison
@@ -140,8 +140,8 @@ def write(out: Path, rows: list[dict], runs, notes: dict[str, str]):
     write_text(out / "table.md", comparison.markdown(rows, FLAGS.title, notes))
     write_text(out / "runs.csv", comparison.as_csv(rows))
     write_text(out / "runs.json", json.dumps({"about": notes, "runs": rows}, indent=1) + "\n")
-    figure = plots.compared_curves(comparison.histories(runs))
-    replace(out / "curves.png", lambda path: plots.save(figure, path))
+    figure = figures.compared_curves(comparison.histories(runs))
+    replace(out / "curves.png", lambda path: figures.save(figure, path))
 
 
 if __name__ == "__main__":

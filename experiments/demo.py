@@ -16,7 +16,7 @@ from pathlib import Path
 from absl import flags
 
 from experiments import _program
-from ssd_keras import data, deploy, evaluation, plots
+from ssd_keras import data, deploy, drawing, evaluation
 from ssd_keras.files import replace, write_text
 from ssd_keras.training import Recipe, RunFolder, RunSettings, train
 
@@ -159,14 +159,14 @@ def table(rows: list[Row]) -> str:
 def draw(images: dict, source, found, path: Path):
     """Saves the first images, ground truth beside prediction."""
     shown = list(images)[:PICTURED_IMAGES]
-    picture = plots.side_by_side(
+    picture = drawing.side_by_side(
         [images[index] for index in shown],
         [source.ground_truth()[index] for index in shown],
         [found[index] for index in shown],
         source.classes,
         score_threshold=PICTURED_SCORE,
     )
-    replace(path, lambda temporary: plots.save(picture, temporary))
+    replace(path, lambda temporary: drawing.save(picture, temporary))
 
 
 def farewell(folder: RunFolder, exported, trained: float, total: float) -> str:

@@ -19,6 +19,7 @@ from absl import flags
 
 from experiments import _program
 from ssd_keras import evaluation
+from ssd_keras.display import column, listed
 from ssd_keras.errors import UserError
 
 FLAGS = flags.FLAGS
@@ -76,7 +77,7 @@ def main(argv):
     numbered = range(len(classes)) if source.category_ids is None else source.category_ids.values()
     if without := [name for label, name in enumerate(classes) if label not in set(numbered)]:
         print(
-            f"Not in {paths['detections.json'].name}: {', '.join(without)}, "
+            f"Not in {paths['detections.json'].name}: {listed(without, 20)}, "
             f"for which {FLAGS.data} has no category_id."
         )
 
@@ -128,11 +129,11 @@ def say_left_out(source) -> None:
 
     left = verdict.judge(source)
     if not left.kept and "unknown_class" in left.lost:
-        theirs = ", ".join(data.load_source(FLAGS.data).classes[:5])
-        ours = ", ".join(source.classes[:5])
+        theirs = listed(data.load_source(FLAGS.data).classes, 5)
+        ours = listed(source.classes, 5)
         raise UserError(
             f"No object of '{FLAGS.data}' is of a class that the detector knows: the data have "
-            f"{theirs} ..., the detector {ours} ..."
+            f"{theirs}; the detector {ours}."
         )
     if not left.kept:
         raise UserError(f"'{FLAGS.data}' has nothing to measure on: {left.why()}")
@@ -169,14 +170,11 @@ def numbers(metrics: dict) -> str:
 def class_lines(metrics: dict, most: int = 25) -> str:
     """A line for each class: AP and the score threshold of the best F1."""
     rows = metrics["per_class"]
-    width = max([len(name) for name in rows] + [5]) + 2
-    lines = [
-        "",
-        f"{'class':<{width}}objects  AP@0.5    AP  best score threshold    F1",
-    ]
-    for name, row in list(rows.items())[:most]:
+    head, *cells = column(["class", *list(rows)[:most]])
+    lines = ["", f"{head}  objects  AP@0.5    AP  best score threshold    F1"]
+    for cell, row in zip(cells, rows.values(), strict=False):
         lines.append(
-            f"{name:<{width}}{row['objects']:>7}{number(row['voc_ap50']):>8}"
+            f"{cell}  {row['objects']:>7}{number(row['voc_ap50']):>8}"
             f"{number(row['coco_AP']):>6}{number(row['threshold']):>22}{number(row['best_f1']):>6}"
         )
     if len(rows) > most:

@@ -162,10 +162,10 @@ class Detections:
         Raises:
             UserError: there is no image, or it cannot be read.
         """
-        from ssd_keras import plots
+        from ssd_keras import drawing
 
         image = _pixels_of(self.image_path if image is None else image)
-        return plots.draw_boxes(image, self.boxes, self.labels, self.classes, self.scores)
+        return drawing.draw_boxes(image, self.boxes, self.labels, self.classes, self.scores)
 
     def to_dict(self) -> dict:
         """What was found, ready for JSON: the image and a list of `Detection.to_dict`."""
@@ -210,10 +210,10 @@ class Detections:
         if ending == ".csv":
             return write_text(path, _as_csv(self.rows()))
         if ending in PICTURES:
-            from ssd_keras import plots
+            from ssd_keras import drawing
 
             picture = self.draw(image)
-            return replace(path, lambda temporary: plots.save(picture, temporary))
+            return replace(path, lambda temporary: drawing.save(picture, temporary))
         raise unknown("kind of file", ending or path.name, (".json", ".csv", *PICTURES))
 
     def __repr__(self) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ssd_keras.boxes.numpy_boxes import pairwise_iou
+from ssd_keras.display import column
 
 THRESHOLD = 0.5
 # Sides in pixels of the resized picture; COCO's small, medium and large with smaller steps.
@@ -175,7 +176,8 @@ def describe(
 
 
 def _counts(rows: list[tuple[str, int, int]]) -> list[str]:
+    cells = column([name for name, _, _ in rows], least=14)
     return [
-        f"  {name:14} {count:7d} objects, {below:6d} ({below / count:6.1%}) below"
-        for name, count, below in rows
+        f"  {cell} {count:7d} objects, {below:6d} ({below / count:6.1%}) below"
+        for cell, (_, count, below) in zip(cells, rows, strict=True)
     ]

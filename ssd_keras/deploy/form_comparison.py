@@ -20,6 +20,7 @@ from ssd_keras.deploy.saved_model import to_saved_model
 from ssd_keras.deploy.tflite import raw_network, to_tflite
 from ssd_keras.deploy.timing import milliseconds
 from ssd_keras.detections import Detections
+from ssd_keras.display import printable
 from ssd_keras.errors import UserError, unknown
 from ssd_keras.evaluation.measuring import json_ready
 from ssd_keras.resizing import resize
@@ -231,7 +232,7 @@ def _int8_lines(rows: Sequence[Row]) -> list[str]:
                 name: rows[0].per_class_ap50[name] - value
                 for name, value in row.per_class_ap50.items()
             }
-            listed = ", ".join(f"{n} {-drop:+.4f}" for n, drop in drops.items())
+            listed = ", ".join(f"{printable(n)} {-drop:+.4f}" for n, drop in drops.items())
             lines.append(f"{row.form}: AP50 against Keras: {listed}")
             noisy = ", ".join(f"{x.name} -{x.lost:.1f} dB" for x in row.worst_layers)
             lines.append(f"{row.form}: layers that add most noise: {noisy}")

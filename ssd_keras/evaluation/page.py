@@ -11,33 +11,49 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from ssd_keras.display import printable, shortened
+
 
 def whole(title: str, subtitle: str, sections: Sequence[str]) -> str:
     """The page; title and subtitle are plain text, sections are HTML."""
     return _PAGE.format(
-        title=html.escape(title),
-        subtitle=html.escape(subtitle),
+        title=text(title),
+        subtitle=text(subtitle) if subtitle else "",
         style=_STYLE,
         script=_SCRIPT,
         body="\n".join(sections),
     )
 
 
-def section(title: str, content: str, text: str = "") -> str:
-    """A headed part of the page, with an introduction in small print."""
-    intro = f'<p class="quiet">{text}</p>' if text else ""
+def text(value: object) -> str:
+    """Any text as HTML: shown as it is, see `printable`, and never part of the page's own."""
+    return html.escape(printable(value))
+
+
+def name(value: object, most: int = 60) -> str:
+    """A name in a table as HTML; a long one ends in an ellipsis and is whole in its tooltip."""
+    whole = printable(value)
+    short = shortened(whole, most)
+    if short == whole:
+        return html.escape(whole)
+    return f'<span title="{html.escape(whole)}">{html.escape(short)}</span>'
+
+
+def section(title: str, content: str, introduction: str = "") -> str:
+    """A headed part of the page, with an introduction in small print; all of it is HTML."""
+    intro = f'<p class="quiet">{introduction}</p>' if introduction else ""
     return f"<section><h2>{title}</h2>{intro}{content}</section>"
 
 
-def tile(name: str, value: float, note: str) -> str:
+def tile(title: str, value: float, note: str) -> str:
     """A number of the head of the page."""
-    inner = f"<span>{name}</span><b>{number(value)}</b><small>{note}</small>"
+    inner = f"<span>{title}</span><b>{number(value)}</b><small>{note}</small>"
     return f'<div class="tile">{inner}</div>'
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], sortable: bool = False) -> str:
     """A table; cells are HTML, all columns but the first stand to the right."""
-    cells = "".join(f"<th>{name}</th>" for name in head)
+    cells = "".join(f"<th>{title}</th>" for title in head)
     body = "".join("<tr>" + "".join(f"<td>{c}</td>" for c in row) + "</tr>" for row in rows)
     kind = "sortable" if sortable else "words" if head[-1] == "meaning" else "plain"
     return f'<table class="{kind}"><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>'

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ssd_keras import plots
+from ssd_keras import drawing, figures
 from ssd_keras.detections import Detections
 from ssd_keras.errors import UserError
 from ssd_keras.evaluation import page
@@ -76,7 +75,7 @@ def _unread_note(metrics: dict, most: int = 20) -> str:
     unread = metrics["unread"]
     if not unread:
         return ""
-    names = ", ".join(html.escape(str(name)) for name in unread[:most])
+    names = ", ".join(page.name(name) for name in unread[:most])
     more = f" and {len(unread) - most} more" if len(unread) > most else ""
     return (
         f"<p class='note'>{len(unread)} of {len(unread) + metrics['images']} images could not be "
@@ -108,7 +107,8 @@ def _error_section(evaluation: Evaluation) -> str:
         "(for &ldquo;missed&rdquo;: all objects not found there). "
         + " ".join(f"<b>{n.capitalize()}</b>: {MEANING[n]}." for n in KINDS)
     )
-    figure = page.figure(plots.error_costs(errors.cost, errors.alone), "cost of each kind of error")
+    costs = figures.error_costs(errors.cost, errors.alone)
+    figure = page.figure(costs, "cost of each kind of error")
     both = f'<div class="figures">{page.scroll(table)}<div>{figure}</div></div>'
     return page.section("Errors", both, text)
 
@@ -118,7 +118,7 @@ def _class_section(evaluation: Evaluation, classes: Sequence[str]) -> str:
     rows = []
     for name in classes:
         row = evaluation.metrics["per_class"][name]
-        cells = [html.escape(name), f"{row['objects']:,}", page.bar(row["voc_ap50"])]
+        cells = [page.name(name), f"{row['objects']:,}", page.bar(row["voc_ap50"])]
         rows.append(cells + [page.number(row[column]) for column in columns[1:]])
     head = ["class", "objects", "AP@0.5", "AP", "best score threshold", "F1", "precision", "recall"]
     text = (
@@ -130,30 +130,30 @@ def _class_section(evaluation: Evaluation, classes: Sequence[str]) -> str:
 
 
 def _curve_section(evaluation: Evaluation) -> str:
-    figures = [
-        page.figure(plots.precision_recall(evaluation.curves), "precision over recall"),
+    drawn = [
+        page.figure(figures.precision_recall(evaluation.curves), "precision over recall"),
         page.figure(
-            plots.score_thresholds(evaluation.threshold_curves), "over the score threshold"
+            figures.score_thresholds(evaluation.threshold_curves), "over the score threshold"
         ),
     ]
-    return page.section("Curves", f'<div class="figures">{"".join(figures)}</div>')
+    return page.section("Curves", f'<div class="figures">{"".join(drawn)}</div>')
 
 
 def _recall_section(evaluation: Evaluation) -> str:
-    figures = [
+    drawn = [
         page.figure(
-            plots.recall_bars(evaluation.by_size, "By size of the object (root of its area)"),
+            figures.recall_bars(evaluation.by_size, "By size of the object (root of its area)"),
             "recall by size",
         )
     ]
     if evaluation.by_level:
-        figure = plots.recall_bars(evaluation.by_level, "By level of the best default box")
-        figures.append(page.figure(figure, "recall by level"))
+        figure = figures.recall_bars(evaluation.by_level, "By level of the best default box")
+        drawn.append(page.figure(figure, "recall by level"))
     text = (
         "The share of objects that some detection hits: all detections, and only those from the "
         "best-F1 score threshold of their class up."
     )
-    return page.section("Recall", f'<div class="figures">{"".join(figures)}</div>', text)
+    return page.section("Recall", f'<div class="figures">{"".join(drawn)}</div>', text)
 
 
 def _confusion_section(evaluation: Evaluation, classes: Sequence[str]) -> str:
@@ -161,15 +161,13 @@ def _confusion_section(evaluation: Evaluation, classes: Sequence[str]) -> str:
     between = matrix[:-1, :-1] * ~np.eye(len(classes), dtype=bool)
     pairs = np.argwhere(between > 0)
     pairs = sorted(pairs.tolist(), key=lambda pair: -between[pair[0], pair[1]])[:10]
-    rows = [
-        [html.escape(classes[i]), html.escape(classes[j]), f"{between[i, j]:,}"] for i, j in pairs
-    ]
+    rows = [[page.name(classes[i]), page.name(classes[j]), f"{between[i, j]:,}"] for i, j in pairs]
     top = (
         page.scroll(page.table(["object", "found as", "times"], rows))
         if rows
         else "<p>No object was taken for one of another class.</p>"
     )
-    picture = page.figure(plots.confusion(matrix, classes), "confusion matrix")
+    picture = page.figure(figures.confusion(matrix, classes), "confusion matrix")
     text = (
         "Detections from the best-F1 score threshold up, IoU 0.5. Row: what the object is; column: "
         "what it was found as; a row is darker where more of its objects went."
@@ -188,7 +186,7 @@ def _worst_section(evaluation, ground_truth, detections, classes, image) -> str:
     for row in evaluation.worst:
         i = row["index"]
         caption = (
-            f"<b>{html.escape(str(row['image_id']))}</b>: {row['missed']} missed, "
+            f"<b>{page.name(row['image_id'])}</b>: {row['missed']} missed, "
             f"{row['false']} false, {row['hits']} right"
         )
         pictures = ""
@@ -197,7 +195,7 @@ def _worst_section(evaluation, ground_truth, detections, classes, image) -> str:
                 shown = _shown(detections[i], evaluation.thresholds)
                 pictures = _pair(image(i), ground_truth[i], shown, classes)
             except UserError as error:
-                caption += f"<br>{html.escape(str(error))}"
+                caption += f"<br>{page.text(error)}"
         parts.append(f'<figure class="pair"><div>{pictures}</div><figcaption>{caption}'
                      "</figcaption></figure>")  # fmt: skip
     text = "Most errors first, at the best-F1 thresholds. First the ground truth, then what was "
@@ -213,9 +211,9 @@ def _shown(found: Detections, thresholds: np.ndarray) -> Detections:
 
 def _pair(pixels: np.ndarray, truth, found, classes) -> str:
     """The ground truth and what was found, side by side."""
-    pixels = plots.fit(pixels, _PICTURE_SIZE[0], max_width=_PICTURE_SIZE[1])
-    left = plots.draw_truth(pixels, truth, classes)
-    right = plots.draw_boxes(pixels, found.boxes, found.labels, classes, found.scores)
+    pixels = drawing.fit(pixels, _PICTURE_SIZE[0], max_width=_PICTURE_SIZE[1])
+    left = drawing.draw_truth(pixels, truth, classes)
+    right = drawing.draw_boxes(pixels, found.boxes, found.labels, classes, found.scores)
     return page.jpeg(left, "ground truth") + page.jpeg(right, "found")
 
 
@@ -224,7 +222,7 @@ def _definition_section(metrics: dict) -> str:
     for key, meaning in DEFINITIONS.items():
         group, name = key.split(".")
         rows.append(
-            [f"<code>{key}</code>", page.number(metrics[group][name], 4), html.escape(meaning)]
+            [f"<code>{key}</code>", page.number(metrics[group][name], 4), page.text(meaning)]
         )
     return page.section(
         "Every number and what it means", page.scroll(page.table(["", "", "meaning"], rows))

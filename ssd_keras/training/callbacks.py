@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 import keras
 import numpy as np
 
-from ssd_keras import evaluation, plots
+from ssd_keras import drawing, evaluation, figures
 from ssd_keras.data.source import Source, unread_notice
 from ssd_keras.data.verdict import MOST_LOST
 from ssd_keras.detector import Detector
@@ -383,7 +383,7 @@ class Recorder(keras.callbacks.Callback):
         replace(self.folder.last, self.judged.save)
         replace(
             self.folder.curves,
-            lambda path: plots.save(plots.training_curves(_drawn(self.rows)), path),
+            lambda path: figures.save(figures.training_curves(_drawn(self.rows)), path),
         )
 
     def _line(self, row: dict) -> str:
@@ -407,7 +407,7 @@ def predictions_picture(detector: Detector, source, batch_size: int) -> np.ndarr
     """
     shown = list(itertools.islice(source.readable(), PICTURED_IMAGES))
     images = [image for _, image in shown]
-    return plots.side_by_side(
+    return drawing.side_by_side(
         images,
         [source.ground_truth()[index] for index, _ in shown],
         detector.detect(images, batch_size=batch_size),

@@ -13,6 +13,7 @@ from ssd_keras import data, zoo
 from ssd_keras.data import verdict
 from ssd_keras.data.verdict import MOST_LOST
 from ssd_keras.detector import Detector
+from ssd_keras.display import listed
 from ssd_keras.errors import UserError
 from ssd_keras.run_folder import RunFolder
 from ssd_keras.training import callbacks as on
@@ -351,7 +352,7 @@ class _Run:
             f"{settings.model}: {detector.count_params():,} parameters"
             f"{frozen if settings.freeze or settings.stage else ''}, "
             f"{len(detector.box_network.anchors):,} default boxes, "
-            f"{len(classes)} classes ({', '.join(classes[:8])}{', ...' if classes[8:] else ''})\n"
+            f"{len(classes)} classes ({listed(classes)})\n"
             f"{len(self.train_source)} images of {settings.train_data}"
             f"{judged_on}\n"
             f"{recipe.epochs} epochs of {self.steps_per_epoch} steps, batch {recipe.batch_size}, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from ssd_keras import plots
+from ssd_keras import drawing
 from ssd_keras.detector import Detector
 from ssd_keras.files import replace
 from ssd_keras.run_folder import RunFolder
@@ -41,7 +41,7 @@ class TensorBoard(keras.callbacks.Callback):
                 if is_best(self.rows):
                     replace(
                         self.folder.predictions,
-                        lambda path: plots.save(picture, path),
+                        lambda path: drawing.save(picture, path),
                     )
         self.writer.flush()
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ssd_keras.display import printable
 from ssd_keras.errors import UserError
 from ssd_keras.evaluation import json_ready, measure, report, write_evaluation
 from tests.evaluation.cases import CLASSES, found, truth
@@ -30,6 +31,7 @@ class Page(html.parser.HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.open, self.links, self.pictures, self.rows, self.text = [], [], [], 0, ""
+        self.scripts = []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
@@ -40,6 +42,7 @@ class Page(html.parser.HTMLParser):
         if tag not in ("meta", "link", "img", "br"):
             self.open.append(tag)
         self.rows += tag == "tr"
+        self.scripts += [tag] * (tag == "script")
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
@@ -56,8 +59,16 @@ def page(case):
     return report(measured, truths, founds, classes, title="a & b", image=image)
 
 
+STRANGE = (
+    "<script>alert(1)</script>", "</td></table>", "a\nb", "\x1b[31m", "\0", "\u202egnp", "$x$",
+    '" onload="x', "&amp;", "{title}", "x" * 500, "고양이", "'", "\u3164",
+)  # fmt: skip
+STRANGE_TRUTH = [truth((0, *A), (9, *B), image_id="</figure><script>"), truth(image_id="\x1b[2J")]
+STRANGE_FOUND = [found((1, 0.9, *A), (0, 0.8, *B), classes=STRANGE), None]
+
 # name: ground truth, detections, classes
 CASES = {
+    "strange names": (STRANGE_TRUTH, STRANGE_FOUND, STRANGE),
     "usual": (TRUTHS, FOUNDS, CLASSES),
     "nothing found": (TRUTHS, [found(), found()], CLASSES),
     "no objects": ([truth()], [found((0, 0.5, *A))], CLASSES),
@@ -112,6 +123,20 @@ def test_names_are_escaped():
     assert "&lt;one&gt;" in text
     assert "<one>" not in text
     assert "a &amp; b" in text
+
+
+def test_strange_names_are_text_and_nothing_else():
+    text = page("strange names")
+    parsed = Page(text)
+    assert text.count("<script>") == 1  # the page's own
+    assert not set(text) & {chr(code) for code in (*range(10), *range(11, 32), 0x202E)}
+    assert len(parsed.scripts) == 1
+    for name in (*STRANGE, "</figure><script>"):
+        assert printable(name, 60) in parsed.text
+    assert 'title="' + "x" * 500 + '"' in text
+    assert r"1 of 2 images could not be read" in parsed.text
+    assert r"\x1b[2J" in parsed.text
+    assert all(attrs.keys() <= {"src", "alt", "width"} for attrs in parsed.pictures)
 
 
 def test_what_is_measured():
