@@ -151,7 +151,7 @@ def _names(content: dict, path: str, problems: list[Problem]) -> dict[int, str]:
         pairs = [(_class_number(key, path), name) for key, name in written.items()]
     else:
         raise UserError(
-            f"'names' in '{path}' is the text '{str(written)[:40]}', not a list: write "
+            f"'names' in '{path}' is the text '{one_line(written)[:40]}', not a list: write "
             "'names: [cat, dog]' or a line '0: cat' each, with a blank behind the colon."
         )
     found: dict[int, str] = {}
@@ -170,7 +170,9 @@ def _names(content: dict, path: str, problems: list[Problem]) -> dict[int, str]:
 def _class_number(key, path: str) -> int:
     value = text.number(key)
     if value is None or not 0 <= value < MOST_CLASSES or value != int(value):
-        raise UserError(f"'names' in '{path}' has the key '{str(key)[:40]}', not a class number.")
+        raise UserError(
+            f"'names' in '{path}' has the key '{one_line(key)[:40]}', not a class number."
+        )
     return int(value)
 
 
@@ -180,8 +182,12 @@ def _count(content: dict, path: str) -> int | None:
         return None
     value = text.number(written)
     if value is None or not 0 <= value <= MOST_CLASSES or value != int(value):
-        raise UserError(f"'nc' in '{path}' must be a number of classes, not '{written!s:.40}'.")
+        raise UserError(f"'nc' in '{path}' must be a number of classes, not '{_shown(written)}'.")
     return int(value)
+
+
+def _shown(value) -> str:
+    return one_line(value)[:40] if isinstance(value, str) else "a list"
 
 
 def _keypoints(content: dict, path: str) -> tuple[int, int] | None:
@@ -189,7 +195,7 @@ def _keypoints(content: dict, path: str) -> tuple[int, int] | None:
     if written in _NOTHING or written == []:
         return None
     values = [text.number(one) for one in written] if isinstance(written, list) else []
-    if len(values) != 2 or values[1] not in (2, 3) or not (values[0] or 0) >= 1:
+    if len(values) != 2 or values[1] not in (2, 3) or values[0] not in range(1, 1000):
         raise UserError(f"'kpt_shape' in '{path}' must be [number of keypoints, 2 or 3].")
     return int(values[0]), int(values[1])
 
@@ -197,7 +203,9 @@ def _keypoints(content: dict, path: str) -> tuple[int, int] | None:
 def _task(content: dict, path: str) -> str:
     task = _text(content.get("task", ""))
     if task and task not in TASKS:
-        raise UserError(f"'task' in '{path}' must be one of {', '.join(TASKS)}, not '{task:.40}'.")
+        raise UserError(
+            f"'task' in '{path}' must be one of {', '.join(TASKS)}, not '{_shown(task)}'."
+        )
     return task
 
 

@@ -74,6 +74,7 @@ class ImageIndex:
     ):
         self.folders = list(dict.fromkeys(os.fspath(folder) or "." for folder in folders))
         self._bases = [*self.folders, *(os.fspath(base) or "." for base in bases)]
+        self._extensions = extensions
         self._trees = [_Tree(folder, extensions, problems) for folder in self.folders]
 
     def find(self, name: str) -> Found:
@@ -102,7 +103,10 @@ class ImageIndex:
     def _exact(self, name: str) -> str | None:
         paths = (os.path.join(base, name) for base in self._bases if name)
         path = next((path for path in paths if os.path.isfile(path)), None)
-        return path and _shortest(path)
+        # A file of another kind somewhere else, such as a password file, is never what is meant.
+        if path is None or not (_is_below(name) or path.lower().endswith(self._extensions)):
+            return None
+        return _shortest(path)
 
     def _near(self, name: str) -> Found:
         for parts in _readings(name):
@@ -354,6 +358,11 @@ def _from_url(name: str) -> str:
     if colon and scheme.lower() in ("http", "https"):
         rest = re.split(r"[?#]", rest)[0]
     return urllib.parse.unquote(rest if colon and scheme.isalnum() else name)
+
+
+def _is_below(name: str) -> bool:
+    """Whether a path stays in the folder that it begins in."""
+    return not os.path.isabs(name) and not os.path.normpath(name).startswith(os.pardir)
 
 
 def _shortest(path: str) -> str:

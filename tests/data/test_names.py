@@ -88,6 +88,20 @@ def test_a_name_means_one_file_or_none(folder, name, file, noted):
     assert (noted in found.note) if noted else found.note == ""
 
 
+def test_files_of_other_kinds_are_taken_within_the_folders_only(folder, tmp_path):
+    for path in ("images/without", "secret", "secret.jpg"):
+        (tmp_path / path).write_bytes(b"")
+    index = names.ImageIndex([folder])
+    found = {name: index.find(name).path for name in ("without", "../secret", "../secret.jpg")}
+    assert found == {
+        "without": f"{folder}/without",
+        "../secret": None,
+        "../secret.jpg": f"{tmp_path}/secret.jpg",
+    }
+    assert index.find(f"{tmp_path}/secret").path is None
+    assert index.find(f"{tmp_path}/secret.jpg").path == f"{tmp_path}/secret.jpg"
+
+
 def test_names_of_a_korean_archive_are_read(tmp_path):
     path = os.path.join(os.fsencode(tmp_path), NFC.encode("cp949"))
     with open(path, "wb"):
