@@ -39,7 +39,7 @@ RESULTS = {"image_id": 7, "category_id": 44, "bbox": [1, 2, 3, 4], "score": 0.9}
 FAULTS = {
     "nothing": ([], "Give either --run_dir (a detector) or --detections (a results file)."),
     "other classes": (["--detections={}/other.json"], "there is no category_id 1 in the data"),
-    "no class in common": (["--run_dir={}/bird.keras"], "the data have cat ..., the detector bird"),
+    "no class in common": (["--run_dir={}/bird.keras"], "the data have cat; the detector bird."),
 }
 
 
