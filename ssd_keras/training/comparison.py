@@ -237,7 +237,7 @@ def _first(runs: Sequence[Run]) -> dict[str, Run]:
 def _check_settings(run: Run):
     if not run.is_measured():
         return
-    stored, wanted = run.folder.settings(), json.loads(json.dumps(dataclasses.asdict(run.settings)))
+    stored, wanted = run.folder.settings(), run.settings.as_stored()
     changed = [key for key, value in wanted.items() if stored.get(key) != value]
     if changed:
         raise UserError(

@@ -158,10 +158,7 @@ class _Run:
         """Starts the run folder or checks that it belongs to this run."""
         if not self.devices.is_chief:
             return
-        settings = dataclasses.asdict(self.settings) | {"images": len(self.train_source)}
-        if not self.settings.accept_losses:
-            # What runs that were started before it was a setting do not have.
-            del settings["accept_losses"]
+        settings = self.settings.as_stored() | {"images": len(self.train_source)}
         self.folder.open(settings, self.train_source.classes)
         self.folder.write_used(
             {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 
 from ssd_keras.errors import UserError, did_you_mean
@@ -86,3 +87,11 @@ class RunSettings:
         for name in ("patience", "batch_norm_batches", "devices"):
             if not getattr(self, name) >= 0:
                 raise UserError(f"{name} must not be negative, got {getattr(self, name)}.")
+
+    def as_stored(self) -> dict:
+        """The settings as settings.json holds them and gives them back."""
+        values = json.loads(json.dumps(dataclasses.asdict(self)))
+        if not self.accept_losses:
+            # What runs that were started before it was a setting do not have.
+            del values["accept_losses"]
+        return values
