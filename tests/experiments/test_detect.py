@@ -43,6 +43,8 @@ def folder(tmp_path_factory):
         Image.fromarray(pixels).save(folder / "images" / f"{name}.png")
     (folder / "images" / "notes.txt").write_text("no image")
     (folder / "images" / "broken.jpg").write_text("no image either")
+    (folder / "images/more").mkdir()
+    Image.fromarray(pixels).save(folder / "images/more/photo.png")
     (folder / "film.mp4").write_text("no video")
     for clip in CLIPS:
         write_clip(folder / clip)
@@ -57,6 +59,13 @@ def ended(folder):
         place: start("detect", *common, "--score_threshold=0.2", f"--images={folder / place}")
         for place in ("images", *FAULTS, *CLIPS)
     }
+    running["recursive"] = start(
+        "detect",
+        common[0],
+        f"--out={folder / 'deep'}",
+        f"--images={folder / 'images'}",
+        "--recursive",
+    )
     return {place: end(process) for place, process in running.items()}
 
 
@@ -70,9 +79,19 @@ def test_picture_and_description_of_each_image(folder, ended, name):
 
 def test_files_that_are_no_images_are_named(ended):
     printed = ended["images"].printed
-    assert "Left out: 1 in " in printed
+    assert "Left out: more (a folder: --recursive looks into it), notes.txt (no image f" in printed
+    assert "1 of 4 images could not be read" in printed
     assert "broken.jpg: is no image that can be read" in printed
     assert "3 images: " in printed
+
+
+def test_images_of_sub_folders_keep_their_folders(folder, ended):
+    assert ended["recursive"].code == 0, ended["recursive"].complaint
+    described = json.loads((folder / "deep/more/photo.json").read_text())
+    assert described["image"] == str(folder / "images/more/photo.png")
+    assert (folder / "deep/more/photo.jpg").is_file()
+    assert (folder / "deep/photo.jpg").is_file()
+    assert not list((folder / "deep").rglob(".partial*"))
 
 
 @pytest.mark.parametrize("place", FAULTS)
