@@ -22,7 +22,7 @@ from pathlib import Path
 from absl import flags
 
 from experiments import _program
-from ssd_keras import data, figures
+from ssd_keras import data, figures, locks
 from ssd_keras.errors import UserError
 from ssd_keras.files import replace, write_text
 from ssd_keras.training import comparison
@@ -95,15 +95,21 @@ def main(argv):
     ]
     comparison.check_variants(variants, train_source.classes)
     runs = comparison.runs_of(variants, seeds(), FLAGS.runs_dir)
+    with locks.locked(Path(FLAGS.runs_dir), "wait until it ends, or give another --runs_dir."):
+        complete(runs, out, about(variants, train_source, eval_source))
+    print(f"\n{(out / 'table.md').read_text(encoding='utf-8').partition('## What')[0]}")
+    print(f"Written: {out}/table.md, runs.csv, runs.json, curves.png")
+
+
+def complete(runs, out: Path, notes: dict[str, str]):
+    """Trains and measures what is not finished, and writes the results."""
     try:
         comparison.complete(runs, jobs=FLAGS.jobs, say=lambda line: print(line, flush=True))
     finally:
         # What is finished shows even if the rest is not.
         rows = comparison.results(runs)
         if rows:
-            write(out, rows, runs, about(variants, train_source, eval_source))
-    print(f"\n{(out / 'table.md').read_text(encoding='utf-8').partition('## What')[0]}")
-    print(f"Written: {out}/table.md, runs.csv, runs.json, curves.png")
+            write(out, rows, runs, notes)
 
 
 def seeds() -> list[int]:

@@ -29,12 +29,16 @@ def locked(folder: Path, advice: str) -> Iterator[None]:
     lock a warning says so. On Windows nothing is locked.
 
     Args:
-        folder: a folder that exists.
+        folder: the folder; it is made if need be.
         advice: what to do if another process holds it.
 
     Raises:
-        UserError: another process holds the folder.
+        UserError: another process holds the folder, or it cannot be made.
     """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise UserError(f"'{folder}' cannot be made: {one_line(error)}.") from error
     descriptor = _acquire(folder, advice)
     try:
         yield
