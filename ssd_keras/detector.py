@@ -12,12 +12,14 @@ from keras import ops
 
 from ssd_keras import boxes
 from ssd_keras.backbones import feature_maps
+from ssd_keras.batch_norm import BATCHES, MeasuredStatistics
 from ssd_keras.boxes import Suppression
 from ssd_keras.detections import Detections
 from ssd_keras.errors import UserError
 from ssd_keras.image_inputs import arrays, check_for_training, is_single
 from ssd_keras.jit import jit_call
 from ssd_keras.resizing import resize
+from ssd_keras.training_images import watched
 
 
 @keras.saving.register_keras_serializable("ssd_keras")
@@ -67,8 +69,6 @@ class Detector(keras.Model):
         self.started_from = None
         self.class_loss = keras.metrics.Mean(name="class_loss")
         self.box_loss = keras.metrics.Mean(name="box_loss")
-        # XLA makes whole convolutional networks several times slower on a CPU.
-        self.jit_compile = keras.backend.backend() != "tensorflow"
 
     @property
     def suppression(self) -> Suppression:
@@ -79,10 +79,51 @@ class Detector(keras.Model):
     def suppression(self, rule: Suppression | Mapping):
         self._suppression = rule if isinstance(rule, Suppression) else Suppression().changed(**rule)
 
-    def fit(self, x=None, *arguments, **options):
-        """Keras' `fit`; images that are not RGB 0..255 are refused before it starts."""
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        *,
+        batch_norm_batches: int = BATCHES,
+        validation_split=0.0,
+        validation_data=None,
+        **options,
+    ):
+        """Trains; see `keras.Model.fit`. What it ends with detects as well as it learned.
+
+        As long as the moving averages of batch normalisations lag behind the weights (in a short
+        training, or with averaged weights), their statistics are measured anew on some of the
+        training batches: at the end, and before validations and callbacks on the way.
+
+        Args:
+            batch_norm_batches: how many batches; 0 leaves the moving averages as they are.
+            x, y, batch_size, epochs, verbose, callbacks, validation_split, validation_data,
+                **options: as in `keras.Model.fit`.
+        """
         check_for_training(x)
-        return super().fit(x, *arguments, **options)
+        callbacks = keras.tree.flatten(callbacks) if callbacks is not None else []
+        if batch_norm_batches:
+            x, images = watched(x, batch_norm_batches, batch_size, validation_split)
+            callbacks = [MeasuredStatistics(images, on_the_way=bool(callbacks)), *callbacks]
+        return super().fit(
+            x,
+            y,
+            batch_size,
+            epochs,
+            verbose,
+            callbacks,
+            validation_split=validation_split,
+            validation_data=validation_data,
+            **options,
+        )
+
+    def compile_from_config(self, config: dict):
+        """Compiles as the detector was compiled; whether XLA does it is for this device to say."""
+        super().compile_from_config({k: v for k, v in config.items() if k != "jit_compile"})
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Encodes the ground truth `y` and returns the box network's loss, a scalar."""

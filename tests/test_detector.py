@@ -6,6 +6,7 @@ import zipfile
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import ssd_keras
@@ -51,12 +52,8 @@ def test_loss_at_the_start_is_what_theory_says(detector, batch):
 
 def test_training_lowers_the_loss_and_finds_the_objects(detector, batch):
     images, truth = batch
-    for layer in detector.backbone.layers + detector.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            # Detection normalises with moving statistics, which lag in so short a training.
-            layer.momentum = 0.7
     schedule = keras.optimizers.schedules.CosineDecay(3e-3, 60)
-    detector.compile(keras.optimizers.AdamW(schedule), jit_compile=detector.jit_compile)
+    detector.compile(keras.optimizers.AdamW(schedule))
     detector.optimizer.build(detector.trainable_variables)
     logs = detector.fit(images, truth, epochs=60, batch_size=4, verbose=0).history
     assert logs["loss"][-1] < 0.1 * logs["loss"][0]
@@ -65,6 +62,113 @@ def test_training_lowers_the_loss_and_finds_the_objects(detector, batch):
         best = found.above(0.5)
         order = [list(best.labels).index(label) for label in truth["labels"][i, :count]]
         np.testing.assert_allclose(best.boxes[order], truth["boxes"][i, :count], atol=0.05)
+
+
+def spread(images, truth):
+    """The batch as a generator, which can be gone through once."""
+    while True:
+        yield images, truth
+
+
+FORMS = {
+    "arrays": lambda images, truth: {"x": images, "y": truth, "batch_size": 4},
+    "tf.data": lambda images, truth: {
+        "x": tf.data.Dataset.from_tensors((images, truth)).repeat(), "steps_per_epoch": 1,
+    },
+    "generator": lambda images, truth: {"x": spread(images, truth), "steps_per_epoch": 1},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_fit_ends_with_statistics_of_its_weights(detector, batch, form):
+    detector.compile("sgd")
+    detector.fit(**FORMS[form](*batch), epochs=2, verbose=0)
+    norm = detector.backbone.get_layer("conv1_bn")
+    values = before_norm(detector, batch[0])
+    np.testing.assert_allclose(norm.moving_mean, values.mean(axis=(0, 1, 2)), atol=1e-4)
+    np.testing.assert_allclose(norm.moving_variance, values.var(axis=(0, 1, 2)), rtol=1e-3)
+
+
+def before_norm(detector, images):
+    """What the first batch normalisation sees."""
+    backbone = detector.backbone
+    return np.asarray(keras.Model(backbone.input, backbone.get_layer("conv1").output)(images))
+
+
+def test_fit_measures_before_a_validation_and_before_a_callback(detector, batch):
+    seen = []
+    norm = detector.backbone.get_layer("conv1_bn")
+
+    class Look(keras.callbacks.Callback):
+        def on_test_begin(self, logs=None):
+            seen.append(np.array(norm.moving_mean))
+
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append(np.array(norm.moving_mean))
+
+    detector.compile("sgd")
+    detector.fit(*batch, validation_data=batch, callbacks=[Look()], verbose=0)
+    np.testing.assert_array_equal(seen[0], seen[1])
+    np.testing.assert_array_equal(seen[0], norm.moving_mean)
+    mean = before_norm(detector, batch[0]).mean(axis=(0, 1, 2))
+    np.testing.assert_allclose(seen[0], mean, rtol=1e-3)
+
+
+def test_fit_leaves_statistics_alone_where_it_is_told_to(detector, batch):
+    norm = detector.backbone.get_layer("conv1_bn")
+    norm.trainable = False
+    detector.compile("sgd")
+    detector.fit(*batch, verbose=0)
+    np.testing.assert_array_equal(norm.moving_mean, 0.0)
+    norm.trainable = True
+    detector.compile(keras.optimizers.SGD(0.0))
+    detector.fit(*batch, verbose=0, batch_norm_batches=0)
+    mean = before_norm(detector, batch[0]).mean(axis=(0, 1, 2))
+    np.testing.assert_allclose(norm.moving_mean, (1 - norm.momentum) * mean, rtol=1e-3)
+
+
+def test_averaged_weights_get_statistics_of_their_own(detector, batch):
+    detector.compile(keras.optimizers.SGD(0.0, use_ema=True, ema_momentum=0.5))
+    detector.optimizer.build(detector.trainable_variables)
+    detector.optimizer.iterations.assign(10**6)
+    kernel = np.array(detector.backbone.get_layer("conv1").kernel)
+    detector.fit(*batch, verbose=0, epochs=2)
+    assert np.abs(kernel - detector.backbone.get_layer("conv1").kernel).max() > 0.01
+    mean = before_norm(detector, batch[0]).mean(axis=(0, 1, 2))
+    norm = detector.backbone.get_layer("conv1_bn")
+    np.testing.assert_allclose(norm.moving_mean, mean, rtol=1e-3)
+
+
+def test_mixed_precision_ends_with_float32_statistics(batch):
+    found = {}
+    for policy in ("float32", "mixed_bfloat16"):
+        keras.utils.set_random_seed(0)
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(policy)
+        try:
+            detector = ssd_keras.create(f"SSD_MobileNet_{SIZE}", ["cat", "dog", "cow"], width=0.25)
+        finally:
+            keras.config.set_dtype_policy(before)
+        detector.compile(keras.optimizers.SGD(0.0))
+        detector.fit(*batch, verbose=0)
+        norms = [layer for layer in detector.backbone.layers if layer.name.endswith("_bn")]
+        found[policy] = [np.array(layer.moving_variance) for layer in norms]
+    assert len(found["float32"]) > 4
+    for one, other in zip(*found.values(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3)
+
+
+def test_xla_is_chosen_by_the_device(detector, monkeypatch, tmp_path):
+    detector.compile("sgd")
+    assert detector.jit_compile is False
+    detector.compile("sgd", jit_compile=True)
+    assert detector.jit_compile is True
+    detector.save(tmp_path / "pets.keras")
+    assert ssd_keras.load(tmp_path / "pets.keras").jit_compile is False
+    gpu = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [gpu])
+    detector.compile("sgd")
+    assert detector.jit_compile is True
 
 
 def test_an_image_without_objects_and_an_empty_batch_train(detector, batch):

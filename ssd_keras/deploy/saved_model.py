@@ -10,7 +10,7 @@ import tensorflow as tf
 from ssd_keras import boxes
 from ssd_keras.boxes import Suppression
 from ssd_keras.deploy.converter import quiet, require_tensorflow
-from ssd_keras.deploy.precision import float32_model
+from ssd_keras.float32 import float32_model
 from ssd_keras.folders import check_folder, replace_folder
 from ssd_keras.labels import check_names, label_text
 from ssd_keras.resizing import resize_tensor

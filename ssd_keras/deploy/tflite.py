@@ -19,8 +19,8 @@ from ssd_keras.deploy.decoding import Decoding, decoding_of
 from ssd_keras.deploy.levels import JoinedOutput, join, join_model, joined_outputs, split_levels
 from ssd_keras.deploy.postprocess import DETECTION_OUTPUTS, RAW_OUTPUTS, check_postprocess
 from ssd_keras.deploy.postprocess import postprocess as postprocess_model
-from ssd_keras.deploy.precision import float32_model
 from ssd_keras.deploy.tflite_file import TFLiteFile
+from ssd_keras.float32 import float32_model
 
 # int8 networks that keep their mAP to 0.04 change the scores of objects by 0.001 to 0.05 (a dozen
 # detectors), those that lose most of it by more than 0.2.

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from ssd_keras import drawing, evaluation, figures
+from ssd_keras.batch_norm import BatchStatistics
 from ssd_keras.data.source import Source, unread_notice
 from ssd_keras.data.verdict import MOST_LOST
 from ssd_keras.detector import Detector
@@ -20,7 +21,6 @@ from ssd_keras.errors import UserError
 from ssd_keras.files import replace
 from ssd_keras.run_folder import RunFolder
 from ssd_keras.training import checkpoint
-from ssd_keras.training.batch_norm import BatchStatistics
 
 CURVES = ("epoch", "loss", "class_loss", "box_loss", "ap50", "learning_rate")
 PROGRESS_SECONDS = 1.0
@@ -291,7 +291,7 @@ class Judged(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         averaged = copy_weights(self.model, self.judged)
-        if self.statistics is not None and (averaged or self.steps.step < self.statistics.horizon):
+        if self.statistics is not None and self.statistics.lag(self.steps.step, averaged):
             self.statistics.measure(self.batches)
 
 

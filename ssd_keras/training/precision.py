@@ -53,21 +53,17 @@ def precision_notice(precision: str, backbone: str) -> str:
     )
 
 
-def choose_jit(name: str, replicas: int) -> bool:
-    """Whether XLA compiles the whole step.
+def choose_jit(name: str) -> bool | str:
+    """What the flag `jit` means to `compile`.
 
-    "auto" is on under JAX, which needs it, and on one TensorFlow GPU; off on TensorFlow CPUs, whose
-    convolutions XLA makes several times slower, and under tf.distribute.
+    "auto" is Keras' own choice: on under JAX, which needs it, and on one TensorFlow GPU; off on
+    TensorFlow CPUs, whose convolutions XLA makes several times slower, and under tf.distribute.
     """
     if name not in JIT:
         raise UserError(
             f"jit must be one of {', '.join(JIT)}, got '{name}'.{did_you_mean(name, JIT)}"
         )
-    if name != "auto":
-        return name == "on"
-    if keras.backend.backend() == "jax":
-        return True
-    return find_accelerator() == "gpu" and replicas == 1
+    return {"on": True, "off": False}.get(name, name)
 
 
 def find_accelerator() -> str:

@@ -10,15 +10,16 @@ import math
 import keras
 
 from ssd_keras import data, zoo
+from ssd_keras.batch_norm import BatchStatistics
 from ssd_keras.data import verdict
 from ssd_keras.data.verdict import MOST_LOST
 from ssd_keras.detector import Detector
 from ssd_keras.display import listed
 from ssd_keras.errors import UserError
+from ssd_keras.float32 import float32_copy
 from ssd_keras.run_folder import RunFolder
 from ssd_keras.training import callbacks as on
 from ssd_keras.training import checkpoint
-from ssd_keras.training.batch_norm import BatchStatistics
 from ssd_keras.training.distribution import Devices, find_devices
 from ssd_keras.training.freezing import freeze
 from ssd_keras.training.precision import (
@@ -76,12 +77,12 @@ def train(settings: RunSettings, run_dir: str, *, train_source=None) -> Detector
         train_source,
         eval_source,
         precision=choose_precision(settings.precision, name.backbone),
-        jit=choose_jit(settings.jit, devices.replicas),
+        jit=choose_jit(settings.jit),
         steps_per_epoch=data.steps_per_epoch(train_source, recipe.batch_size),
     )
     detector = run.build()
     with run.folder.locked() if devices.is_chief else contextlib.nullcontext():
-        run.open_folder()
+        run.open_folder(detector)
         return _train(run, detector)
 
 
@@ -128,7 +129,7 @@ class _Run:
     train_source: data.Source
     eval_source: data.Source | None
     precision: str
-    jit: bool
+    jit: bool | str
     steps_per_epoch: int
 
     @property
@@ -154,7 +155,7 @@ class _Run:
         freeze(detector, self.settings.freeze)
         return detector
 
-    def open_folder(self):
+    def open_folder(self, detector: Detector):
         """Starts the run folder or checks that it belongs to this run."""
         if not self.devices.is_chief:
             return
@@ -163,7 +164,7 @@ class _Run:
         self.folder.write_used(
             {
                 "precision": self.precision,
-                "jit": self.jit,
+                "jit": detector.jit_compile if self.jit == "auto" else self.jit,
                 "devices": self.devices.describe(),
                 "accelerator": find_accelerator(),
                 "steps_per_epoch": self.steps_per_epoch,
@@ -259,15 +260,12 @@ class _Run:
 
     def _judged(self, detector) -> tuple[Detector, BatchStatistics | None]:
         """A float32 copy to judge and save, and what measures its statistics."""
-        # Built like the one that is trained, whose architecture may be that of its start.
-        settings = dataclasses.replace(self.settings, backbone_weights="none")
-        with _policy("float32"):
-            judged = build(settings, detector.classes)
+        judged = float32_copy(detector)
+        frozen = {layer.name for layer in leaf_layers(judged) if not layer.trainable}
+        # What is saved is free to be trained further.
+        judged.trainable = True
         if not self.settings.batch_norm_batches:
             return judged, None
-        # By their places: layers without names of their own are called otherwise in a copy.
-        pairs = zip(leaf_layers(detector), leaf_layers(judged), strict=True)
-        frozen = {copy.name for layer, copy in pairs if not layer.trainable}
         return judged, BatchStatistics(judged, frozen)
 
     def _records(self, judged, statistics, steps, checkpoints, rows) -> list:
@@ -310,6 +308,8 @@ class _Run:
             callbacks=used,
             shuffle=False,
             verbose=0,
+            # Those of the copy that is judged are measured instead.
+            batch_norm_batches=0,
         )
 
     def _training_batches(self, first_step: int, steps: int, shard: tuple[int, int] = (0, 1)):

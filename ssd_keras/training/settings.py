@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 
+from ssd_keras.batch_norm import BATCHES
 from ssd_keras.errors import UserError, did_you_mean
 from ssd_keras.training.recipe import Recipe
 
@@ -65,7 +66,7 @@ class RunSettings:
     max_boxes: int = 100
     eval_every: int = 5
     patience: int = 0
-    batch_norm_batches: int = 16
+    batch_norm_batches: int = BATCHES
     precision: str = "auto"
     jit: str = "auto"
     devices: int = 0

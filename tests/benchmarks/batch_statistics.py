@@ -34,8 +34,8 @@ def rows(run_dir: str):
     """The three rows of a run."""
     import ssd_keras
     from ssd_keras import data
+    from ssd_keras.batch_norm import BatchStatistics
     from ssd_keras.training import RunFolder
-    from ssd_keras.training.batch_norm import BatchStatistics
 
     folder = RunFolder(run_dir)
     settings = folder.settings()

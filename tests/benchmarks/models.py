@@ -35,7 +35,7 @@ def measure(name):
     first_detection = time.perf_counter() - started
     detection = best_of(lambda: detector.detect(images[0]))
     detection_memory = peak_gib()
-    detector.compile(keras.optimizers.SGD(1e-4), jit_compile=detector.jit_compile)
+    detector.compile(keras.optimizers.SGD(1e-4))
     detector.optimizer.build(detector.trainable_variables)
     started = time.perf_counter()
     detector.train_on_batch(images, truth)

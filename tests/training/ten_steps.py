@@ -61,7 +61,7 @@ def train(count: int) -> list[float]:
             epochs=1,
             ema=0.5,
         )
-        detector.compile(recipe.build_optimizer(STEPS), jit_compile=detector.jit_compile)
+        detector.compile(recipe.build_optimizer(STEPS))
         detector.optimizer.build(detector.trainable_variables)
     devices.prepare(detector)
     losses = Losses()

@@ -6,8 +6,13 @@ import pytest
 
 import ssd_keras
 from ssd_keras import deploy
-from ssd_keras.deploy.precision import float32_model
-from tests.deploy.conftest import CLASSES, pictures
+from ssd_keras.float32 import float32_model
+from tests.deploy.conftest import CLASSES, lively_detector, pictures
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return lively_detector()
 
 
 @pytest.fixture(scope="module")

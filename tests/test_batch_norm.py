@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from ssd_keras.training.batch_norm import BatchStatistics
+from ssd_keras.batch_norm import BatchStatistics
 
 
 def model():
@@ -69,3 +69,23 @@ def test_moving_averages_are_trusted_after_ten_of_their_horizons():
     assert BatchStatistics(model()).horizon == pytest.approx(1000)
     assert BatchStatistics(model(), frozen={"first"}).horizon == pytest.approx(100)
     assert BatchStatistics(model(), frozen={"first", "second"}).horizon == 0
+
+
+@pytest.mark.parametrize(
+    ("step", "averaged", "frozen", "expected"),
+    [
+        (999, False, (), True),
+        (1000, False, (), False),
+        (1000, True, (), True),
+        (0, True, ("first", "second"), False),
+    ],
+)
+def test_when_moving_averages_lag(step, averaged, frozen, expected):
+    assert BatchStatistics(model(), frozen).lag(step, averaged) is expected
+
+
+def test_a_frozen_layer_stays_frozen(batches):
+    built = model()
+    built.get_layer("first").trainable = False
+    BatchStatistics(built, frozen={"first"}).measure(batches)
+    assert not built.get_layer("first").trainable

@@ -10,13 +10,18 @@ _HALF = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
 
 
 def float32_model(model: keras.Model) -> keras.Model:
-    """Returns a copy that computes in float32, or the model itself if it does already.
-
-    The converter cannot handle the float16 convolutions of a mixed-precision model, and
-    `keras.models.clone_model` keeps the precision.
-    """
+    """Returns a copy that computes in float32, or the model itself if it does already."""
     if all(layer.compute_dtype not in _HALF for layer in leaf_layers(model)):
         return model
+    return float32_copy(model)
+
+
+def float32_copy(model: keras.Model) -> keras.Model:
+    """A model of the same architecture, names and weights that computes in float32.
+
+    A converter cannot handle the float16 convolutions of a mixed-precision model, and
+    `keras.models.clone_model` keeps the precision.
+    """
     config = _with_float32(keras.saving.serialize_keras_object(model))
     policy = keras.config.dtype_policy()
     # Layers that a model builds by itself, and that no config tells of, follow the global policy.
