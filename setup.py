@@ -13,7 +13,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["ssd_keras*", "experiments*", "export*"]),
-    package_data={"ssd_keras": ["models.csv"], "experiments": ["configs/*.flags"]},
+    package_data={"ssd_keras": ["models.csv", "weights/*.csv"], "experiments": ["configs/*.flags"]},
     python_requires=">=3.10",
     install_requires=[
         "absl-py>=2.1",

@@ -5,4 +5,5 @@ from ssd_keras.detector import Detector as Detector
 from ssd_keras.errors import UserError as UserError
 from ssd_keras.zoo import create as create
 from ssd_keras.zoo import list_models as list_models
+from ssd_keras.zoo import list_weights as list_weights
 from ssd_keras.zoo import load as load

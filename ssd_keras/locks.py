@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ssd_keras.errors import UserError, one_line
@@ -17,7 +18,17 @@ except ImportError:  # Windows has no locks that a killed process loses as surel
     fcntl = None
 
 NAME = ".lock"
+# Seconds between two looks at a folder that another process holds.
+PATIENCE = 0.2
 _held: set[int] = set()
+
+
+class Busy(UserError):
+    """Another process holds a folder; `holder` says which."""
+
+    def __init__(self, folder: Path, holder: str, advice: str):
+        super().__init__(f"'{folder}' is in use by {holder}: {advice}")
+        self.holder = holder
 
 
 @contextlib.contextmanager
@@ -35,11 +46,46 @@ def locked(folder: Path, advice: str) -> Iterator[None]:
     Raises:
         UserError: another process holds the folder, or it cannot be made.
     """
+    _make(folder)
+    with _open(_acquire(folder, advice)):
+        yield
+
+
+@contextlib.contextmanager
+def waiting(folder: Path, tell: Callable[[str], object]) -> Iterator[None]:
+    """Holds a folder as `locked` does, once other processes have let it go.
+
+    Args:
+        folder: the folder; it is made if need be.
+        tell: called once with who holds the folder, if somebody does.
+
+    Raises:
+        UserError: the folder cannot be made.
+    """
+    _make(folder)
+    told = False
+    while True:
+        try:
+            descriptor = _acquire(folder, "")
+            break
+        except Busy as busy:
+            if not told:
+                tell(busy.holder)
+            told = True
+            time.sleep(PATIENCE)
+    with _open(descriptor):
+        yield
+
+
+def _make(folder: Path):
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         raise UserError(f"'{folder}' cannot be made: {one_line(error)}.") from error
-    descriptor = _acquire(folder, advice)
+
+
+@contextlib.contextmanager
+def _open(descriptor: int | None) -> Iterator[None]:
     try:
         yield
     finally:
@@ -69,7 +115,7 @@ def _acquire(folder: Path, advice: str) -> int | None:
     except BlockingIOError:
         holder = _holder(descriptor)
         os.close(descriptor)
-        raise UserError(f"'{folder}' is in use by {holder}: {advice}") from None
+        raise Busy(folder, holder, advice) from None
     except OSError as error:
         os.close(descriptor)
         warnings.warn(

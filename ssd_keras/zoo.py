@@ -25,8 +25,11 @@ from ssd_keras.presets import MODELS as MODELS
 from ssd_keras.reading import AGAIN, exists
 from ssd_keras.run_folder import RunFolder
 from ssd_keras.weights import load_backbone_weights
+from ssd_keras.weights.catalogue import is_published
+from ssd_keras.weights.catalogue import list_weights as list_weights
 from ssd_keras.weights.detector_files import detector_like, load_detector_weights
 from ssd_keras.weights.keras_archive import load_archive
+from ssd_keras.weights.published import detector_file
 
 # === Building ===
 
@@ -51,7 +54,8 @@ def create(
         classes: class names, in the order of the labels.
         backbone_weights: "imagenet" (Keras' own file, downloaded if it is not in Keras' cache),
             the path of a weights file, or None for random weights.
-        weights: a trained detector (run folder or `.keras` file) to start from. Layers are loaded
+        weights: a trained detector (run folder, `.keras` file or name of `list_weights`) to start
+            from. Layers are loaded
             by name; those that predict classes stay random where the classes differ; a DSSD takes
             all but its decoder and heads from an SSD of the same backbone. Given that detector's
             own name and no other option, the new one has its very architecture, such as that of
@@ -169,19 +173,28 @@ def measure(name: str) -> dict[str, str]:
 
 
 def load(path: str | Path) -> Detector:
-    """Loads a detector from a run folder (its best weights) or a `.keras` file.
+    """Loads a detector from a run folder (its best weights), a `.keras` file, or by its name.
+
+    Args:
+        path: the place, or one of `list_weights`: weights that others published are fetched and
+            imported the first time, which it says, and kept in the folder that the variable
+            SSD_KERAS_CACHE names, or below ~/.cache.
 
     Raises:
-        UserError: there is no detector at that place.
+        UserError: there is no detector of that name, or it cannot be had.
     """
-    path = Path(path)
-    advice = AGAIN
-    if path.is_dir() or not exists(path):
-        folder = RunFolder(path)
-        path = folder.detector_file()
-        if path == folder.best and exists(folder.last):
-            advice = f"Give '{folder.last}' instead, or put back a good copy."
-    detector = load_archive(path, advice)
+    file = detector_file(path)
+    detector = load_archive(file, _advice(Path(path), file))
     if not isinstance(detector, Detector):
-        raise UserError(f"'{path}' holds a {type(detector).__name__}, not a detector.")
+        raise UserError(f"'{file}' holds a {type(detector).__name__}, not a detector.")
     return detector
+
+
+def _advice(given: Path, file: Path) -> str:
+    """What to do where the file is damaged."""
+    folder = RunFolder(given)
+    if file == folder.best and exists(folder.last):
+        return f"Give '{folder.last}' instead, or put back a good copy."
+    if is_published(str(given)) and not exists(given):
+        return "Remove it: the same command makes it again."
+    return AGAIN

@@ -9,9 +9,9 @@ from pathlib import Path
 from ssd_keras.detector import Detector
 from ssd_keras.errors import UserError
 from ssd_keras.reading import reading
-from ssd_keras.run_folder import RunFolder
 from ssd_keras.weights.keras_archive import count_weights, read_config, weights_up_to
 from ssd_keras.weights.keras_files import LoadReport, load_by_name, read_keras_file
+from ssd_keras.weights.published import detector_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,7 @@ def detector_like(path: str | Path, name: str, classes: Sequence[str]):
     """A new detector with the architecture of a trained one and other classes.
 
     Args:
-        path: a run folder (its best weights) or a `.keras` file.
+        path: how it is named, see `published.detector_file`.
         name: the model name that the trained one must have.
         classes: the new class names.
 
@@ -52,7 +52,7 @@ def detector_like(path: str | Path, name: str, classes: Sequence[str]):
     Raises:
         UserError: there is no detector at that place.
     """
-    path = _file(path)
+    path = detector_file(path)
     config = _config(path)
     if config["name"] != name:
         return None
@@ -71,12 +71,12 @@ def load_detector_weights(detector, path: str | Path) -> StartReport:
 
     Args:
         detector: the `Detector` to fill.
-        path: a run folder (its best weights) or a `.keras` file.
+        path: how it is named, see `published.detector_file`.
 
     Raises:
         UserError: there is no detector at that place, or its backbone is another one.
     """
-    path = _file(path)
+    path = detector_file(path)
     arrays = read_keras_file(path)
     skipped = ()
     if _classes(path) != list(detector.classes):
@@ -89,11 +89,6 @@ def load_detector_weights(detector, path: str | Path) -> StartReport:
         detector.set_weights(before)
         raise UserError(_explain(detector, path, report, wanted))
     return StartReport(path, report, skipped)
-
-
-def _file(path: str | Path) -> Path:
-    path = Path(path)
-    return path if path.is_file() else RunFolder(path).detector_file()
 
 
 def _classes(path: Path) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+from collections.abc import Mapping
 from pathlib import Path
 
 from ssd_keras.errors import UserError
@@ -26,7 +27,7 @@ def import_detector(
     source: str | Path,
     *,
     prototxt: str | Path | None = None,
-    labels: str | Path | None = None,
+    labels: str | Path | Mapping[int, str] | None = None,
     image_size: tuple[int, int] | None = None,
 ) -> Imported:
     """Makes a detector from the published weights of another project.
@@ -36,14 +37,14 @@ def import_detector(
     Args:
         source: one of `KINDS`.
         prototxt: the network of a .caffemodel.
-        labels: class names, see `read_labels`.
+        labels: class names by their numbers from 1, or a file of them, see `read_labels`.
         image_size: (height, width), for checkpoints, which do not hold it.
 
     Raises:
         UserError: a file is missing, damaged, or of a network that is not supported.
     """
     source = Path(source)
-    names = None if labels is None else read_labels(labels)
+    names = read_labels(labels) if isinstance(labels, (str, Path)) else labels
     if not source.exists() and not tensorflow_files.is_checkpoint(source):
         raise UserError(f"'{source}' does not exist: give {KINDS}.")
     if source.name == "saved_model.pb":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ssd_keras.data import voc
 from ssd_keras.errors import UserError
 from ssd_keras.labels import first_repeated, label_lines
 from ssd_keras.reading import reading
@@ -30,6 +31,9 @@ COCO = {
     for number, name in enumerate(_COCO.split(), start=1)
     if name != "-"
 }
+
+# PASCAL VOC's classes as caffe-ssd's label map numbers them.
+VOC = dict(enumerate(voc.CLASSES, start=1))
 
 
 def read_labels(path: str | Path) -> dict[int, str]:

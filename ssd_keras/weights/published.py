@@ -1,0 +1,161 @@
+"""What a detector is named by: a run folder, a .keras file, or published weights."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ssd_keras import locks
+from ssd_keras.errors import UserError, did_you_mean
+from ssd_keras.files import replace, write_text
+from ssd_keras.reading import exists
+from ssd_keras.run_folder import RunFolder
+from ssd_keras.weights import archives, fetching
+from ssd_keras.weights.catalogue import Entry, Remote, find_entry, is_published, list_weights
+from ssd_keras.weights.files import MAX_FILE_BYTES
+from ssd_keras.weights.imported import Imported
+from ssd_keras.weights.importing import import_detector
+
+# The archives hold a detector in two or three forms.
+MAX_UNPACKED_BYTES = 2 * MAX_FILE_BYTES
+
+
+def detector_file(name: str | os.PathLike) -> Path:
+    """The .keras file of a detector, however it is named.
+
+    Args:
+        name: a run folder (its best weights), a .keras file, or a name of `list_weights`, whose
+            file is fetched and imported the first time. What lies on the disk goes first.
+
+    Raises:
+        UserError: there is no such detector, or its published weights cannot be had.
+    """
+    path = Path(name)
+    if exists(path):
+        return RunFolder(path).detector_file() if path.is_dir() else path
+    if is_published(os.fspath(name)):
+        return published_file(find_entry(os.fspath(name)))
+    raise _no_detector(path)
+
+
+def _no_detector(path: Path) -> UserError:
+    try:
+        beside = os.listdir(path.parent)
+    except OSError:
+        beside = []
+    near = did_you_mean(path.name, [*beside, *list_weights()])
+    return UserError(
+        f"There is no run folder or .keras file '{path}', nor published weights of this name.{near}"
+        " ssd_keras.list_weights() shows these."
+    )
+
+
+def published_file(entry: Entry) -> Path:
+    """The .keras file of a published detector; fetched and imported if it is not there.
+
+    It is kept in the cache folder, for this version of the project.
+
+    Raises:
+        UserError: the file cannot be had, is not what was published, or cannot be imported.
+    """
+    folder = fetching.cache_folder() / entry.name
+    place = folder / f"{entry.name}-{_version()}.keras"
+    if exists(place):
+        return place
+    with locks.waiting(folder, _tell_of_others(entry)):
+        if not exists(place):
+            _remove_leftovers(folder)
+            imported = _imported(entry, folder)
+            write_text(folder / "import_report.txt", imported.report() + "\n")
+            replace(place, imported.detector.save)
+    return place
+
+
+def _tell_of_others(entry: Entry):
+    return lambda holder: fetching.tell(f"Waiting for {holder}, which is fetching '{entry.name}'.")
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("ssd-keras")
+    except importlib.metadata.PackageNotFoundError:
+        return "source"
+
+
+def _imported(entry: Entry, folder: Path) -> Imported:
+    with _weights_files(entry, folder) as files:
+        prototxt = files[1] if len(files) > 1 else None
+        imported = import_detector(files[0], prototxt=prototxt, labels=entry.labels)
+    if imported.detector.name != entry.architecture:
+        raise UserError(
+            f"'{entry.name}' should be {entry.architecture}, but its file holds "
+            f"{imported.detector.name}: it is another file."
+        )
+    return imported
+
+
+@contextmanager
+def _weights_files(entry: Entry, folder: Path) -> Iterator[list[Path]]:
+    """The files that are imported; what is unpacked for that is there no longer than needed."""
+    advice = _advice(entry, folder)
+    single = _placed(entry.inside, folder) if entry.inside else None
+    if single:
+        yield [single]
+        return
+    _announce(entry, folder)
+    file = fetching.fetch(entry.file, folder, advice)
+    if not entry.members:
+        yield [file]
+        return
+    with tempfile.TemporaryDirectory(dir=folder, prefix=_PARTIAL) as unpacked:
+        yield archives.unpack(file, entry.members, Path(unpacked), MAX_UNPACKED_BYTES, advice)
+
+
+_PARTIAL = ".partial-"
+
+
+def _remove_leftovers(folder: Path):
+    """Removes what a process that was killed had unpacked; whoever holds the lock may."""
+    for left in folder.glob(f"{_PARTIAL}*/*"):
+        left.unlink()
+    for left in folder.glob(f"{_PARTIAL}*"):
+        if left.is_dir():
+            left.rmdir()
+
+
+def _placed(inside: Remote, folder: Path) -> Path | None:
+    """The weights by themselves, if the user has put them into the cache or the mirror."""
+    mirror = fetching.mirror_of(inside)
+    places = [folder / inside.name]
+    if isinstance(mirror, Path):
+        # Many archives hold a file of this name.
+        places.append(mirror.parent / folder.name / inside.name)
+    for place in places:
+        if exists(place):
+            fetching.check(place, inside, folder)
+            return place
+    return None
+
+
+def _announce(entry: Entry, folder: Path):
+    """Says before it begins what is fetched, from where, how much and on what terms."""
+    source = fetching.mirror_of(entry.file)
+    if exists(folder / entry.file.name) or isinstance(source, Path):
+        return
+    size = f"{entry.file.size / 1e6:.0f} MB" if entry.file.size else "of unknown size"
+    fetching.tell(
+        f"Fetching '{entry.name}' ({size}, {entry.licence}, {entry.origin}) from {source} to "
+        f"'{folder}'."
+    )
+
+
+def _advice(entry: Entry, folder: Path) -> str:
+    alone = f", or its '{entry.inside.name}' alone," if entry.inside else ""
+    return (
+        f"To do without a network, put '{entry.file.name}' of {entry.file.address}{alone} into "
+        f"'{folder}'."
+    )
