@@ -76,7 +76,7 @@ FORMS = {
     SIZES: ("y", "x", "h", "w"),
 }
 # First cells of the lines of AutoML and Vertex AI, whose files have no header.
-USES = ("train", "test", "validate", "validation", "unassigned")
+USES = ("train", "training", "test", "validate", "validation", "unassigned")
 # From this share of the lines on, numbers that only sizes can be make sizes of all.
 _MOSTLY = 0.5
 # Up to this share of the lines, numbers that only sizes can be are mistakes of single lines.

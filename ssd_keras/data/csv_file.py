@@ -58,9 +58,9 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
     table = _table(path, problems)
     layout = _layout(table, needs_class="class" not in chosen)
     reader = _Reader(path, layout, table.parse, chosen.get("class", ""), problems)
-    lines = _of_split(table, layout, split, problems)
+    lines, elsewhere = _of_split(table, layout, split, problems)
     found = list(reader.lines(lines))
-    rows = _rows(path, found, chosen.get("images"), layout.normalized, problems)
+    rows = _rows(path, found, chosen.get("images"), layout.normalized, problems, elsewhere)
     if classes is None:
         classes = _in_order({name for row in rows if not row.missing for name in row.names})
     return checks.assemble(spec, classes, rows, problems, chosen.get("units"))
@@ -124,7 +124,8 @@ def _table(path: str, problems: list[Problem]) -> _Table:
             table.append((at, cells))
     if not table:
         raise UserError(f"'{path}' is empty.")
-    return _Table(path, table, _has_decimal_comma(table))
+    _check_commas(path, table, delimiter)
+    return _Table(path, table, delimiter != "," and _has_decimal_comma(table))
 
 
 def _delimiter(lines: Sequence[str], most: int = 50) -> str:
@@ -172,6 +173,20 @@ def _has_decimal_comma(lines) -> bool:
     return any(_COMMA_NUMBER.fullmatch(cell) and not _THOUSANDS.fullmatch(cell) for cell in found)
 
 
+def _check_commas(path: str, lines, delimiter: str) -> None:
+    """Refuses a file whose commas stand between columns and in most lines in numbers, too."""
+    found = [list(filter(_COMMA_NUMBER.fullmatch, cells)) for _, cells in lines]
+    found = [numbers for numbers in found if len(numbers) > 1]
+    if delimiter == "," and found and 2 * len(found) >= len(lines):
+        example = found[0][0]
+        raise UserError(
+            f"'{path}' separates its columns by commas and has commas in numbers such as "
+            f"'{example}', which may mean {example.replace(',', '.')} or "
+            f"{example.replace(',', '')}: write them so, or separate the columns by semicolons "
+            "where they are decimal commas."
+        )
+
+
 def _layout(table: _Table, needs_class: bool) -> Layout:
     lines = [cells for _, cells in table.lines]
     if csv_columns.is_numbered(lines[0]):
@@ -198,8 +213,12 @@ def _is_whole(cells: Sequence[str], layout: Layout) -> bool:
     return len(cells) > layout.last
 
 
-def _of_split(table, layout, split, problems) -> Iterator[tuple[int, list[str]]]:
-    """The lines below the header, those of a split if one is asked for."""
+def _of_split(table, layout, split, problems) -> tuple[list[tuple[int, list[str]]], dict[str, str]]:
+    """The lines below the header, and what images stand elsewhere.
+
+    Of a split that is asked for its lines only; elsewhere then are the images of the other lines,
+    each with its split.
+    """
     header = table.lines[0][1] if layout.has_header else None
     lines = [
         (at, cells)
@@ -211,14 +230,16 @@ def _of_split(table, layout, split, problems) -> Iterator[tuple[int, list[str]]]
     column = layout.columns.get("split")
     if split is None:
         _note_splits(table.path, lines, column, problems)
-        return lines
+        return lines, {}
     if column is None:
         raise UserError(f"'{table.path}' has no column 'split' to find '{split}' in.")
     chosen = [(at, cells) for at, cells in lines if _same_split(_cell(cells, column), split)]
     if not chosen:
         known = {_cell(cells, column) for _, cells in lines} - {""}
         raise unknown("split", split, sorted(known), f"in '{table.path}'")
-    return chosen
+    image = layout.columns["image"]
+    others = (cells for _, cells in lines if not _same_split(_cell(cells, column), split))
+    return chosen, {_cell(cells, image): _cell(cells, column) for cells in others}
 
 
 def _repeats_header(at, table, problems) -> bool:
@@ -259,8 +280,8 @@ class _Line:
     label: str
     box: tuple[float, float, float, float] | _Fault | None
     size: tuple[float | None, float | None]
-    difficult: bool
-    crowd: bool
+    difficult: bool | None
+    crowd: bool | None
 
 
 class _Reader:
@@ -300,8 +321,12 @@ class _Reader:
             (label, _Fault("broken_line", broken, REFUSED)) if broken else read(cells, label)
         )
         size = self._parse(cell("image_height")), self._parse(cell("image_width"))
-        difficult, crowd = _is_true(cell("difficult")), _is_true(cell("crowd"))
-        return _Line(place, cell("image"), label, box, size, difficult, crowd)
+        flags = {key: _truth(cell(key)) for key in ("difficult", "crowd")}
+        for key, flag in flags.items():
+            if flag is None and not isinstance(box, _Fault):
+                message = f"'{label}' has '{cell(key)[:40]}' for {key}: write 1 or 0"
+                box = _Fault("broken_mark", message, REFUSED)
+        return _Line(place, cell("image"), label, box, size, **flags)
 
     def _broken(self, cells, image) -> str:
         only_image = image and sum(map(bool, cells)) == 1
@@ -335,7 +360,8 @@ class _Reader:
         numbers = [self._parse(text) for text in texts]
         if len(numbers) != 4 or None in numbers:
             message = f"'{label}' has {texts} for a box, not four numbers"
-            return label, _Fault("broken_box", message)
+            commas = any(map(_COMMA_NUMBER.fullmatch, texts))
+            return label, _Fault("broken_box", message + ": write 1.5 or 1500" * commas)
         if not label:
             return label, _Fault("unknown_class", "names no class")
         box = csv_columns.corners_of(self.layout.form, numbers)
@@ -364,8 +390,15 @@ class _Reader:
 _WHOLE = re.compile(r"(\d+)\.0+", re.ASCII)
 
 
-def _is_true(text: str) -> bool:
-    return text.lower() in ("1", "1.0", "true", "yes")
+_YES = ("1", "1.0", "true", "t", "yes", "y")
+# Open Images writes -1 where it is not known.
+_NOT = ("", "0", "0.0", "false", "f", "no", "n", "none", "nan", "-1")
+
+
+def _truth(text: str) -> bool | None:
+    """What a mark says; None if it says neither yes nor no."""
+    text = text.lower()
+    return True if text in _YES else False if text in _NOT else None
 
 
 def _json(text: str) -> dict:
@@ -419,8 +452,13 @@ def _box_of_shape(shape: Mapping) -> tuple[float, float, float, float] | None:
     return None
 
 
-def _rows(path, lines: Sequence[_Line], folder, normalized, problems) -> list[checks.Row]:
-    """The images with their objects; images that are not there with the reason."""
+def _rows(
+    path, lines: Sequence[_Line], folder, normalized, problems, elsewhere: Mapping[str, str]
+) -> list[checks.Row]:
+    """The images with their objects; images that are not there with the reason.
+
+    Those that stand `elsewhere`, in another split, are refused.
+    """
     base = os.path.dirname(path) or "."
     folders = [folder] if folder else [base, os.path.join(base, "images")]
     index = names.ImageIndex([f for f in folders if os.path.isdir(f)], problems)
@@ -433,14 +471,41 @@ def _rows(path, lines: Sequence[_Line], folder, normalized, problems) -> list[ch
         if key not in rows:
             rows[key] = _row(one, image, normalized)
         row = rows[key]
-        if isinstance(one.box, _Fault):
-            kind, message, action = one.box
+        fault = one.box if isinstance(one.box, _Fault) else _other_size(one, row)
+        if fault:
+            kind, message, action = fault
             problems.append(row.reject(kind, one.at, message, action, name=one.label))
         elif one.box is not None:
             row.add(one.label, one.box, one.at, difficult=one.difficult, crowd=one.crowd)
     for row, image_id in zip(rows.values(), names.image_ids(list(rows)), strict=True):
         row.image_id = image_id
-    return list(rows.values())
+    others = index.find_all(elsewhere) if elsewhere else {}
+    shared = {others[image].path or image: split for image, split in elsewhere.items()}
+    problems += [_shared(row, shared[key]) for key, row in rows.items() if key in shared]
+    return [row for key, row in rows.items() if key not in shared]
+
+
+def _other_size(one: _Line, row: checks.Row) -> _Fault | None:
+    """The fault of a line that states another size of the image than an earlier one."""
+    if None in one.size or row.declared_size == one.size:
+        return None
+    if None in row.declared_size:
+        row.declared_size, row.declared_at = one.size, one.at
+        return None
+    (height, width), (other_height, other_width) = one.size, row.declared_size
+    message = (
+        f"'{one.label}' states the size {width:g}x{height:g} of its image, {row.declared_at} "
+        f"{other_width:g}x{other_height:g}"
+    )
+    return _Fault("other_size", message, REFUSED)
+
+
+def _shared(row: checks.Row, split: str) -> Problem:
+    message = (
+        f"the image '{row.image}' has objects in the split '{split}', too, which would count as "
+        "background here: give all of them one split"
+    )
+    return row.left_out("two_splits", row.declared_at, message, REFUSED)
 
 
 def _row(one: _Line, image: names.Found, normalized: bool) -> checks.Row:

@@ -102,10 +102,6 @@ HEADERS = {
     "tabs": ("image\txmin\tymin\txmax\tymax\tclass", "a.jpg\t8\t6\t40\t30\tcat"),
     "Excel's sep": ("sep=;\nimage;xmin;ymin;xmax;ymax;class", "a.jpg;8;6;40;30;cat"),
     "decimal commas": ("image;xmin;ymin;xmax;ymax;class", "a.jpg;8,0;6,0;40,00;30,0;cat"),
-    "quoted decimal commas": (
-        "image,xmin,ymin,xmax,ymax,class",
-        'a.jpg,"8,0","6,0","40,0","30,0",cat',
-    ),
     "no header": ("a.jpg,8,6,40,30,cat", ""),
     "no header and semicolons": ("a.jpg;8;6;40;30;cat", ""),
     "no header and decimal commas": ("a.jpg;8,5;6;40,5;30;cat\na.jpg;8,0;6,0;40,0;30,0;cat", ""),
@@ -114,6 +110,11 @@ HEADERS = {
     "AutoML of eight corners": (
         "UNASSIGNED,gs://bucket/a.jpg,cat,0.125,0.125,0.625,0.125,0.625,0.625,0.125,0.625",
         "",
+    ),
+    "Vertex AI": ("training,gs://bucket/x/a.jpg,cat,0.125,0.125,,,0.625,0.625,,", ""),
+    "marks in words": (
+        "image,xmin,ymin,xmax,ymax,class,difficult,iscrowd,is_group_of",
+        "a.jpg,8,6,40,30,cat,No,FALSE,-1",
     ),
     "a path of Windows": ("image,xmin,ymin,xmax,ymax,class", "C:\\photos\\a.jpg,8,6,40,30,cat"),
     "a path of another machine": ("image,xmin,ymin,xmax,ymax,class", "/home/x/a.jpg,8,6,40,30,cat"),
@@ -238,6 +239,14 @@ REFUSED = {
         [",units=pixels"],
     ),
     "AutoML with few columns": ("TRAIN,gs://b/a.jpg,cat,0.1,0.1,0.5,0.5\n", ["11 columns"]),
+    "commas in numbers between commas": (
+        'image,xmin,ymin,xmax,ymax,class\na.jpg,"8,0","6,0","40,0","30,0",cat\n',
+        ["may mean 8.0 or 80", "semicolons"],
+    ),
+    "thousands between commas, without a header": (
+        'a.jpg,"1,024","1,006","1,040",1100,cat\n',
+        ["may mean 1.024 or 1024"],
+    ),
     "nothing": ("", ["is empty"]),
     "blank lines": ("\n \n,,,\n", ["is empty"]),
     "zero bytes": (b"\x00" * 400, ["no text"]),
@@ -263,6 +272,7 @@ LINES = {
     "another delimiter": ("b.jpg;8;6;40;30;cat", "broken_line"),
     "an underscore": ("b.jpg,1_0,6,40,30,cat", "broken_box"),
     "thousands": ('b.jpg,"1,234",6,40,30,cat', "broken_box"),
+    "a decimal comma": ('b.jpg,"1,5",6,"40,5",30,cat', "broken_box"),
     "Arabic digits": ("b.jpg,٨,6,40,30,cat", "broken_box"),
     "a huge number": ("b.jpg,1e999,6,40,30,cat", "not_finite"),
     "numbers missing": ("b.jpg,,,,,cat", "broken_box"),
@@ -394,6 +404,48 @@ def test_of_several_files_the_split_names_one(read, tmp_path):
     assert data.load_source(f"csv:{tmp_path}#test").classes == ("dog",)
     with pytest.raises(UserError, match=r"2 \.csv files: test_labels.csv, train_labels.csv"):
         data.load_source(f"csv:{tmp_path}")
+
+
+def test_an_image_in_two_splits_is_refused(read):
+    rows = ["a.jpg,8,6,40,30,cat,train", "./a.jpg,1,2,9,9,dog,val", "b.jpg,8,6,40,30,cat,train"]
+    text = "\n".join(["image,xmin,ymin,xmax,ymax,class,split", *rows])
+    source = read(text, split="train")
+    assert [truth.image_id for truth in source.ground_truth()] == ["b"]
+    (problem,) = source.problems
+    assert (problem.kind, problem.action, problem.lost) == ("two_splits", "refused", ("cat",))
+    assert "the split 'val'" in problem.message
+    assert [len(truth) for truth in read(text).ground_truth()] == [2, 1]
+
+
+def test_a_line_of_another_size_is_refused(read):
+    head = "filename,width,height,class,xmin,ymin,xmax,ymax\n"
+    source = read(head + "a.jpg,64,48,cat,8,6,40,30\na.jpg,128,96,dog,80,60,120,90\n")
+    assert pixels(source) == [BOX]
+    (problem,) = source.problems
+    assert (problem.kind, problem.action, problem.lost) == ("other_size", "refused", ("dog",))
+    assert problem.place.endswith(":3")
+    assert "128x96" in problem.message
+    assert "boxes.csv:2 64x48" in problem.message
+
+
+def test_a_size_that_a_line_leaves_out_is_that_of_the_others(read):
+    head = "filename,width,height,class,xmin,ymin,xmax,ymax\n"
+    source = read(head + "a.jpg,,,cat,16,12,80,60\na.jpg,128,96,dog,80,60,120,90\n")
+    assert pixels(source) == [BOX, [30, 40, 45, 60]]
+
+
+@pytest.mark.parametrize("column", ["iscrowd", "difficult"])
+def test_a_mark_that_says_neither_yes_nor_no_is_refused(read, column):
+    head = f"image,xmin,ymin,xmax,ymax,class,{column}\n"
+    source = read(head + "a.jpg,8,6,40,30,cat,maybe\na.jpg,1,1,9,9,cat,Yes\n")
+    (problem,) = source.problems
+    assert (problem.kind, problem.action, problem.lost) == ("broken_mark", "refused", ("cat",))
+    assert "'maybe'" in problem.message
+    (truth,) = source.ground_truth()
+    assert [bool(truth.crowd[0]), bool(truth.difficult[0])] == [
+        column == "iscrowd",
+        column == "difficult",
+    ]
 
 
 def test_names_of_one_file_are_one_image(read):
