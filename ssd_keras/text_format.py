@@ -13,8 +13,11 @@ _TOKEN = re.compile(
     |(?P<mark>[{}<>\[\]:;,])""",
     re.VERBOSE,
 )
-_ESCAPE = re.compile(r"\\(.)")
-_ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
+# Those of C: a byte in octal or hexadecimal digits, a code point, or a single sign.
+_ESCAPE = re.compile(
+    rb"\\(?:([0-7]{1,3})|[xX]([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))"
+)
+_ESCAPES = dict(zip(b"abfnrtv", b"\a\b\f\n\r\t\v", strict=True))
 
 
 def parse_text(text: str) -> dict[str, list]:
@@ -90,7 +93,7 @@ def _tokens(text: str) -> list[tuple[str, str, int]]:
 
 def _value(kind: str, token: str):
     if kind == "string":
-        return _ESCAPE.sub(lambda match: _ESCAPES.get(match[1], match[1]), token[1:-1])
+        return _unescaped(token[1:-1])
     if token in ("true", "false"):
         return token == "true"
     for number in (int, float):
@@ -99,3 +102,23 @@ def _value(kind: str, token: str):
         except ValueError:
             continue
     return token
+
+
+def _unescaped(text: str) -> str:
+    if "\\" not in text:
+        return text
+    data = _ESCAPE.sub(_bytes_of, text.encode("utf-8", errors="surrogatepass"))
+    # Protobuf writes letters beyond ASCII as the bytes of UTF-8.
+    return data.decode("utf-8", errors="backslashreplace")
+
+
+def _bytes_of(escape: re.Match) -> bytes:
+    octal, hexadecimal, *points, sign = escape.groups()
+    if sign is not None:
+        return bytes([_ESCAPES.get(sign[0], sign[0])])
+    if octal or hexadecimal:
+        return bytes([int(octal, 8) & 0xFF if octal else int(hexadecimal, 16)])
+    point = int(points[0] or points[1], 16)
+    if point > 0x10FFFF:
+        raise ValueError(f"\\U{point:08x} is no letter")
+    return chr(point).encode("utf-8", errors="surrogatepass")

@@ -151,9 +151,10 @@ def assemble(
     """
     rows = list(rows)
     check_any(rows, spec, problems)
+    ready = list(_with_headers(rows, problems))
+    check_any(ready, spec, problems)
     classes = check_classes(classes, spec, problems)
     names = ClassNames(classes)
-    ready = list(_with_headers(rows, problems))
     check_units(spec, ready, problems, unit)
     examples, plain = [], []
     for row, header in ready:

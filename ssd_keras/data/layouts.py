@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from ssd_keras.data import images, names, tfrecord
+from ssd_keras.data import images, names, record_file
 from ssd_keras.data.text import read_bytes, read_text
 from ssd_keras.errors import UserError, missing_place, one_line, unknown
 
@@ -587,7 +587,7 @@ def _has_coco(place: str) -> bool:
 
 
 def _has_records(place: str) -> bool:
-    return any(tfrecord.is_record(name) for name in _listed(place))
+    return any(record_file.is_record(name) for name in _listed(place))
 
 
 def _has_csv(place: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
@@ -20,6 +21,15 @@ _TAIL = struct.Struct("<I")
 # Far above any photograph; a damaged length takes no more memory than this.
 MAX_RECORD_BYTES = 1 << 30
 _COMPRESSED = {b"\x1f\x8b": "GZIP", b"\x78\x01": "ZLIB", b"\x78\x9c": "ZLIB", b"\x78\xda": "ZLIB"}
+# As TensorFlow, the Object Detection API, Roboflow and Kaggle call such files, in parts or whole.
+_NAME = re.compile(
+    r"tfrecord|\.(records?|tfrec)(-\d+-of-\d+|\.gz)?$|-\d{5}-of-\d{5}$", re.IGNORECASE
+)
+
+
+def is_record(name: str) -> bool:
+    """Whether a file of that name is one of records."""
+    return _NAME.search(os.path.basename(name)) is not None
 
 
 class Frame(NamedTuple):
@@ -85,7 +95,9 @@ def _is_sound(path: str) -> bool:
     import tensorflow as tf
 
     try:
-        tf.data.TFRecordDataset(path).reduce(np.int64(0), lambda count, _: count + 1)
+        # AutoGraph would write its code to a file among the temporary ones.
+        one_more = tf.autograph.experimental.do_not_convert(lambda count, _: count + 1)
+        tf.data.TFRecordDataset(path).reduce(np.int64(0), one_more)
     except tf.errors.OpError:
         return False
     return True

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from ssd_keras.data import coco, csv_file, layouts, options, shapes, tfds, tfrecord, voc, yolo
 from ssd_keras.data.combined import CombinedSource
 from ssd_keras.data.filtered import FILTERS, FilteredSource
+from ssd_keras.data.record_file import is_record
 from ssd_keras.data.source import NOTED, Problem, Source
 from ssd_keras.errors import UserError, did_you_mean, missing_place, unknown
 
@@ -84,6 +85,10 @@ def _load(spec: str, classes) -> Source:
             raise unknown("filter", kind, FILTERS, f"in '{spec}'")
         return FilteredSource(spec, _load(spec[:end] + before, classes), kind, pattern)
     behind, _, split = spec[end:].partition("#")
+    options_behind = re.search(r",\w+=.*", split)
+    if options_behind and spec[:end] + behind != "shapes":
+        written = f"{spec[:end]}{behind}{options_behind[0]}#{split[: options_behind.start()]}"
+        raise UserError(f"Options stand before the split: write '{written}' for '{spec}'.")
     return _open(spec, spec[:end] + behind, split or None, classes)
 
 
@@ -165,7 +170,7 @@ def _recognised(place: str, split: str | None) -> list[str]:
     for ends, name in _ENDS.items():
         if lower.endswith(ends):
             return [name]
-    if tfrecord.is_record(place):
+    if is_record(place):
         return ["tfrecord"]
     raise UserError(
         f"'{place}' is no .json, .yaml, .csv, .tfrecord or .record file.{_advice(lower)}"

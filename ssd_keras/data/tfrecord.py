@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ssd_keras.data import checks, images, options, packed
+from ssd_keras.data import checks, images, layouts, options, packed
 from ssd_keras.data.names import plain
-from ssd_keras.data.record_file import records
+from ssd_keras.data.record_file import is_record, records
 from ssd_keras.data.source import LEFT_OUT, NOTED, REFUSED, GroundTruth, Problem, Source
 from ssd_keras.data.text import decode, read_text
 from ssd_keras.data.text import lines as lines_of
@@ -28,12 +28,8 @@ from ssd_keras.text_format import parse_text
 
 _OBJECT = "image/object/"
 _CORNERS = ("ymin", "xmin", "ymax", "xmax")
-# As TensorFlow, the Object Detection API, Roboflow and Kaggle call such files, in parts or whole.
-_NAME = re.compile(
-    r"tfrecord|\.(records?|tfrec)(-\d+-of-\d+|\.gz)?$|-\d{5}-of-\d{5}$", re.IGNORECASE
-)
-
-
+# More files than anybody writes; a name may state any number.
+MOST_SHARDS = 100_000
 # What label maps call the number 0 where it is no class.
 _NO_CLASS = ("background", "__background__", "none_of_the_above", "???", "n/a")
 
@@ -58,6 +54,7 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
     files = _files(spec, place, split)
     problems: list[Problem] = []
     found = [entry for path in files for entry in _entries(path, problems)]
+    problems += _missing_shards(files, len(found), asked=os.path.isfile(place))
     beside = _classes_beside(files, problems)
     needed = not all(all(entry.row.names) for entry in found)
     label_map = _label_map(files, needed) if not beside else _LabelMap()
@@ -70,11 +67,6 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
     return packed.assemble(
         spec, classes, [entry[:3] for entry in found], problems, unit=chosen.get("units")
     )
-
-
-def is_record(name: str) -> bool:
-    """Whether a file of that name is one of records."""
-    return _NAME.search(os.path.basename(name)) is not None
 
 
 def _files(spec, place, split) -> list[str]:
@@ -93,20 +85,61 @@ def _files(spec, place, split) -> list[str]:
     if files:
         return files
     if os.path.isdir(place):
-        of = f" of the split '{split}'" if split else ""
-        raise UserError(f"There is no file of records{of} in '{place}' (from '{spec}').")
+        raise _no_records(spec, place, split)
     if glob.has_magic(place):
         raise UserError(f"No file matches '{place}' (from '{spec}').")
     raise missing_place("file", place, spec)
 
 
 def _in_folder(place: str, split: str | None) -> list[str]:
-    base, name = glob.escape(place), glob.escape(split or "")
-    for pattern in [f"{base}/{name}/*", f"{base}/{name}*"] if split else [f"{base}/*"]:
-        files = [path for path in sorted(glob.glob(pattern)) if os.path.isfile(path)]
-        if chosen := [path for path in files if is_record(path)]:
-            return chosen
-    return []
+    """The files of records in a folder; of a split, those in its folder or named so."""
+    if not split:
+        return _records_in(place)
+    inner = layouts.part(place, split)
+    if inner and (files := _records_in(inner)):
+        return files
+    # train-00000-of-00002, but not trainval.
+    names = "|".join(map(re.escape, layouts.aliases(split)))
+    begins = re.compile(rf"({names})(?![a-z])", re.IGNORECASE)
+    return [path for path in _records_in(place) if begins.match(os.path.basename(path))]
+
+
+def _records_in(folder: str) -> list[str]:
+    paths = sorted(glob.glob(os.path.join(glob.escape(folder), "*")))
+    return [path for path in paths if os.path.isfile(path) and is_record(path)]
+
+
+def _no_records(spec: str, place: str, split: str | None) -> UserError:
+    if not split:
+        return UserError(f"There is no file of records in '{place}' (from '{spec}').")
+    files = [os.path.basename(path) for path in _records_in(place)]
+    begins = {re.split(r"[-_.]", name)[0] for name in files} | set(layouts.parts(place))
+    return layouts.no_split(split, place, spec, begins, f"file of records named {split}")
+
+
+_SHARD = re.compile(r"(.*)-(\d+)-of-(\d+)(\D.*)?$", re.DOTALL)
+
+
+def _missing_shards(files: Sequence[str], images: int, *, asked: bool) -> Iterator[Problem]:
+    """What is missing of sets of files that are numbered; `asked` where one was named itself."""
+    found: dict[tuple, set[int]] = {}
+    for path in files:
+        if numbered := _SHARD.match(path):
+            beginning, number, count, end = numbered.groups()
+            found.setdefault((beginning, count, end or ""), set()).add(int(number))
+    for (beginning, count, end), numbers in found.items():
+        missing = sorted(set(range(min(int(count), MOST_SHARDS))) - numbers)
+        if missing:
+            listed = ", ".join(f"{number:0{len(count)}d}" for number in missing[:5])
+            message = (
+                f"{len(missing)} of {int(count)} files are missing: numbers {listed}"
+                f"{', ...' if len(missing) > 5 else ''}"
+            )
+            # As many images as the others have.
+            lost = 0 if asked else max(1, round(images / len(files) * len(missing)))
+            action = NOTED if asked else LEFT_OUT
+            place = f"{beginning}-*-of-{count}{end}"
+            yield Problem("missing_shard", place, message, action, images_lost=lost)
 
 
 def _classes_beside(files: Sequence[str], problems: list[Problem]) -> list[str]:
@@ -194,8 +227,10 @@ def _entries(path: str, problems: list[Problem]) -> Iterator[_Entry]:
         row, numbers = _row(record, problems)
         if row is None:
             continue
-        encoded = record.first("image/encoded", b"")
-        encoded = encoded if isinstance(encoded, bytes) else b""
+        if fault := record.fault_of_image():
+            problems.append(row.left_out("broken_image", place, fault))
+            continue
+        encoded = record.first("image/encoded")
         try:
             header = images.parse_header(encoded, place)
         except images.ImageError as error:
@@ -240,6 +275,17 @@ class _Record:
         good = len(values) == count and not any(isinstance(value, bytes) for value in values)
         return values if good else [unknown] * count
 
+    def fault_of_image(self) -> str:
+        """Why the record has not one image; "" where it has."""
+        values = self.values("image/encoded")
+        if len(values) == 1 and isinstance(values[0], bytes):
+            return ""
+        if values:
+            return f"has {len(values)} values as image/encoded, not the bytes of one image"
+        there = sorted(self._feature)
+        listed = ", ".join(there[:6]) + (", ..." if len(there) > 6 else "")
+        return f"has no image/encoded, the bytes of the image; its features: {listed or 'none'}"
+
 
 def _text(data: bytes) -> str:
     return data.decode("utf-8", errors="backslashreplace").strip()
@@ -248,13 +294,14 @@ def _text(data: bytes) -> str:
 def _decode_names(found: Sequence[_Entry], spec: str, problems: list[Problem]) -> None:
     """Names of classes in another encoding than UTF-8, told by all of them together."""
     names = sorted({name for entry in found for name in entry.row.names})
-    data = [name.encode("utf-8", errors="surrogateescape") for name in names]
-    if not any(map(_is_foreign, names)):
-        return
-    text = decode(b"\n".join(data), f"the class names of {spec}", problems)
-    told = dict(zip(names, text.split("\n"), strict=True))
+    told = dict(zip(names, names, strict=True))
+    if foreign := list(filter(_is_foreign, names)):
+        joined = (re.sub(r"[\r\n]", " ", name) for name in foreign)
+        data = [name.encode("utf-8", errors="surrogateescape") for name in joined]
+        text = decode(b"\n".join(data), f"the class names of {spec}", problems)
+        told |= zip(foreign, text.split("\n"), strict=True)
     for entry in found:
-        entry.row.names = [told[name] for name in entry.row.names]
+        entry.row.names = [plain(told[name]) for name in entry.row.names]
 
 
 def _is_foreign(name: str) -> bool:
@@ -292,7 +339,8 @@ def _row(record: _Record, problems: list[Problem]) -> tuple[checks.Row | None, l
         problems.append(Problem("broken_marks", place, message, NOTED, image=row.image))
     for i, box in enumerate(zip(*corners, strict=True)):
         flags = {"difficult": bool(difficult[i]), "crowd": bool(crowd[i]), "area": area[i]}
-        row.add(names[i], box, f"{place}, object {i}", **flags)
+        row.add("", box, f"{place}, object {i}", **flags)
+    row.names = names  # their encoding is told by those of all records together
     return row, numbers
 
 
@@ -319,7 +367,7 @@ def _classes_of(texts, labels, count) -> tuple[list[str], list[int | None]]:
     """The names of classes, "" where there is none, and their numbers, None where there is none."""
     names = [""] * count
     if len(texts) == count:
-        names = [plain(text.decode("utf-8", errors="surrogateescape")) for text in texts]
+        names = [text.decode("utf-8", errors="surrogateescape").strip() for text in texts]
     return names, list(labels) if len(labels) == count else [None] * count
 
 
@@ -347,11 +395,27 @@ def _name_classes(
         listed = ", ".join(map(str, sorted(numbers)[:8]))
         source = f"have no names ({listed}); a label map (.pbtxt) beside the files gives them"
     problems.append(Problem("class_numbers", spec, f"class numbers {source}", NOTED))
+    if names and (nameless := sorted(_of_nameless(found) - set(names))):
+        message = (
+            f"the class numbers {', '.join(map(str, nameless[:8]))} have no name, unlike others: "
+            "they are classes of their own here; name them in a label map (.pbtxt) beside the files"
+        )
+        problems.append(Problem("class_numbers", spec, message, REFUSED))
     for row, _, _, own, _ in found:
         row.names = [
             name or ("" if number is None else names.get(number, str(number)))
             for name, number in zip(row.names, own, strict=True)
         ]
+
+
+def _of_nameless(found: Sequence[_Entry]) -> set[int]:
+    """The numbers of the classes of objects without a name."""
+    return {
+        number
+        for row, _, _, numbers, _ in found
+        for name, number in zip(row.names, numbers, strict=True)
+        if not name and number is not None
+    }
 
 
 def _at_places(in_order: Sequence[str], numbers: set[int]) -> tuple[dict[int, str], int]:

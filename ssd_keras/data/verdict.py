@@ -5,7 +5,8 @@ A data set is not fit if
 - no object is left, or only regions with many objects (crowd), which training leaves out,
 - more than half of its objects are lost,
 - more than half of its images are lost,
-- more than half of its images have no label file, where these lie beside the images (YOLO), or
+- more than half of its images have no label file, where these lie beside the images (YOLO),
+- more than three quarters of the images in its folders have no annotation (VOC), or
 - most of its boxes do not match its images (problems of the kinds `FATAL`).
 
 Objects that repeat another, and those of classes that were not asked for, are not lost.
@@ -22,6 +23,8 @@ from ssd_keras.data.source import LEFT_OUT, NOTED, REFUSED, GroundTruth, Problem
 from ssd_keras.errors import UserError
 
 MOST_LOST = 0.5
+# Of Oxford's pets, every second image has a box.
+MOST_UNANNOTATED = 0.75
 REPEATED = "duplicate_box"
 OTHER_CLASS = "unknown_class"
 # Kinds of problems that concern the whole set, and that make it useless.
@@ -213,6 +216,12 @@ def _reasons(verdict: Verdict, problems) -> tuple[str, ...]:
         reasons.append(
             f"{verdict.unlabelled:,} of {images:,} images have no label file, more than half "
             "(give an empty one to an image without objects)"
+        )
+    unannotated = sum(p.images_lost for p in problems if p.kind == "not_annotated")
+    if verdict.kept and unannotated > MOST_UNANNOTATED * (images + unannotated):
+        reasons.append(
+            f"{unannotated:,} of {images + unannotated:,} images have no annotation and are not "
+            "used, more than three quarters (move them elsewhere if that is meant)"
         )
     return tuple(reasons)
 

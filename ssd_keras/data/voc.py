@@ -190,10 +190,13 @@ def _read(path: str, pictures: _Pictures, problems: list[Problem], first: int) -
     name = _stem(os.path.basename(path))
     size = tuple(number(root.findtext(f"size/{side}")) for side in ("height", "width"))
     row = checks.Row(name, found.path or "", declared_size=size, declared_at=path, tolerance=1)
-    if not found.path:
-        row.missing = names.why_missing(declared or f"{name}.jpg", found)
     for index, item in enumerate(root.iter("object")):
         _add(row, item, f"{path}, object {index}", problems, first)
+    if unclear := _unclear(root, ("filename",)) or _unclear(root.find("size"), ("height", "width")):
+        problems.append(row.left_out("broken_annotation", path, unclear, REFUSED))
+        return None
+    if not found.path:
+        row.missing = names.why_missing(declared or f"{name}.jpg", found)
     return row
 
 
@@ -204,17 +207,23 @@ def _add(
     problems: list[Problem],
     first: int,
 ) -> None:
+    """Adds an object, or says why it cannot be read."""
     label = names.plain(item.findtext("name") or "")
+
+    def reject(kind, message, action=LEFT_OUT):
+        problems.append(row.reject(kind, place, message, action, name=label))
+
     box = item.find("bndbox")
+    if unclear := _unclear(item, ("name", "bndbox", "difficult")) or _unclear(box, _CORNERS):
+        reject("broken_object", unclear, REFUSED)
+        return
     if box is None:
-        message = f"'{label}' has no <bndbox>"
-        problems.append(row.reject("no_box", place, message, name=label))
+        reject("no_box", f"'{label}' has no <bndbox>")
         return
     corners = [number(box.findtext(key)) for key in ("ymin", "xmin", "ymax", "xmax")]
     if None in corners:
-        texts = [box.findtext(key) for key in ("xmin", "ymin", "xmax", "ymax")]
-        message = f"'{label}' has corners {texts}, not four numbers"
-        problems.append(row.reject("broken_box", place, message, name=label))
+        texts = [box.findtext(key) for key in _CORNERS]
+        reject("broken_box", f"'{label}' has corners {texts}, not four numbers")
         return
     ymin, xmin, ymax, xmax = corners
     if ymin < ymax and xmin < xmax:
@@ -223,6 +232,23 @@ def _add(
         ymin, xmin = ymin - first, xmin - first
     difficult = (item.findtext("difficult") or "0").strip() == "1"
     row.add(label, (ymin, xmin, ymax, xmax), place, difficult=difficult)
+
+
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+
+def _unclear(parent: ElementTree.Element | None, tags: Sequence[str]) -> str:
+    """Why it is not clear what an element says: a tag stands twice, or holds others; "" if it is.
+
+    A box is the only one that holds others.
+    """
+    for tag in tags if parent is not None else ():
+        found = parent.findall(tag)
+        if len(found) > 1:
+            return f"has {len(found)} <{tag}> in <{parent.tag}>: which of them counts?"
+        if found and len(found[0]) and tag != "bndbox":
+            return f"has <{found[0][0].tag}> within <{tag}>: write its text alone"
+    return ""
 
 
 def _root(path: str, problems: list[Problem]) -> ElementTree.Element | None:
@@ -277,9 +303,11 @@ def _without_annotation(
     rows: Sequence[checks.Row],
     annotations: Sequence[str],
 ) -> list[Problem]:
-    """A note of the images that have no .xml file."""
+    """The problem that images have no .xml file, or none that is theirs."""
     used = {row.path for row in rows}
+    # Of those that cannot be read it is not known which image they mean.
     annotated = {names.fold(_stem(os.path.basename(path))) for path in annotations}
+    annotated -= {names.fold(_stem(os.path.basename(path))) for path in used}
     left = [
         path
         for path in pictures.index.files()
@@ -290,4 +318,5 @@ def _without_annotation(
     listed = ", ".join(os.path.basename(path) for path in left[:5])
     more = ", ..." if len(left) > 5 else ""
     message = f"{len(left)} images have no .xml file and are not used: {listed}{more}"
-    return [Problem("not_annotated", layout.pictures[0], message, NOTED)]
+    place = layout.pictures[0]
+    return [Problem("not_annotated", place, message, NOTED, images_lost=len(left))]

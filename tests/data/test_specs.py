@@ -46,6 +46,7 @@ def test_a_bare_folder_is_recognised(folders, form):
         ("coco:{}/coco/instance.json", ["Did you mean 'instances.json'"]),
         ("coco:{}/coco/instances.json,image=x", ["images=DIR"]),
         ("coco:{}/coco/instances.json#val", ["is one file", "leave out '#val'"]),
+        ("coco:{}/coco#val,images=x", ["write 'coco:", "/coco,images=x#val'"]),
         ("yolo:{}/yolo#val", ["val"]),
         ("csv:{}/csv/box.csv", ["Did you mean 'boxes.csv'"]),
         ("tfrecord:{}/none-*", ["No file matches"]),

@@ -106,9 +106,16 @@ def test_a_label_map_names_them(read, tmp_path, place):
     # Classes of the map without objects count; numbers that it does not name stay numbers.
     assert source.classes == ("cat", "dog", "cow", "5")
     assert names(source) == [["cat", "dog"], ["dog", "5"]]
-    assert [p.message for p in source.problems] == [
-        f"class numbers are named by '{tmp_path / place}'"
-    ]
+    note, unnamed = source.problems
+    assert note.message == f"class numbers are named by '{tmp_path / place}'"
+    assert (unnamed.kind, unnamed.action, unnamed.lost) == ("class_numbers", "refused", ())
+    assert unnamed.message.startswith("the class numbers 5 have no name")
+
+
+def test_a_label_map_of_escaped_bytes(read, tmp_path):
+    text = r"item { id: 1 name: '\352\263\240\x41' } item { id: 2 name: 'a\'b' }"
+    (tmp_path / "label_map.pbtxt").write_text(text)
+    assert names(read({"labels": [1, 2]})) == [["고A", "a'b"]]
 
 
 def test_a_label_map_from_0(read, tmp_path):
@@ -148,6 +155,7 @@ def test_names_here_and_numbers_there(read):
     source = read(*records)
     assert source.classes == ("cat", "dog", "5")
     assert names(source) == [["cat", "dog"], ["dog", "cat", "5"]]
+    assert [p.action for p in source.problems] == ["noted", "refused"]
 
 
 def test_empty_names_are_none(read):
@@ -248,8 +256,41 @@ def test_a_split_is_a_folder_or_a_beginning(tmp_path):
         write(tmp_path / place, [example(tmp_path, texts=[place[:3]])])
     for split, expected in (("train", "tra"), ("val", "val"), ("test", "tes")):
         assert data.load_source(f"tfrecord:{tmp_path}#{split}").classes == (expected,)
-    with pytest.raises(UserError, match="no file of records of the split 'tran'"):
+    with pytest.raises(UserError, match=r"no split 'tran'.*Known: test, train, val\."):
         data.load_source(f"tfrecord:{tmp_path}#tran")
+
+
+@pytest.mark.parametrize(
+    ("split", "expected"),
+    [("train", "train"), ("trainval", "trainval"), ("val", "valid"), ("eval", None)],
+)
+def test_a_split_is_the_whole_word_before_the_numbers(tmp_path, split, expected):
+    for name in ("train", "trainval", "valid"):
+        record = [example(tmp_path, texts=[name])]
+        write(tmp_path / f"set/{name}-00000-of-00001.tfrecord", record)
+    if expected:
+        assert data.load_source(f"tfrecord:{tmp_path}/set#{split}").classes == (expected,)
+    else:
+        with pytest.raises(UserError, match=r"no split 'eval'.*Known: train, trainval, valid\."):
+            data.load_source(f"tfrecord:{tmp_path}/set#{split}")
+
+
+@pytest.mark.parametrize("end", ["", ".tfrecord"])
+@pytest.mark.parametrize(
+    ("place", "action", "lost"), [("/", "left out", 4), ("/*", "left out", 4), ("one", "noted", 0)]
+)
+def test_files_missing_of_a_numbered_set_are_counted(tmp_path, end, place, action, lost):
+    for number in (1, 2):
+        records = [example(tmp_path, i + number, texts=["cat"]) for i in range(2)]
+        write(tmp_path / f"set/t.record-0000{number}-of-00004{end}", records)
+    whole = [example(tmp_path, 9, texts=["cat"])]
+    write(tmp_path / f"set/u.record-00000-of-00001{end}", whole * (place != "one"))
+    place = f"/t.record-00001-of-00004{end}" if place == "one" else place
+    problems = data.load_source(f"tfrecord:{tmp_path}/set{place}").problems
+    (problem,) = [p for p in problems if p.kind == "missing_shard"]
+    assert problem.action == action
+    assert (problem.images_lost > 0) == (lost > 0)
+    assert "of 4 files are missing: numbers 00000," in problem.message
 
 
 @pytest.mark.parametrize(
@@ -366,6 +407,15 @@ def test_a_record_without_an_image_is_counted_with_its_objects(read, encoded):
     source = read({"texts": ["cat"]}, {"texts": ["cat", "dog"], "encoded": encoded})
     (problem,) = source.problems
     assert (problem.kind, problem.lost) == ("broken_image", ("cat", "dog"))
+    if encoded is None:
+        assert "no image/encoded" in problem.message
+        assert "its features: image/filename, image/height" in problem.message
+
+
+def test_a_record_of_two_images_is_refused(read):
+    source = read({"texts": ["cat"]}, {"texts": ["cat"], "encoded": ["x", "y"]})
+    assert ids(source) == ["0"]
+    assert "2 values as image/encoded" in source.problems[0].message
 
 
 @pytest.mark.parametrize(

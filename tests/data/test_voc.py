@@ -6,6 +6,7 @@ import unicodedata
 import pytest
 
 from ssd_keras import data
+from ssd_keras.data import verdict
 from ssd_keras.errors import UserError
 from tests.data import trees
 
@@ -228,6 +229,59 @@ def test_the_image_of_an_annotation(tmp_path, files, filename, found, noted):
     assert all(noted in p.message for p in problems)
     if not found:
         assert (problems[0].lost, problems[0].images_lost) == (("cat",), 1)
+
+
+DOUBLED = {
+    "two boxes": ("</object>", "<bndbox><xmin>1</xmin></bndbox></object>", "2 <bndbox>"),
+    "two names": ("<name>", "<name>dog</name><name>", "2 <name>"),
+    "two edges": ("<xmin>", "<xmin>3</xmin><xmin>", "2 <xmin>"),
+    "a tag in a name": ("<name>cat", "<name>ca<b>t</b>", "<b> within <name>"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DOUBLED)
+def test_an_object_that_says_two_things_is_refused(tmp_path, name):
+    part, instead, said = DOUBLED[name]
+    trees.write(tmp_path, "a.jpg", "b.jpg", "b.xml")
+    path = tmp_path / "a.xml"
+    path.write_text(trees.xml("a.jpg", "cat").replace(part, instead))
+    source = data.load_source(f"voc:{tmp_path}")
+    problem = next(p for p in source.problems if p.kind == "broken_object")
+    assert (problem.action, len(problem.lost)) == ("refused", 1)
+    assert said in problem.message
+
+
+@pytest.mark.parametrize(
+    ("part", "instead"),
+    [
+        ("<filename>", "<filename>b.jpg</filename><filename>"),
+        ("</annotation>", "<size><width>6</width><width>64</width></size></annotation>"),
+    ],
+)
+def test_an_annotation_that_says_two_things_is_refused(tmp_path, part, instead):
+    trees.write(tmp_path, "a.jpg", "b.jpg", "b.xml")
+    path = tmp_path / "a.xml"
+    path.write_text(trees.xml("a.jpg", "cat").replace(part, instead))
+    problem = next(
+        p for p in data.load_source(f"voc:{tmp_path}").problems if p.kind == "broken_annotation"
+    )
+    assert (problem.action, problem.lost, problem.images_lost) == ("refused", ("cat",), 1)
+    assert "which of them counts" in problem.message
+
+
+def test_an_image_of_the_stem_of_another_is_noted(tmp_path):
+    trees.write(tmp_path, "a.jpg", "a.png", "a.xml")
+    (problem,) = data.load_source(f"voc:{tmp_path}").problems
+    assert problem.message == "1 images have no .xml file and are not used: a.png"
+
+
+@pytest.mark.parametrize(("others", "fit"), [(3, True), (4, False)])
+def test_a_folder_with_few_annotations_is_not_fit(tmp_path, others, fit):
+    trees.write(tmp_path, "a.jpg", "a.xml", *(f"other{i}.jpg" for i in range(others)))
+    found = verdict.judge(data.load_source(f"voc:{tmp_path}"))
+    assert found.fit == fit
+    if not fit:
+        assert found.why().startswith("4 of 5 images have no annotation")
 
 
 def test_images_without_annotation_are_noted(tmp_path):

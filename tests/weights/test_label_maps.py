@@ -89,6 +89,21 @@ def test_labels_of_another_detector_are_refused():
         class_list({1: "car", 5: "bus"}, 3)
 
 
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        (r"\352\263\240", "고"),
+        (r"\xea\xb3\xa0", "고"),
+        (r"\uac00\U0001F600고", "가\U0001f600고"),
+        (r"a\tb\n\\\'\q", "a\tb\n\\'q"),
+        (r"\0\18", "\0\x018"),
+        (r"\377", r"\xff"),
+    ],
+)
+def test_text_format_reads_the_escapes_of_c(written, text):
+    assert parse_text(f"name: '{written}'") == {"name": [text]}
+
+
 def test_text_format_reads_values_of_every_kind():
     text = """
     name: "net" other: 'it''s' # comment
