@@ -35,9 +35,8 @@ flags.DEFINE_float("max_drop", 0.02, "Largest loss of AP50 that is accepted.")
 flags.DEFINE_string("out", "", "Folder for the report; the run folder if empty.")
 
 
-def main(argv):
+def main(_):
     """Compares with the flags' values, prints the table and writes the files."""
-    del argv
     folder = Path(FLAGS.out or FLAGS.run_dir)
     folder = folder.parent if folder.suffix == ".keras" else folder
     forms = [form.strip() for form in FLAGS.forms]

@@ -20,9 +20,8 @@ flags.DEFINE_float("score_threshold", 0.01, "Detections must score higher.")
 flags.DEFINE_float("iou_threshold", 0.45, "Boxes of a class overlapping more are one object.")
 
 
-def main(argv):
+def main(_):
     """Exports with the flags' values and says how to use the folder."""
-    del argv
     detector = ssd_keras.load(FLAGS.run_dir)
     folder = deploy.to_saved_model(
         detector,

@@ -42,9 +42,8 @@ flags.DEFINE_string("author", "", "Author for the metadata.")
 flags.DEFINE_string("license", "", "Terms of use for the metadata.")
 
 
-def main(argv):
+def main(_):
     """Exports with the flags' values and says what to do with the file."""
-    del argv
     if FLAGS.quantization == "int8" and not FLAGS.calibration_data:
         raise UserError(
             "--quantization=int8 needs --calibration_data=FORMAT:PLACE#SPLIT: images like those "

@@ -29,32 +29,32 @@ def calibration_images(source, count: int) -> Mapping[str, np.ndarray]:
     """
     count = min(count, len(source))
     truth = source.ground_truth()
-    places = {}
+    indices = {}
     for index in (i * len(source) // count for i in range(count)):
         name = truth[index].path or truth[index].image_id
         # Joined data sets may use a name twice.
-        places[f"{name}, image {index}" if name in places else name] = index
-    return _ImagesOnDemand(source, places)
+        indices[f"{name}, image {index}" if name in indices else name] = index
+    return _ImagesOnDemand(source, indices)
 
 
 class _ImagesOnDemand(Mapping):
-    def __init__(self, source, places: dict[str, int]):
+    def __init__(self, source, indices: dict[str, int]):
         self._source = source
-        self._places = places
+        self._indices = indices
 
     def __getitem__(self, name: str) -> np.ndarray:
-        return self._source.image(self._places[name])
+        return self._source.image(self._indices[name])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
+        return iter(self._indices)
 
     def items(self) -> Iterator[tuple[str, np.ndarray]]:
         """Those that can be read; the source says of the others why they are left out."""
-        names = {index: name for name, index in self._places.items()}
+        names = {index: name for name, index in self._indices.items()}
         return ((names[index], image) for index, image in self._source.readable(names))
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._indices)
 
 
 class Calibration:

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from ssd_keras.deploy.terminal import held_back
+from ssd_keras.deploy.terminal import hide_output
 from ssd_keras.errors import UserError, unknown
 from ssd_keras.files import disk_errors
 
@@ -144,7 +144,7 @@ def quiet() -> Iterator[None]:
     level = tf.get_logger().level
     tf.get_logger().setLevel("ERROR")
     try:
-        with held_back(), warnings.catch_warnings():
+        with hide_output(), warnings.catch_warnings():
             # The converter's own calibration uses the interpreter that it advises against.
             warnings.simplefilter("ignore")
             yield

@@ -90,16 +90,10 @@ def compare_forms(
     rows = [_row("keras", None, truth, wanted, detector.classes, times)]
     for form in forms:
         say(form)
-        if FORMS[form] is None:
-            run, operators = _run_saved_model(detector, images), None
-        else:
-            content = to_tflite(
-                detector, quantization=FORMS[form], calibration_images=calibration_images
-            )
-            run, operators = _run_tflite(content, images, threads), parity.operators(content)
+        run = _run(form, detector, images, calibration_images, threads)
         row = _row(form, run.size / 1e6, truth, run.detections, detector.classes, run.milliseconds)
         row.parity = parity.compare(wanted, run.detections, [(t.height, t.width) for t in truth])
-        row.operators = operators
+        row.operators = run.operators
         if FORMS[form] == "int8":
             row.worst_layers = _worst_layers(detector, calibration_images, images[:NOISE_IMAGES])
         rows.append(row)
@@ -115,11 +109,19 @@ def check_forms(forms: Sequence[str]):
 
 @dataclasses.dataclass(frozen=True)
 class _Run:
-    """What a form found in each image, its size in bytes and its times by threads."""
+    """What a form found in each image, its size in bytes, its times by threads, its operators."""
 
     size: int
     detections: list[Detections]
     milliseconds: dict[str, float]
+    operators: parity.Operators | None = None
+
+
+def _run(form: str, detector: keras.Model, images, calibration_images, threads) -> _Run:
+    if FORMS[form] is None:
+        return _run_saved_model(detector, images)
+    content = to_tflite(detector, quantization=FORMS[form], calibration_images=calibration_images)
+    return _run_tflite(content, images, threads)
 
 
 def _run_tflite(content: bytes, images, threads) -> _Run:
@@ -129,7 +131,7 @@ def _run_tflite(content: bytes, images, threads) -> _Run:
         found = [runner.detect(image) for image in images] if index == 0 else found
         runner.detect(images[0])
         times[str(count)] = runner.milliseconds(50)
-    return _Run(len(content), found, times)
+    return _Run(len(content), found, times, parity.operators(content))
 
 
 def _run_saved_model(detector, images) -> _Run:

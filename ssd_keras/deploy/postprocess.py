@@ -87,12 +87,12 @@ def class_offsets(num_classes: int) -> np.ndarray:
 def _builtin(decoding: Decoding, raw: dict, suppression: Suppression) -> dict:
     scores = tf.reshape(decoding.scores(raw), [-1, decoding.num_classes])
     if suppression.class_agnostic:
-        best, places, labels = _best_classes(scores, suppression.max_per_class)
+        best, indices, labels = _best_classes(scores, suppression.max_per_class)
         offsets = np.zeros((scores.shape[1], 4), np.float32)
     else:
-        best, places, labels = _candidates(scores, suppression.max_per_class)
+        best, indices, labels = _candidates(scores, suppression.max_per_class)
         offsets = np.tile(class_offsets(scores.shape[1]), (1, 2))
-    candidates = tf.gather(decoding.boxes(raw), places)
+    candidates = tf.gather(decoding.boxes(raw), indices)
     chosen, count = tf.raw_ops.NonMaxSuppressionV4(
         boxes=tf.clip_by_value(candidates, *_NMS_RANGE) + tf.gather(offsets, labels),
         scores=best,
@@ -121,24 +121,24 @@ def _candidates(scores, max_per_class: int) -> tuple:
     num_anchors, num_classes = scores.shape
     limit = min(max_per_class, num_anchors)
     if num_classes * limit <= MAX_CANDIDATES:
-        best, places = tf.math.top_k(tf.transpose(scores), limit)
+        best, indices = tf.math.top_k(tf.transpose(scores), limit)
         labels = np.repeat(np.arange(num_classes, dtype=np.int32), limit)
-        return tf.reshape(best, [-1]), tf.reshape(places, [-1]), tf.constant(labels)
+        return tf.reshape(best, [-1]), tf.reshape(indices, [-1]), tf.constant(labels)
     count = min(MAX_CANDIDATES, num_anchors * num_classes)
-    best, places = tf.math.top_k(tf.reshape(scores, [-1]), count)
-    labels = places % num_classes
+    best, indices = tf.math.top_k(tf.reshape(scores, [-1]), count)
+    labels = indices % num_classes
     return (
         tf.where(_rank_in_class(labels, num_classes) <= max_per_class, best, 0.0),
-        places // num_classes,
+        indices // num_classes,
         labels,
     )
 
 
 def _best_classes(scores, most: int) -> tuple:
     """As `_candidates` where boxes of all classes compete: each box with its best class."""
-    best, places = tf.math.top_k(tf.reduce_max(scores, axis=1), min(most, scores.shape[0]))
+    best, indices = tf.math.top_k(tf.reduce_max(scores, axis=1), min(most, scores.shape[0]))
     labels = tf.argmax(scores, axis=1, output_type=tf.int32)
-    return best, places, tf.gather(labels, places)
+    return best, indices, tf.gather(labels, indices)
 
 
 def _rank_in_class(labels, num_classes: int):

@@ -11,7 +11,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from ssd_keras.deploy import metadata, trial
 from ssd_keras.deploy.flatbuffer import check_identifier
-from ssd_keras.deploy.terminal import held_back
+from ssd_keras.deploy.terminal import hide_output
 from ssd_keras.deploy.tflite_file import packed_files
 from ssd_keras.deploy.timing import milliseconds
 from ssd_keras.detections import Detections
@@ -49,7 +49,7 @@ class TFLiteDetector:
     ):
         self._what = "The .tflite file" if isinstance(model, bytes) else f"'{model}'"
         content = model if isinstance(model, bytes) else read_bytes(model, MAX_FILE_BYTES)
-        with self._named():
+        with self._name_file_in_errors():
             check_identifier(content)
             packed = packed_files(content)
             self.settings = metadata.settings_of(packed)
@@ -60,7 +60,7 @@ class TFLiteDetector:
         if fault:
             raise self._cannot_be_run(fault)
         try:
-            with held_back():
+            with hide_output():
                 self._interpreter = Interpreter(model_content=content, num_threads=threads)
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
@@ -74,7 +74,7 @@ class TFLiteDetector:
             )
 
     @contextlib.contextmanager
-    def _named(self) -> Iterator[None]:
+    def _name_file_in_errors(self) -> Iterator[None]:
         try:
             yield
         except UserError as error:
@@ -106,7 +106,7 @@ class TFLiteDetector:
         Raises:
             UserError: it is no image, or the file's outputs are no detections.
         """
-        self._interpreter.set_tensor(self._input["index"], self._prepared(image))
+        self._interpreter.set_tensor(self._input["index"], self._to_input(image))
         self._interpreter.invoke()
         outputs = [self._interpreter.get_tensor(output["index"]) for output in self._outputs]
         try:
@@ -121,7 +121,7 @@ class TFLiteDetector:
         """Median time of one run of the file, without resizing, on the image last given."""
         return milliseconds(self._interpreter.invoke, repeats, warmup)
 
-    def _prepared(self, image) -> np.ndarray:
+    def _to_input(self, image) -> np.ndarray:
         return as_input(resize(to_array(image), self.image_size), self._input["dtype"])
 
 

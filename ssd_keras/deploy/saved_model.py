@@ -75,7 +75,7 @@ def _archive(model: keras.Model, suppression: Suppression) -> keras.export.Expor
     detect = _detect_function(model, suppression)
 
     def detect_encoded(encoded_images):
-        return detect(_decoded(encoded_images, model.image_size))
+        return detect(_decode_and_resize(encoded_images, model.image_size))
 
     def detect_images(images):
         return detect(resize_tensor(images, model.image_size))
@@ -104,7 +104,7 @@ def _detect_function(model: keras.Model, suppression: Suppression):
     return detect
 
 
-def _decoded(encoded_images, size: tuple[int, int]):
+def _decode_and_resize(encoded_images, size: tuple[int, int]):
     """JPEG or PNG files `[B]` -> images `[B, H, W, 3]` of the model's size."""
 
     def decode(content):

@@ -12,7 +12,7 @@ PRINTED_TAIL = 2000
 
 
 @contextlib.contextmanager
-def held_back() -> Iterator[None]:
+def hide_output() -> Iterator[None]:
     """Holds back what is printed inside; a failure that is no `OSError` or `ValueError` shows it.
 
     Native code writes to the file descriptors, past `sys.stdout`, so these are redirected.

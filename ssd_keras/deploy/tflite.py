@@ -159,7 +159,7 @@ def _network(detector: keras.Model, decoding: Decoding, quantization: str, image
     if quantization == "int8":
         return _int8_network(model, decoding, calibration)
     content = convert(_predict(model), _image_spec(model), quantization=quantization)
-    return _checked(content, model, quantization)
+    return _read_converted(content, model, quantization)
 
 
 def _int8_network(
@@ -167,10 +167,12 @@ def _int8_network(
 ) -> TFLiteFile:
     """The raw network in int8, its levels joined in float."""
     outputs = joined_outputs(model)
-    return _joined(_calibrated(model, outputs, decoding, calibration), model, outputs)
+    return _join_levels(
+        _quantize_with_better_images(model, outputs, decoding, calibration), model, outputs
+    )
 
 
-def _calibrated(
+def _quantize_with_better_images(
     model: keras.Model,
     outputs: list[JoinedOutput],
     decoding: Decoding,
@@ -202,8 +204,8 @@ def _calibrated(
     return content
 
 
-def _joined(content: bytes, model: keras.Model, outputs: list[JoinedOutput]) -> TFLiteFile:
-    file = _checked(content, model, "int8")
+def _join_levels(content: bytes, model: keras.Model, outputs: list[JoinedOutput]) -> TFLiteFile:
+    file = _read_converted(content, model, "int8")
     file.dequantize_last()
     file.append(TFLiteFile(join_model(outputs)))
     return file
@@ -225,7 +227,7 @@ def _predict(model: keras.Model) -> Callable:
     return lambda image: dict(model(image, training=False))
 
 
-def _checked(content: bytes, model: keras.Model, quantization: str) -> TFLiteFile:
+def _read_converted(content: bytes, model: keras.Model, quantization: str) -> TFLiteFile:
     file = TFLiteFile(content)
     check_weights(file, model, quantization)
     return file

@@ -83,7 +83,7 @@ class TFLiteFile:
         Raises:
             ValueError: an input of `other` has no partner, or shape or type differ.
         """
-        moved = self._linked(other, links or {})
+        moved = self._link_inputs(other, links or {})
         first_buffer, first_code = len(self.model.buffers), len(self.model.operatorCodes)
         self.model.buffers.extend(other.model.buffers)
         self.model.operatorCodes.extend(other.model.operatorCodes)
@@ -99,12 +99,12 @@ class TFLiteFile:
             operator.opcodeIndex += first_code
             _renumber(operator, moved)
             self.graph.operators.append(operator)
-        self.graph.outputs = _renumbered(other.graph.outputs, moved)
+        self.graph.outputs = _renumber_indices(other.graph.outputs, moved)
         self.signature.outputs = other.signature.outputs
         for item in self.signature.outputs:
             item.tensorIndex = moved[item.tensorIndex]
 
-    def _linked(self, other: TFLiteFile, links: dict[str, str]) -> dict[int, int]:
+    def _link_inputs(self, other: TFLiteFile, links: dict[str, str]) -> dict[int, int]:
         """The inputs of another model as tensors of this one."""
         outputs = {item.name.decode(): item.tensorIndex for item in self.signature.outputs}
         moved = {}
@@ -170,7 +170,7 @@ class TFLiteFile:
         graph.tensors = [graph.tensors[old] for old in order]
         for operator in graph.operators:
             _renumber(operator, moved)
-        graph.inputs = _renumbered(graph.inputs, moved)
+        graph.inputs = _renumber_indices(graph.inputs, moved)
         for item in (*self.signature.inputs, *self.signature.outputs):
             item.tensorIndex = moved[item.tensorIndex]
 
@@ -261,12 +261,12 @@ def _check_same(name: str, output: schema.TensorT, expected: schema.TensorT):
 
 
 def _renumber(operator: schema.OperatorT, moved: dict[int, int]):
-    operator.inputs = _renumbered(operator.inputs, moved)
-    operator.outputs = _renumbered(operator.outputs, moved)
-    operator.intermediates = _renumbered(operator.intermediates, moved)
+    operator.inputs = _renumber_indices(operator.inputs, moved)
+    operator.outputs = _renumber_indices(operator.outputs, moved)
+    operator.intermediates = _renumber_indices(operator.intermediates, moved)
 
 
-def _renumbered(indices, moved: dict[int, int]):
+def _renumber_indices(indices, moved: dict[int, int]):
     """Indices of tensors after a move; -1 stands for an input that is left out."""
     if indices is None:
         return None

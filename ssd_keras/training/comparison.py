@@ -366,7 +366,7 @@ def _measure_cost(run: Run):
     calibration = data.load_source(run.settings.train_data, classes=detector.classes)
     images = deploy.calibration_images(calibration, 100)
     content = deploy.to_tflite(detector, quantization="int8", calibration_images=images)
-    runner = deploy.TFLiteDetector(content)
+    runner = deploy.TFLiteDetector(content, trusted=True)
     found = [None] * len(source)
     for index, image in source.readable():
         found[index] = runner.detect(image)

@@ -231,7 +231,7 @@ def test_images_are_left_out_where_that_changes_scores_less(
 
     monkeypatch.setattr(tflite, "_quantize", quantize)
     monkeypatch.setattr(tflite.parity, "network", lambda content: content)
-    monkeypatch.setattr(tflite, "_joined", lambda content, *given: Unedited(content))
+    monkeypatch.setattr(tflite, "_join_levels", lambda content, *given: Unedited(content))
     monkeypatch.setattr(tflite.Calibration, "explosions", lambda *given: {"b": 300.0, "d": 20.0})
     monkeypatch.setattr(tflite.parity, "score_change", lambda *given: changes[len(quantized) - 1])
     message = r"2 of 4 calibration images .* b \(300 times\), d \(20 times\)"
