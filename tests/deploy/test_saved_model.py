@@ -1,6 +1,7 @@
 """The SavedModel runs where this package is not, and gives the detector's answers."""
 
 import io
+import shutil
 import subprocess
 import sys
 
@@ -9,8 +10,9 @@ import pytest
 from PIL import Image
 
 from ssd_keras import deploy
-from ssd_keras.deploy.saved_model import LABELS
+from ssd_keras.deploy.saved_model import LABELS, MANIFEST
 from ssd_keras.errors import UserError
+from ssd_keras.folders import check_folder
 from tests.deploy.conftest import CLASSES, pictures
 
 IMAGES = np.stack(pictures(3, seed=9))
@@ -95,3 +97,21 @@ def test_places_that_are_not_overwritten(detector, tmp_path, place, message):
     with pytest.raises(UserError, match=message):
         deploy.to_saved_model(detector, tmp_path / place)
     assert (tmp_path / "photos" / "a.jpg").exists()
+
+
+def test_an_export_is_replaced_but_nothing_else(folder, tmp_path):
+    copy = tmp_path / "model"
+    shutil.copytree(folder, copy)
+    check_folder(copy, MANIFEST)
+    (copy / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"of the user")
+    with pytest.raises(UserError, match=r"holds 'assets\.extra/tf_serving_warmup_requests'"):
+        check_folder(copy, MANIFEST)
+
+
+def test_a_saved_model_of_somebody_else_is_not_replaced(detector, tmp_path):
+    (tmp_path / "variables").mkdir()
+    for name in ("saved_model.pb", "variables/variables.index"):
+        (tmp_path / name).write_bytes(b"of somebody else")
+    with pytest.raises(UserError, match="holds other files: give an empty or new folder"):
+        deploy.to_saved_model(detector, tmp_path)
+    assert (tmp_path / "saved_model.pb").read_bytes() == b"of somebody else"
