@@ -10,26 +10,18 @@ from experiments import _program
 _program.quiet_tensorflow()
 
 import ssd_keras  # noqa: E402
+from export._suppression import suppression  # noqa: E402
 from ssd_keras import deploy  # noqa: E402
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("run_dir", None, "Folder of the run, or a .keras file.", required=True)
 flags.DEFINE_string("out", None, "The folder to write.", required=True)
-flags.DEFINE_integer("max_detections", 200, "Most objects of an image.")
-flags.DEFINE_float("score_threshold", 0.01, "Detections must score higher.")
-flags.DEFINE_float("iou_threshold", 0.45, "Boxes of a class overlapping more are one object.")
 
 
 def main(_):
     """Exports with the flags' values and says how to use the folder."""
     detector = ssd_keras.load(FLAGS.run_dir)
-    folder = deploy.to_saved_model(
-        detector,
-        FLAGS.out,
-        max_detections=FLAGS.max_detections,
-        score_threshold=FLAGS.score_threshold,
-        iou_threshold=FLAGS.iou_threshold,
-    )
+    folder = deploy.to_saved_model(detector, FLAGS.out, **suppression())
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"{folder}  {size / 1e6:.2f} MB")
     print("  serving_default  images: uint8 [batch, height, width, 3], RGB, any size")

@@ -16,6 +16,7 @@ _program.quiet_tensorflow()
 
 import ssd_keras  # noqa: E402
 from export._calibration import calibration_images  # noqa: E402
+from export._suppression import suppression  # noqa: E402
 from ssd_keras import deploy  # noqa: E402
 from ssd_keras.errors import UserError  # noqa: E402
 from ssd_keras.files import check_writable, write_bytes  # noqa: E402
@@ -34,9 +35,6 @@ flags.DEFINE_string(
     "'builtin': exact suppression from builtin operators; 'op': TFLite_Detection_PostProcess, for "
     "old apps; 'none': raw outputs and default boxes.",
 )
-flags.DEFINE_integer("max_detections", 200, "Most objects of an image.")
-flags.DEFINE_float("score_threshold", 0.01, "Detections must score higher.")
-flags.DEFINE_float("iou_threshold", 0.45, "Boxes of a class overlapping more are one object.")
 flags.DEFINE_string("description", "", "Sentences for the metadata.")
 flags.DEFINE_string("author", "", "Author for the metadata.")
 flags.DEFINE_string("license", "", "Terms of use for the metadata.")
@@ -62,9 +60,7 @@ def main(_):
         quantization=FLAGS.quantization,
         calibration_images=images,
         postprocess=FLAGS.postprocess,
-        max_detections=FLAGS.max_detections,
-        score_threshold=FLAGS.score_threshold,
-        iou_threshold=FLAGS.iou_threshold,
+        **suppression(),
         description=FLAGS.description,
         author=FLAGS.author,
         license=FLAGS.license,
