@@ -17,7 +17,7 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments import _program
+from experiments import _program, _suppression
 from ssd_keras import evaluation
 from ssd_keras.display import column, listed, printable
 from ssd_keras.errors import UserError
@@ -30,14 +30,7 @@ flags.DEFINE_string(
     "out", "", "Folder for the files; default: the run folder, or FILE_evaluation beside results."
 )
 flags.DEFINE_integer("batch_size", 16, "Images per step.", lower_bound=1)
-flags.DEFINE_float(
-    "score_threshold",
-    None,
-    "Lower scores are dropped. AP needs the low ones too; default: 0.01 for a detector, all of a "
-    "results file.",
-    0,
-    1,
-)
+flags.adopt_module_key_flags(_suppression)
 flags.DEFINE_integer("worst", 12, "How many of the worst images the report shows.", lower_bound=0)
 
 
@@ -46,15 +39,16 @@ def main(argv):
     del argv
     if bool(FLAGS.run_dir) == bool(FLAGS.detections):
         raise UserError("Give either --run_dir (a detector) or --detections (a results file).")
+    rule = _suppression.suppression()
     # Before detecting, which takes minutes. A run folder that does not exist must not be made.
     if FLAGS.out:
         evaluation.make_folder(FLAGS.out)
     anchors = ()
     if FLAGS.run_dir:
-        source, found, anchors = detected()
+        source, found, anchors = detected(rule)
         title = f"Evaluation of {FLAGS.run_dir}"
     else:
-        source, found = read()
+        source, found = read(rule)
         title = f"Evaluation of {FLAGS.detections}"
     truth, classes = source.ground_truth(), source.classes
     started = time.monotonic()
@@ -82,7 +76,7 @@ def main(argv):
         )
 
 
-def detected() -> tuple:
+def detected(rule: dict) -> tuple:
     """Runs the detector over the data: source, detections, default boxes of each level."""
     _program.quiet_tensorflow()
     import ssd_keras
@@ -92,10 +86,10 @@ def detected() -> tuple:
     source = data.load_source(FLAGS.data, classes=detector.classes)
     say_left_out(source)
     count = len(source)
-    print(f"Detecting in {count} images of {FLAGS.data}.", flush=True)
+    followed = detector.suppression.changed(**rule)
+    print(f"Detecting in {count} images of {FLAGS.data}: {followed}.", flush=True)
     started = time.monotonic()
-    threshold = 0.01 if FLAGS.score_threshold is None else FLAGS.score_threshold
-    found = evaluation.detect_source(detector, source, FLAGS.batch_size, score_threshold=threshold)
+    found = evaluation.detect_source(detector, source, FLAGS.batch_size, **rule)
     seconds = time.monotonic() - started
     each = 1e3 * seconds / max(count, 1)
     print(f"Detected in {seconds:.1f} s ({each:.1f} ms an image, reading and start included).")
@@ -104,10 +98,15 @@ def detected() -> tuple:
     return source, found, getattr(detector.box_network, "level_anchors", ())
 
 
-def read() -> tuple:
+def read(rule: dict) -> tuple:
     """Reads detections from a results file: source, detections."""
     from ssd_keras import data
 
+    threshold = rule.pop("score_threshold")
+    if useless := [name for name, value in rule.items() if value is not None]:
+        raise UserError(
+            f"--{useless[0]} needs a detector (--run_dir): results are measured as they are."
+        )
     source = data.load_source(FLAGS.data)
     say_left_out(source)
     found = evaluation.read_results(
@@ -117,8 +116,8 @@ def read() -> tuple:
         source.category_ids,
     )
     print(f"Read {sum(map(len, found))} detections for {len(found)} images.", flush=True)
-    if FLAGS.score_threshold is not None:
-        found = [detections.above(FLAGS.score_threshold) for detections in found]
+    if threshold is not None:
+        found = [detections.above(threshold) for detections in found]
     return source, found
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments import _program
+from experiments import _program, _suppression
 from ssd_keras import data, zoo
 from ssd_keras.errors import UserError, did_you_mean
 from ssd_keras.training import Recipe, RunSettings, find_devices, suggest, train
@@ -94,6 +94,7 @@ flags.DEFINE_bool(
     RunSettings.accept_losses,
     "Train although most objects or images of the data are lost, or have none.",
 )
+flags.adopt_module_key_flags(_suppression)
 flags.DEFINE_integer("seed", RunSettings.seed, "Seed of weights, data order and augmentation.")
 
 

@@ -17,6 +17,7 @@ from experiments import _program
 _program.quiet_tensorflow()
 
 import ssd_keras  # noqa: E402
+from experiments import _suppression  # noqa: E402
 from export._calibration import calibration_images  # noqa: E402
 from ssd_keras import data  # noqa: E402
 from ssd_keras.deploy import form_comparison  # noqa: E402
@@ -33,6 +34,7 @@ flags.DEFINE_list("threads", ["1", "4"], "Threads to measure the time with.")
 flags.DEFINE_integer("images", 0, "Only the first so many images; 0 for all.")
 flags.DEFINE_float("max_drop", 0.02, "Largest loss of AP50 that is accepted.")
 flags.DEFINE_string("out", "", "Folder for the report; the run folder if empty.")
+flags.adopt_module_key_flags(_suppression)
 
 
 def main(_):
@@ -46,9 +48,11 @@ def main(_):
             "The form 'tflite int8' needs --calibration_data=FORMAT:PLACE#SPLIT; or leave it out "
             "with --forms='tflite float32'."
         )
-    threads = _threads()
+    threads, rule = _threads(), _suppression.suppression()
     check_writable(folder / "export_report.json")
     detector = ssd_keras.load(FLAGS.run_dir)
+    # Every form, Keras itself among them, follows the same rule.
+    detector.suppression = detector.suppression.changed(**rule)
     source = data.load_source(FLAGS.data, classes=detector.classes)
     rows = form_comparison.compare_forms(
         detector,
@@ -62,7 +66,8 @@ def main(_):
         say=lambda line: print(f"  {line} ...", flush=True),
     )
     print(f"\n{form_comparison.as_text(rows)}\n")
-    text = json.dumps({"data": FLAGS.data, "rows": form_comparison.as_json(rows)}, indent=1)
+    about = {"data": FLAGS.data, "suppression": detector.suppression.as_dict()}
+    text = json.dumps(about | {"rows": form_comparison.as_json(rows)}, indent=1)
     page = form_comparison.as_page(rows, f"Exports of {FLAGS.run_dir} on {FLAGS.data}")
     for name, content in (("export_report.json", text), ("export_report.html", page)):
         print(write_bytes(folder / name, content.encode()))

@@ -10,18 +10,20 @@ from experiments import _program
 _program.quiet_tensorflow()
 
 import ssd_keras  # noqa: E402
-from export._suppression import suppression  # noqa: E402
+from experiments import _suppression  # noqa: E402
 from ssd_keras import deploy  # noqa: E402
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("run_dir", None, "Folder of the run, or a .keras file.", required=True)
 flags.DEFINE_string("out", None, "The folder to write.", required=True)
+flags.adopt_module_key_flags(_suppression)
 
 
 def main(_):
     """Exports with the flags' values and says how to use the folder."""
+    rule = _suppression.suppression()
     detector = ssd_keras.load(FLAGS.run_dir)
-    folder = deploy.to_saved_model(detector, FLAGS.out, **suppression())
+    folder = deploy.to_saved_model(detector, FLAGS.out, **rule)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"{folder}  {size / 1e6:.2f} MB")
     print("  serving_default  images: uint8 [batch, height, width, 3], RGB, any size")

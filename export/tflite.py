@@ -15,8 +15,8 @@ from experiments import _program
 _program.quiet_tensorflow()
 
 import ssd_keras  # noqa: E402
+from experiments import _suppression  # noqa: E402
 from export._calibration import calibration_images  # noqa: E402
-from export._suppression import suppression  # noqa: E402
 from ssd_keras import deploy  # noqa: E402
 from ssd_keras.errors import UserError  # noqa: E402
 from ssd_keras.files import check_writable, write_bytes  # noqa: E402
@@ -35,6 +35,7 @@ flags.DEFINE_string(
     "'builtin': exact suppression from builtin operators; 'op': TFLite_Detection_PostProcess, for "
     "old apps; 'none': raw outputs and default boxes.",
 )
+flags.adopt_module_key_flags(_suppression)
 flags.DEFINE_string("description", "", "Sentences for the metadata.")
 flags.DEFINE_string("author", "", "Author for the metadata.")
 flags.DEFINE_string("license", "", "Terms of use for the metadata.")
@@ -47,6 +48,7 @@ def main(_):
             "--quantization=int8 needs --calibration_data=FORMAT:PLACE#SPLIT: images like those "
             "the detector will see, from which it learns the value ranges."
         )
+    rule = _suppression.suppression()
     check_writable(FLAGS.out)
     detector = ssd_keras.load(FLAGS.run_dir)
     images = (
@@ -60,7 +62,7 @@ def main(_):
         quantization=FLAGS.quantization,
         calibration_images=images,
         postprocess=FLAGS.postprocess,
-        **suppression(),
+        **rule,
         description=FLAGS.description,
         author=FLAGS.author,
         license=FLAGS.license,

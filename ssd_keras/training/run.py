@@ -373,7 +373,7 @@ class _Run:
 def build(settings: RunSettings, classes: tuple[str, ...]) -> Detector:
     """The detector of a run, before training."""
     weights = settings.backbone_weights
-    return zoo.create(
+    detector = zoo.create(
         settings.model,
         classes,
         backbone_weights=None if weights in ("none", "") else weights,
@@ -385,6 +385,8 @@ def build(settings: RunSettings, classes: tuple[str, ...]) -> Detector:
         finest_stride=settings.finest_stride,
         **settings.model_options,
     )
+    detector.suppression = detector.suppression.changed(**settings.suppression)
+    return detector
 
 
 @contextlib.contextmanager

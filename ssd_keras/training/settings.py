@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 
 from ssd_keras.batch_norm import BATCHES
+from ssd_keras.boxes import Suppression
 from ssd_keras.errors import UserError, did_you_mean
 from ssd_keras.training.recipe import Recipe
 
@@ -46,6 +47,8 @@ class RunSettings:
         seed: of weights, data order and augmentation.
         accept_losses: whether data are used of which nothing or little is left, see
             `data.verdict`.
+        score_threshold, iou_threshold, max_detections, class_agnostic: of the detector's
+            `Suppression`, by which it is judged and which is saved with it; None: its own.
         recipe: how weights are updated.
     """
 
@@ -74,6 +77,10 @@ class RunSettings:
     checkpoint_minutes: float = 10.0
     seed: int = 0
     accept_losses: bool = False
+    score_threshold: float | None = None
+    iou_threshold: float | None = None
+    max_detections: int | None = None
+    class_agnostic: bool | None = None
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
 
     def __post_init__(self):
@@ -88,6 +95,13 @@ class RunSettings:
         for name in ("patience", "batch_norm_batches", "devices"):
             if not getattr(self, name) >= 0:
                 raise UserError(f"{name} must not be negative, got {getattr(self, name)}.")
+        Suppression().changed(**self.suppression)
+
+    @property
+    def suppression(self) -> dict:
+        """What the detector suppresses otherwise than by its own rule; None: as that has it."""
+        names = ("score_threshold", "iou_threshold", "max_detections", "class_agnostic")
+        return {name: getattr(self, name) for name in names}
 
     def as_stored(self) -> dict:
         """The settings as settings.json holds them and gives them back."""

@@ -39,6 +39,10 @@ RESULTS = {"image_id": 7, "category_id": 44, "bbox": [1, 2, 3, 4], "score": 0.9}
 FAULTS = {
     "nothing": ([], "Give either --run_dir (a detector) or --detections (a results file)."),
     "other classes": (["--detections={}/other.json"], "there is no category_id 1 in the data"),
+    "suppression of results": (
+        ["--detections={}/results.json", "--iou_threshold=0.3"],
+        "--iou_threshold needs a detector (--run_dir)",
+    ),
     "no class in common": (["--run_dir={}/bird.keras"], "the data have cat; the detector bird."),
 }
 
@@ -48,12 +52,13 @@ def ended(folder):
     """The program on right results, on a detector, and on misfits, all at once."""
     for classes in (["bird"], ["cat", "bird"]):
         detector = ssd_keras.create("SSD_MobileNet_96", classes=classes, width=0.25)
+        detector.suppression = {"score_threshold": 0.0, "iou_threshold": 0.3, "max_detections": 7}
         detector.save(folder / f"{'_'.join(classes)}.keras")
     (folder / "other.json").write_text(json.dumps([RESULTS | {"category_id": 1}]))
     data = f"--data=coco:{folder}"
     running = {"good": start("evaluate", f"--detections={folder / 'results.json'}", data)}
     some = (f"--run_dir={folder / 'cat_bird.keras'}", f"--out={folder / 'detected'}")
-    running["detector"] = start("evaluate", *some, data)
+    running["detector"] = start("evaluate", *some, data, "--max_detections=2")
     for name, (flags, _) in FAULTS.items():
         running[name] = start("evaluate", data, *(flag.format(folder) for flag in flags))
     return {name: end(process) for name, process in running.items()}
@@ -87,6 +92,13 @@ def test_a_detector_is_measured(folder, ended):
     assert metrics["per_class"]["bird"]["objects"] == 0
     levels = metrics["recall_by_level"]["all detections"]
     assert (len(levels), sum(level["objects"] for level in levels)) == (6, 2)
+
+
+def test_a_detector_suppresses_by_its_own_rule_unless_told_otherwise(folder, ended):
+    told = "score > 0, IoU 0.3 within a class, at most 2 an image."
+    assert told in ended["detector"].printed
+    written = json.loads((folder / "detected/detections.json").read_text())
+    assert 0 < len(written) <= 2 * 2
 
 
 def test_detections_of_classes_that_the_data_do_not_have_are_left_out(folder, ended):

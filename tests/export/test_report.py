@@ -85,9 +85,12 @@ def test_the_exit_code_tells_of_a_loss_over_the_limit(shapes_run, tmp_path):
         "--max_drop=-2",
         f"--out={tmp_path}",
         "--images=2",
+        "--iou_threshold=0.6",
     )
     assert done.returncode == 1, done.stderr
     assert "error: tflite float16 loses" in done.stderr
+    followed = json.loads((tmp_path / "export_report.json").read_text())["suppression"]
+    assert (followed["iou_threshold"], followed["score_threshold"]) == (0.6, 0.01)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +100,7 @@ def test_the_exit_code_tells_of_a_loss_over_the_limit(shapes_run, tmp_path):
         (["--forms=tflite float23"], "no form 'tflite float23'. Did you mean 'tflite float"),
         (["--forms=saved_model", "--out=TMP/file/out"], "file' is a file, not a folder"),
         (["--forms=saved_model", "--threads=many"], "--threads must be numbers from 1"),
+        (["--forms=saved_model", "--score_threshold=2"], "score_threshold must be in 0..1, got 2"),
     ],
 )
 def test_faults_are_one_sentence_and_leave_no_file(shapes_run, tmp_path, flags, message):

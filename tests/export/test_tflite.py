@@ -1,15 +1,10 @@
 """The export program: its files, and what it says when something is wrong."""
 
-import ast
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from ssd_keras import deploy
-from tests.conftest import ROOT
 from tests.deploy.conftest import pictures
 from tests.export.programs import assert_one_sentence, run_program
 
@@ -66,26 +61,3 @@ def black_images(folder) -> str:
     file = folder / "boxes.csv"
     file.write_text("image,xmin,ymin,xmax,ymax,label\n" + "\n".join(lines) + "\n")
     return str(file)
-
-
-@pytest.mark.parametrize(
-    ("flags", "given"),
-    [
-        ([], {}),
-        (["--max_detections=9", "--class_agnostic"], {"max_detections": 9, "class_agnostic": True}),
-        (
-            ["--noclass_agnostic", "--iou_threshold=0.5"],
-            {"class_agnostic": False, "iou_threshold": 0.5},
-        ),
-    ],
-)
-def test_what_is_not_said_is_the_detectors(flags, given):
-    code = (
-        "import sys; from absl import flags; from export._suppression import suppression;"
-        "flags.FLAGS(sys.argv); print(suppression())"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *flags], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    settings = ("max_detections", "score_threshold", "iou_threshold", "class_agnostic")
-    assert ast.literal_eval(done.stdout) == dict.fromkeys(settings) | given

@@ -2,7 +2,12 @@
 
 import json
 
+import pytest
+
+from ssd_keras.boxes import Suppression
+from ssd_keras.errors import UserError
 from ssd_keras.training import RunSettings
+from ssd_keras.training.run import build
 
 
 def test_settings_are_stored_as_json_gives_them_back():
@@ -17,3 +22,15 @@ def test_runs_of_before_losses_could_be_accepted_go_on():
     assert "accept_losses" not in RunSettings("SSD_MobileNet_96", "shapes#train").as_stored()
     knowingly = RunSettings("SSD_MobileNet_96", "shapes#train", accept_losses=True)
     assert knowingly.as_stored()["accept_losses"] is True
+
+
+def test_the_detector_of_a_run_suppresses_as_its_settings_say():
+    settings = RunSettings("SSD_MobileNet_96", "", width=0.25, iou_threshold=0.6, max_detections=9)
+    expected = Suppression(iou_threshold=0.6, max_detections=9)
+    assert build(settings, ("cat", "dog")).suppression == expected
+
+
+@pytest.mark.parametrize("value", [{"score_threshold": 1.5}, {"max_detections": 0}])
+def test_suppression_that_makes_no_sense_is_refused(value):
+    with pytest.raises(UserError, match=next(iter(value))):
+        RunSettings("SSD_MobileNet_96", "shapes#train", **value)

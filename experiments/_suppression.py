@@ -1,0 +1,29 @@
+"""The flags by which detections are suppressed otherwise than by the detector's own rule."""
+
+from __future__ import annotations
+
+from absl import flags
+
+from ssd_keras.boxes import Suppression
+
+FLAGS = flags.FLAGS
+flags.DEFINE_float("score_threshold", None, "Detections must score higher; else the detector's.")
+flags.DEFINE_float(
+    "iou_threshold", None, "Boxes overlapping more are one object; else the detector's own."
+)
+flags.DEFINE_integer("max_detections", None, "Most objects of an image; else the detector's own.")
+flags.DEFINE_bool(
+    "class_agnostic", None, "Boxes of all classes are compared; else as in the detector."
+)
+NAMES = ("score_threshold", "iou_threshold", "max_detections", "class_agnostic")
+
+
+def suppression() -> dict:
+    """The settings as the library takes them; None where the flag was not given.
+
+    Raises:
+        UserError: a value that makes no sense, which should show before anything is computed.
+    """
+    given = {name: FLAGS[name].value for name in NAMES}
+    Suppression().changed(**given)
+    return given
