@@ -15,6 +15,7 @@ flags.DEFINE_integer("max_detections", None, "Most objects of an image; else the
 flags.DEFINE_bool(
     "class_agnostic", None, "Boxes of all classes are compared; else as in the detector."
 )
+PICTURED_SCORE = 0.4
 NAMES = ("score_threshold", "iou_threshold", "max_detections", "class_agnostic")
 
 
@@ -27,3 +28,9 @@ def suppression() -> dict:
     given = {name: FLAGS[name].value for name in NAMES}
     Suppression().changed(**given)
     return given
+
+
+def for_pictures(own: Suppression, given: dict) -> Suppression:
+    """A detector's rule with what is given, or at least the score of what is worth drawing."""
+    likely = {"score_threshold": max(own.score_threshold, PICTURED_SCORE)}
+    return own.changed(**likely).changed(**given)

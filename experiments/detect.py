@@ -4,8 +4,9 @@ python -m experiments.detect --run_dir=runs/pets --images="photos/*.jpg" --out=f
 
 --images is an image, a folder, a glob, a video file or the number of a camera. Each picture is
 written with its boxes as NAME.jpg and NAME.json, below the folders it lies in; a video as NAME.mp4
-and NAME.json. What is left out is named. Video and cameras need the optional extra:
-pip install "ssd-keras[video]".
+and NAME.json. What is left out is named. The scores of what is drawn and written are at least 0.4,
+or what the detector asks for if that is more; --score_threshold says otherwise. Video and cameras
+need the optional extra: pip install "ssd-keras[video]".
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from experiments import _program
+from experiments import _program, _suppression
 from ssd_keras import drawing, files, video
 from ssd_keras.data.images import ImageError, read_image
 from ssd_keras.display import printable
@@ -34,7 +35,7 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string("out", None, "Folder for pictures and JSON.", required=True)
 flags.DEFINE_bool("recursive", False, "Of a folder, take the images of its sub-folders as well.")
-flags.DEFINE_float("score_threshold", 0.4, "Lower scores are neither drawn nor written.", 0, 1)
+flags.adopt_module_key_flags(_suppression)
 flags.DEFINE_integer("batch_size", 8, "Images per step.", lower_bound=1)
 flags.DEFINE_integer("max_frames", 0, "Video: stop after so many frames; 0: at the end.")
 
@@ -45,6 +46,7 @@ def main(argv):
     """Finds out what is given, loads the detector and works through it."""
     del argv
     # Faults of the flags are told before the model is loaded, which takes seconds.
+    rule = _suppression.suppression()
     frames, images = open_frames(FLAGS.images), None
     if frames is None:
         images = find_images(FLAGS.images, recursive=FLAGS.recursive, apart_from=FLAGS.out)
@@ -55,6 +57,7 @@ def main(argv):
     import ssd_keras
 
     detector = ssd_keras.load(FLAGS.run_dir)
+    detector.suppression = _suppression.for_pictures(detector.suppression, rule)
     if frames is not None:
         detect_video(detector, frames, out)
     else:
@@ -142,9 +145,7 @@ def detect_video(detector, frames: video.Frames, out: Path) -> None:
 def detect(detector, images: list[np.ndarray]) -> list:
     """Detections of each image."""
     # Images of different sizes make no array, so they go in as a list.
-    return detector.detect(
-        images, score_threshold=FLAGS.score_threshold, batch_size=FLAGS.batch_size
-    )
+    return detector.detect(images, batch_size=FLAGS.batch_size)
 
 
 class Speed:

@@ -4,6 +4,7 @@ import pytest
 from absl.testing import flagsaver
 
 from experiments import _suppression
+from ssd_keras.boxes import Suppression
 from ssd_keras.errors import UserError
 
 OWN = dict.fromkeys(_suppression.NAMES)
@@ -33,3 +34,13 @@ def test_what_is_not_said_is_the_detectors(given):
 def test_values_that_make_no_sense_are_refused(given, message):
     with flagsaver.flagsaver(**given), pytest.raises(UserError, match=message):
         _suppression.suppression()
+
+
+@pytest.mark.parametrize(
+    ("own", "given", "score"),
+    [(0.01, None, 0.4), (0.5, None, 0.5), (0.5, 0.2, 0.2), (0.01, 0.0, 0.0)],
+)
+def test_pictures_show_what_is_likely_unless_told_otherwise(own, given, score):
+    rule = Suppression(score_threshold=own, iou_threshold=0.6, max_detections=7)
+    chosen = _suppression.for_pictures(rule, OWN | {"score_threshold": given})
+    assert chosen == rule.changed(score_threshold=score)
