@@ -19,7 +19,7 @@ from absl import flags
 
 from experiments import _program, _suppression
 from ssd_keras import evaluation
-from ssd_keras.display import column, listed, printable
+from ssd_keras.display import column, listed
 from ssd_keras.errors import UserError
 
 FLAGS = flags.FLAGS
@@ -128,11 +128,11 @@ def say_left_out(source) -> None:
 
     left = verdict.judge(source)
     if not left.kept and "unknown_class" in left.lost:
-        theirs = ", ".join(map(printable, data.load_source(FLAGS.data).classes[:5]))
-        ours = ", ".join(map(printable, source.classes[:5]))
+        theirs = listed(data.load_source(FLAGS.data).classes, 5)
+        ours = listed(source.classes, 5)
         raise UserError(
             f"No object of '{FLAGS.data}' is of a class that the detector knows: the data have "
-            f"{theirs} ..., the detector {ours} ..."
+            f"{theirs}; the detector {ours}."
         )
     if not left.kept:
         raise UserError(f"'{FLAGS.data}' has nothing to measure on: {left.why()}")
