@@ -36,6 +36,7 @@ class Row:
             cut in any case.
         missing: why there is no such file as `path`; its objects are counted as lost then.
         rejected: objects that were read and could not be added.
+        sized: whether the file gives each box by a corner and its size.
         unit_stated: whether the user says in which unit the boxes are.
     """
 
@@ -53,6 +54,7 @@ class Row:
     crowd: list[bool] = dataclasses.field(default_factory=list)
     areas: list[float] = dataclasses.field(default_factory=list)
     rejected: int = 0
+    sized: bool = False
     unit_stated: bool = False
 
     def add(self, name, box, place, *, difficult=False, crowd=False, area=None) -> None:
@@ -205,10 +207,7 @@ def check_units(
         return
     for normalized in (False, True):
         part = [pair for pair in ready if pair[0].normalized == normalized]
-        boxes = units.Boxes.of(
-            [row.corners for row, _ in part],
-            [(1, 1) if normalized else row.size_in(header) for row, header in part],
-        )
+        boxes = _boxes_of(part)
         read_in, other = ("shares", "pixels") if normalized else ("pixels", "shares")
         if fault := units.fault_of_shares(boxes) if normalized else units.fault_of_pixels(boxes):
             raise UnusableError(
@@ -219,6 +218,20 @@ def check_units(
             )
         if fault := units.fault_of_scale(boxes):
             problems.append(Problem("wrong_scale", spec, fault, REFUSED))
+        if fault := units.fault_of_sizes(_boxes_of([pair for pair in part if pair[0].sized])):
+            raise UnusableError(
+                f"'{spec}' is read as corner and size of each box, but {fault}. Convert them, or "
+                f"say ',units={read_in}' behind the place if they are what they should be.",
+                problems,
+                list_first=False,
+            )
+
+
+def _boxes_of(part: Sequence[tuple[Row, images.Header]]) -> units.Boxes:
+    return units.Boxes.of(
+        [row.corners for row, _ in part],
+        [(1, 1) if row.normalized else row.size_in(header) for row, header in part],
+    )
 
 
 class UnusableError(UserError):

@@ -8,14 +8,13 @@ from collections.abc import Iterator, Sequence
 
 from ssd_keras.data import checks, layouts, names, options, text
 from ssd_keras.data.source import LEFT_OUT, NOTED, REFUSED, Problem, Source
-from ssd_keras.data.text import number
+from ssd_keras.data.text import mark, number
 from ssd_keras.errors import UserError, one_line
 
 # Twice the annotations of the largest public data sets.
 MAX_JSON_BYTES = 4 << 30
 # From here on not every whole number is a float.
 _LARGEST_ID = 1 << 53
-_NO = (None, False, 0, "", "0", "false", "False")
 
 
 def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None) -> Source:
@@ -99,6 +98,7 @@ def _categories(
 ) -> Iterator[tuple[int | str, str]]:
     """Pairs of id and class name."""
     seen: dict[int | str, str] = {}
+    ids: dict[str, int | str] = {}
     for index, category in enumerate(categories):
         place = f"{path}, categories[{index}]"
         fields = category if isinstance(category, dict) else {}
@@ -110,8 +110,12 @@ def _categories(
             message = f"id {key} already is '{seen[key]}'"
             problems.append(Problem("duplicate_class", place, message, LEFT_OUT))
         else:
-            seen[key] = names.plain(str(name))
-            yield key, seen[key]
+            name = names.plain(str(name))
+            if (same := ids.setdefault(name, key)) != key:
+                message = f"the ids {same} and {key} have the same name '{name}': one class"
+                problems.append(Problem("duplicate_class", place, message, NOTED))
+            seen[key] = name
+            yield key, name
 
 
 def _shown(value) -> str:
@@ -144,7 +148,7 @@ def _rows(
             continue
         size = tuple(number(fields.get(side)) for side in ("height", "width"))
         called = fields["id"] if isinstance(fields["id"], str) else str(key)
-        rows[key] = checks.Row(called, "", declared_size=size, declared_at=place)
+        rows[key] = checks.Row(called, "", declared_size=size, declared_at=place, sized=True)
         wanted[key] = str(name)
     _find_images(rows, wanted, layout, problems)
     return rows
@@ -222,7 +226,10 @@ def _add_object(annotation: dict, place: str, categories: dict, rows: dict) -> P
         message = f"its bbox is {_shown(box)}, not four numbers"
         return row.reject("broken_box", place, message, name=name)
     x, y, width, height = numbers
-    crowd = annotation.get("iscrowd") not in _NO
+    crowd = mark(annotation.get("iscrowd"))
+    if crowd is None:
+        message = f"its iscrowd is {_shown(annotation['iscrowd'])}: write 1 or 0"
+        return row.reject("broken_mark", place, message, REFUSED, name=name)
     area = number(annotation.get("area"))
     row.add(name, (y, x, y + height, x + width), place, crowd=crowd, area=area)
     return None

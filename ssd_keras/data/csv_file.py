@@ -17,7 +17,7 @@ from ssd_keras.data import checks, csv_columns, names, options
 from ssd_keras.data.csv_columns import Layout
 from ssd_keras.data.source import LEFT_OUT, NOTED, REFUSED, Problem, Source
 from ssd_keras.data.text import lines as lines_of
-from ssd_keras.data.text import number, read_text
+from ssd_keras.data.text import mark, number, read_text
 from ssd_keras.errors import UserError, missing_place, unknown
 
 OPTIONS = options.IMAGES | {"class": "NAME"} | options.UNITS
@@ -60,7 +60,7 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
     reader = _Reader(path, layout, table.parse, chosen.get("class", ""), problems)
     lines, elsewhere = _of_split(table, layout, split, problems)
     found = list(reader.lines(lines))
-    rows = _rows(path, found, chosen.get("images"), layout.normalized, problems, elsewhere)
+    rows = _rows(path, found, chosen.get("images"), layout, problems, elsewhere)
     if classes is None:
         classes = _in_order({name for row in rows if not row.missing for name in row.names})
     return checks.assemble(spec, classes, rows, problems, chosen.get("units"))
@@ -321,7 +321,7 @@ class _Reader:
             (label, _Fault("broken_line", broken, REFUSED)) if broken else read(cells, label)
         )
         size = self._parse(cell("image_height")), self._parse(cell("image_width"))
-        flags = {key: _truth(cell(key)) for key in ("difficult", "crowd")}
+        flags = {key: mark(cell(key)) for key in ("difficult", "crowd")}
         for key, flag in flags.items():
             if flag is None and not isinstance(box, _Fault):
                 message = f"'{label}' has '{cell(key)[:40]}' for {key}: write 1 or 0"
@@ -390,17 +390,6 @@ class _Reader:
 _WHOLE = re.compile(r"(\d+)\.0+", re.ASCII)
 
 
-_YES = ("1", "1.0", "true", "t", "yes", "y")
-# Open Images writes -1 where it is not known.
-_NOT = ("", "0", "0.0", "false", "f", "no", "n", "none", "nan", "-1")
-
-
-def _truth(text: str) -> bool | None:
-    """What a mark says; None if it says neither yes nor no."""
-    text = text.lower()
-    return True if text in _YES else False if text in _NOT else None
-
-
 def _json(text: str) -> dict:
     try:
         found = json.loads(text) if text else {}
@@ -453,7 +442,7 @@ def _box_of_shape(shape: Mapping) -> tuple[float, float, float, float] | None:
 
 
 def _rows(
-    path, lines: Sequence[_Line], folder, normalized, problems, elsewhere: Mapping[str, str]
+    path, lines: Sequence[_Line], folder, layout: Layout, problems, elsewhere: Mapping[str, str]
 ) -> list[checks.Row]:
     """The images with their objects; images that are not there with the reason.
 
@@ -469,7 +458,7 @@ def _rows(
         image = found[one.image]
         key = image.path or one.image
         if key not in rows:
-            rows[key] = _row(one, image, normalized)
+            rows[key] = _row(one, image, layout)
         row = rows[key]
         fault = one.box if isinstance(one.box, _Fault) else _other_size(one, row)
         if fault:
@@ -508,15 +497,16 @@ def _shared(row: checks.Row, split: str) -> Problem:
     return row.left_out("two_splits", row.declared_at, message, REFUSED)
 
 
-def _row(one: _Line, image: names.Found, normalized: bool) -> checks.Row:
+def _row(one: _Line, image: names.Found, layout: Layout) -> checks.Row:
     path = image.path or one.image
     return checks.Row(
         os.path.splitext(os.path.basename(path))[0],
         path,
         declared_size=one.size,
         declared_at=one.at,
-        normalized=normalized,
-        tolerance=checks.SHARE_TOLERANCE if normalized else 0.5,
+        normalized=layout.normalized,
+        tolerance=checks.SHARE_TOLERANCE if layout.normalized else 0.5,
+        sized=layout.form == csv_columns.SIZES,
         missing="" if image.path else names.why_missing(one.image, image),
     )
 

@@ -57,7 +57,7 @@ def read(path: str, problems: list[Problem]) -> DataYaml:
         path,
         _names(content, path, problems),
         {key: places for key, places in splits.items() if places},
-        _text(content.get("path", "")),
+        _root(content, path),
         _keypoints(content, path),
         _task(content, path),
     )
@@ -134,6 +134,13 @@ def _text(value) -> str:
     return value if isinstance(value, str) and value not in _NOTHING else ""
 
 
+def _root(content: dict, path: str) -> str:
+    written = content.get("path", "")
+    if not isinstance(written, str):
+        raise UserError(f"'path' in '{path}' must be a folder, not {_shown(written)}.")
+    return _text(written)
+
+
 def _places(key: str, value, path: str) -> tuple[str, ...]:
     values = value if isinstance(value, list) else [value]
     if not all(isinstance(one, str) for one in values):
@@ -145,6 +152,8 @@ def _names(content: dict, path: str, problems: list[Problem]) -> dict[int, str]:
     written, count = content.get("names", ""), _count(content, path)
     if written in _NOTHING:
         return {number: str(number) for number in range(count or 0)}
+    if not written:
+        raise UserError(f"'names' in '{path}' is empty: write the classes, 'names: [cat, dog]'.")
     if isinstance(written, list):
         pairs = list(enumerate(written))
     elif isinstance(written, dict):

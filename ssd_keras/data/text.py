@@ -248,3 +248,14 @@ def number(value) -> float | None:
         return float(value) if isinstance(value, numbers.Real) else None
     except OverflowError:
         return None
+
+
+_YES = ("1", "1.0", "true", "t", "yes", "y")
+# Open Images writes -1 where it is not known.
+_NOT = ("", "0", "0.0", "false", "f", "no", "n", "none", "null", "nan", "unspecified", "-1")
+
+
+def mark(value) -> bool | None:
+    """What a mark such as `iscrowd` says, or its text; None if it says neither yes nor no."""
+    written = "" if value is None else str(value).strip().lower()
+    return True if written in _YES else False if written in _NOT else None

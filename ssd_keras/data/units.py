@@ -109,6 +109,19 @@ def _scale_of(reach: float) -> str:
     return "pixels or thousandths" if reach <= 1005 else "pixels"
 
 
+def fault_of_sizes(boxes: Boxes) -> str:
+    """Why boxes that are read as corner and size are rather two corners; "" where they are not."""
+    if not boxes.are_far_out.any():
+        return ""
+    first, last = boxes.corners[:, :2], boxes.corners[:, 2:] - boxes.corners[:, :2]
+    if not ((last > first) & (last <= boxes.sides[:, :2] * (1 + 1e-6))).all():
+        return ""
+    return (
+        f"{_of(boxes.are_far_out)} reach far beyond their images, and all lie within them if the "
+        "last two numbers are the second corner"
+    )
+
+
 def fault_of_scale(boxes: Boxes) -> str:
     """Why most boxes do not match their images; "" where they do."""
     if not len(boxes):

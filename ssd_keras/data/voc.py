@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 from ssd_keras.data import checks, images, layouts, names, options, text
 from ssd_keras.data.source import LEFT_OUT, NOTED, REFUSED, Problem, Source
-from ssd_keras.data.text import number
+from ssd_keras.data.text import mark, number
 from ssd_keras.errors import UserError, one_line
 
 CLASSES = (
@@ -230,7 +230,11 @@ def _add(
         # The first pixel is 1 and the last one belongs to the box. Where the corners meet
         # the box is a mistake, not a pixel, and stays as it is for the check to find.
         ymin, xmin = ymin - first, xmin - first
-    difficult = (item.findtext("difficult") or "0").strip() == "1"
+    difficult = mark(item.findtext("difficult"))
+    if difficult is None:
+        said = (item.findtext("difficult") or "").strip()[:40]
+        reject("broken_mark", f"'{label}' has '{said}' for difficult: write 1 or 0", REFUSED)
+        return
     row.add(label, (ymin, xmin, ymax, xmax), place, difficult=difficult)
 
 

@@ -36,7 +36,7 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
     read = _labelled(data, problems)
     keypoints, task = (data.yaml.keypoints, data.yaml.task) if data.yaml else (None, "")
     yolo_labels.decide_shapes(read, keypoints, task, problems)
-    known = _known_names(data, read, classes)
+    known = _known_names(data, read, classes, problems)
     rows = [_row(one, known, problems) for one in read]
     for row, name in zip(rows, names.image_ids([row.path for row in rows]), strict=True):
         row.image_id = name
@@ -225,13 +225,30 @@ def _label_studio(folder: str) -> dict[int, str]:
         return {}
 
 
-def _known_names(data: _Found, read: Sequence[Labelled], given: Sequence[str] | None):
+def _known_names(
+    data: _Found, read: Sequence[Labelled], given: Sequence[str] | None, problems: list[Problem]
+) -> dict[int, str]:
     """Class names by number: those of the files, or the numbers that occur."""
+    numbers = sorted({line.label for one in read for line in one.lines if line.label is not None})
+    chosen = data.names if data.is_named else dict(enumerate(given or ()))
+    _check_first(data.root, numbers, chosen)
     if data.is_named:
         return data.names
-    numbers = sorted({line.label for one in read for line in one.lines if line.label is not None})
-    chosen = dict(enumerate(given or ()))
+    if not given and numbers:
+        listed = ", ".join(map(str, numbers[:8]))
+        message = f"no file names the classes: they are called by their numbers ({listed})"
+        problems.append(Problem("class_numbers", data.root, message, NOTED))
     return {n: chosen.get(n, str(n)) for n in numbers} | chosen
+
+
+def _check_first(root: str, numbers: Sequence[int], names: Mapping[int, str]) -> None:
+    """Refuses numbers that begin at 1 and end behind those of the names, which begin at 0."""
+    if names and numbers and min(names) == 0 < numbers[0] and numbers[-1] == max(names) + 1:
+        raise UserError(
+            f"The label files of '{root}' have the class numbers {numbers[0]} to {numbers[-1]}, "
+            f"the names are those of 0 to {max(names)}, so that every class would have the name of "
+            f"another: count from 0, or name class {numbers[-1]}."
+        )
 
 
 # --------------------------------------------------------------------------- which labels

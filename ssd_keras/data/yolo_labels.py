@@ -279,13 +279,7 @@ def decide_shapes(
     polygons = [line for line in longer if line.around is not None]
     _refuse([line for line in longer if line.around is None], _NOT_POLYGON)
     counts = {line.count for line in polygons}
-    poses = sum(line.may_be_pose and not line.has_mask for line in polygons)
-    if (
-        polygons
-        and task not in ("segment", "obb")
-        and len(counts) == 1
-        and poses * 2 >= len(polygons)
-    ):
+    if task not in ("segment", "obb") and len(counts) == 1 and _may_be_poses(polygons):
         _refuse(polygons, _UNCLEAR.format(more=polygons[0].count - 4))
         return
     masks = [line for line in polygons if line.has_mask]
@@ -297,6 +291,17 @@ def decide_shapes(
     if counts == {8} and not masks:
         message = f"{len(polygons)} lines hold four corners; the upright box around them is read"
         problems.append(Problem("four_corners", polygons[0].place, message, NOTED))
+
+
+def _may_be_poses(lines: Sequence[Line]) -> bool:
+    """Whether lines of one length may be boxes with keypoints, which need not lie in them.
+
+    Masks have as many points as their objects need; that all of several have more than four and
+    as many is no accident.
+    """
+    without_mask = [line for line in lines if not line.has_mask]
+    in_box = sum(line.may_be_pose for line in without_mask)
+    return in_box * 2 >= len(lines) or (len(without_mask) > 1 and lines[0].count > 8)
 
 
 _NOT_POLYGON = (

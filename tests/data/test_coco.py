@@ -108,6 +108,46 @@ def test_crowds_are_told_by_any_yes(tmp_path):
     assert truth.crowd.tolist() == [False] * 4 + [True] * 4
 
 
+@pytest.mark.parametrize("value", ["maybe", 2, [], {}, 0.5])
+def test_a_mark_that_says_neither_yes_nor_no_is_refused(tmp_path, value):
+    objects = [OBJECT | {"iscrowd": value}, OBJECT | {"id": 2, "bbox": [4, 5, 26, 10]}]
+    source = data.load_source(written(tmp_path, annotations=objects))
+    (problem,) = source.problems
+    assert (problem.kind, problem.action, problem.lost) == ("broken_mark", "refused", ("cat",))
+    assert [len(truth) for truth in source.ground_truth()] == [1]
+
+
+def test_categories_of_one_name_are_one_class_which_is_noted(tmp_path):
+    categories = [{"id": 7, "name": "cat"}, {"id": 1, "name": "cat"}]
+    source = data.load_source(written(tmp_path, categories=categories))
+    assert source.classes == ("cat",)
+    (problem,) = source.problems
+    assert (problem.kind, problem.action) == ("duplicate_class", "noted")
+    assert "the ids 7 and 1 have the same name 'cat'" in problem.message
+
+
+CORNERS = [[4, 5, 30, 40], [30, 20, 60, 44]]
+
+
+@pytest.mark.parametrize(
+    ("boxes", "refused"),
+    [
+        (CORNERS, True),
+        ([[4, 5, 30, 40], [30, 20, 34, 27]], False),  # the second touches the edge
+        ([*CORNERS, [20, 20, 10, 30]], False),  # no second corner: one box is misplaced
+        ([*CORNERS, [4, 5, 70, 40]], False),
+    ],
+)
+def test_corners_in_the_place_of_sizes_are_refused(tmp_path, boxes, refused):
+    place = written(tmp_path, annotations=[OBJECT | {"bbox": box} for box in boxes])
+    if refused:
+        with pytest.raises(UserError, match=r"if the last two numbers are the second corner"):
+            data.load_source(place)
+        assert len(data.load_source(f"{place},units=pixels").ground_truth()[0]) == 2
+    else:
+        assert len(data.load_source(place).ground_truth()[0]) >= 1
+
+
 def test_members_that_are_none_are_named_and_counted(tmp_path):
     strange = [1, None, [], "x", {}]
     spec = written(tmp_path, [*strange, IMAGE], [*strange, OBJECT], [*strange, CLASS])

@@ -99,6 +99,28 @@ def test_a_line_that_may_mean_two_things_is_refused(tmp_path, line, yaml, said):
     assert emptied.kind == "no_objects_left"
 
 
+def test_points_of_one_number_outside_of_the_boxes_are_asked_for(tmp_path):
+    points = "0.9 0.9 0.1 0.95 0.8 0.02 0.5 0.9"
+    lines = [shape(BOX, points), shape(BOX, points.replace("0.9 ", "0.7 "))]
+    place = written(tmp_path, *lines, yaml=YAML)
+    problems = [p for p in data.load_source(place).problems if p.lost]
+    assert [p.kind for p in problems] == ["broken_line"] * 2
+    assert "write 'kpt_shape" in problems[0].message
+    yaml = tmp_path / "data.yaml"
+    yaml.write_text(yaml.read_text() + "\ntask: segment\n")
+    assert not [p for p in data.load_source(place).problems if p.lost]
+
+
+@pytest.mark.parametrize(("numbers", "refused"), [((1, 2), True), ((0, 2), False), ((1,), False)])
+def test_numbers_that_begin_at_1_are_refused(tmp_path, numbers, refused):
+    place = written(tmp_path, *(f"{n}{LINE[1:]}" for n in numbers), yaml=YAML)
+    if refused:
+        with pytest.raises(UserError, match=r"1 to 2, the names are those of 0 to 1.*from 0"):
+            data.load_source(place)
+    else:
+        assert data.load_source(place).ground_truth()
+
+
 def test_polygons_of_many_forms_are_no_poses(tmp_path):
     """Boxes around polygons, one of which could be a box and keypoints by itself."""
     unclear = "0.5 0.5 0.9 0.9 0.4 0.4 0.6 0.6"
