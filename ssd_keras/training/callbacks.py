@@ -19,6 +19,7 @@ from ssd_keras.data.verdict import MOST_LOST
 from ssd_keras.detector import Detector
 from ssd_keras.errors import UserError
 from ssd_keras.files import replace
+from ssd_keras.keras_compat import sync_weights, weight_averages
 from ssd_keras.run_folder import RunFolder
 from ssd_keras.training import checkpoint
 
@@ -301,17 +302,13 @@ def copy_weights(trained: keras.Model, judged: keras.Model) -> bool:
     Returns:
         Whether it keeps them.
     """
-    if hasattr(trained, "jax_state_sync"):
-        trained.jax_state_sync()
+    sync_weights(trained)
     judged.set_weights(trained.get_weights())
-    optimizer = getattr(trained.optimizer, "inner_optimizer", trained.optimizer)
-    if not optimizer.use_ema:
-        return False
     place = {id(variable): index for index, variable in enumerate(trained.weights)}
-    averages = optimizer._model_variables_moving_average
-    for variable, average in zip(optimizer._trainable_variables, averages, strict=True):
+    averages = weight_averages(trained.optimizer)
+    for variable, average in averages:
         judged.weights[place[id(variable)]].assign(keras.ops.convert_to_numpy(average))
-    return True
+    return bool(averages)
 
 
 class Evaluation(keras.callbacks.Callback):

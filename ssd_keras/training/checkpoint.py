@@ -16,6 +16,7 @@ import numpy as np
 
 from ssd_keras.errors import UserError
 from ssd_keras.files import replace
+from ssd_keras.keras_compat import sync_weights
 from ssd_keras.reading import check_regular, exists, parse_json, reading
 from ssd_keras.weights.files import check_finite
 
@@ -50,8 +51,7 @@ def save_state(path: Path, detector: keras.Model, progress: Progress, with_means
     Raises:
         UserError: the file cannot be written; the earlier one is unchanged.
     """
-    if hasattr(detector, "jax_state_sync"):
-        detector.jax_state_sync()
+    sync_weights(detector)
     arrays = {
         key: keras.ops.convert_to_numpy(variable)
         for key, variable in _variables(detector, with_means).items()

@@ -16,7 +16,9 @@ from collections.abc import Callable
 import keras
 from keras import ops
 
+from ssd_keras import keras_compat
 from ssd_keras.errors import UserError
+from ssd_keras.traversal import leaf_layers
 
 
 class Devices:
@@ -87,21 +89,16 @@ class TensorFlowDevices(Devices):
         return self.strategy.scope()
 
     def prepare(self, detector):
-        for layer in detector._flatten_layers():
+        for layer in leaf_layers(detector):
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = True
         network = detector.box_network
         network.loss = functools.partial(_share_of_global_loss, network.loss, self.replicas)
-        _sum_gradients_first(detector.optimizer)
-        # Keras builds what is not built from a first batch, which it cannot average over workers
-        # of one device each. Here everything is built.
-        detector._maybe_symbolic_build = lambda **_: None
+        keras_compat.sum_before_clipping(detector.optimizer, _sum_over_devices)
+        keras_compat.skip_build_from_batch(detector)
         if self.workers > 1:
             # Keras averages logs over workers along an axis that scalars do not have.
-            step = detector.train_step
-            detector.train_step = lambda batch: {
-                name: ops.expand_dims(value, 0) for name, value in step(batch).items()
-            }
+            keras_compat.change_logs(detector, lambda value: ops.expand_dims(value, 0))
 
     def batches(self, make: Callable):
         per_worker = self.replicas // self.workers
@@ -262,17 +259,8 @@ def _share_of_global_loss(loss: Callable, replicas: int, targets: dict, predicti
     }
 
 
-def _sum_gradients_first(optimizer):
-    """Makes a Keras optimizer sum gradients over devices before it clips them, not after."""
+def _sum_over_devices(gradients) -> list:
     import tensorflow as tf
 
-    apply = optimizer.apply
-
-    def apply_sum(gradients, trainable_variables=None):
-        context = tf.distribute.get_replica_context()
-        summed = context.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients))
-        return apply(summed, trainable_variables)
-
-    optimizer.apply = apply_sum
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    inner._all_reduce_sum_gradients = lambda pairs: pairs
+    context = tf.distribute.get_replica_context()
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients))

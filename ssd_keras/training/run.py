@@ -17,6 +17,7 @@ from ssd_keras.detector import Detector
 from ssd_keras.display import listed
 from ssd_keras.errors import UserError
 from ssd_keras.float32 import float32_copy
+from ssd_keras.keras_compat import keep_weights_at_end
 from ssd_keras.run_folder import RunFolder
 from ssd_keras.training import callbacks as on
 from ssd_keras.training import checkpoint
@@ -252,7 +253,7 @@ class _Run:
             # Variables made while TensorFlow traces the step would make it trace the step twice.
             detector.optimizer.build(detector.trainable_variables)
         # Keras would replace the weights by their averages at the end of each fit.
-        detector.optimizer.finalize_variable_values = lambda variables: None
+        keep_weights_at_end(detector.optimizer)
         detector.stop_training = False
         if progress.step:
             checkpoint.restore_state(self.folder.state, detector)

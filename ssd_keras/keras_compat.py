@@ -1,0 +1,84 @@
+"""Every touch of what Keras does not promise to keep, in one place.
+
+Where a version of Keras has changed one of them, the error says which and for what it was needed,
+before anything is trained wrongly. tests/test_keras_compat.py shows that each still does its part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+
+
+def _needed(owner, name: str, purpose: str):
+    """An attribute of Keras, or an error that says what cannot be done without it."""
+    if not hasattr(owner, name):
+        raise RuntimeError(
+            f"Keras {keras.__version__} has no {type(owner).__name__}.{name}, which is needed "
+            f"{purpose}: take a version of Keras that has it, such as 3.12 to 3.15."
+        )
+    return getattr(owner, name)
+
+
+# === Models ===
+
+
+def sync_weights(model: keras.Model):
+    """Brings weights, optimizer and metrics up to date in the middle of `fit` under JAX."""
+    if keras.backend.backend() == "jax":
+        _needed(model, "jax_state_sync", "to read the weights of a step under JAX")()
+
+
+def skip_build_from_batch(model: keras.Model):
+    """Leaves out that `fit` builds what is not built from a first batch.
+
+    Keras cannot average such a batch over workers of one device each. For built models only.
+    """
+    _needed(model, "_maybe_symbolic_build", "to train on several machines")
+    model._maybe_symbolic_build = lambda **_: None
+
+
+def change_logs(model: keras.Model, change: Callable):
+    """Applies `change` to each value of the logs that a training step returns."""
+    step = model.train_step
+    model.train_step = lambda batch: {name: change(value) for name, value in step(batch).items()}
+
+
+# === Optimizers ===
+
+
+def unscaled_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """The optimizer inside the one that scales the loss for float16, or the optimizer itself."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def weight_averages(optimizer: keras.optimizers.Optimizer) -> list[tuple]:
+    """Each trained variable with its moving average; empty where none is kept."""
+    optimizer = unscaled_optimizer(optimizer)
+    if not optimizer.use_ema:
+        return []
+    purpose = "to judge the moving averages of the weights"
+    averages = _needed(optimizer, "_model_variables_moving_average", purpose)
+    variables = _needed(optimizer, "_trainable_variables", purpose)
+    return list(zip(variables, averages, strict=True))
+
+
+def keep_weights_at_end(optimizer: keras.optimizers.Optimizer):
+    """Leaves out that `fit` ends with the weights replaced by their moving averages."""
+    _needed(optimizer, "finalize_variable_values", "to go on with a run that averages its weights")
+    optimizer.finalize_variable_values = lambda variables: None
+
+
+def sum_before_clipping(optimizer: keras.optimizers.Optimizer, all_reduce: Callable):
+    """Sums gradients over devices by `all_reduce` before they are clipped, not after.
+
+    Args:
+        optimizer: changed in place.
+        all_reduce: from the gradients of this device, a list, to those of all.
+    """
+    inner = unscaled_optimizer(optimizer)
+    _needed(inner, "_all_reduce_sum_gradients", "to train on several devices")
+    apply = optimizer.apply
+    optimizer.apply = lambda gradients, variables=None: apply(all_reduce(gradients), variables)
+    inner._all_reduce_sum_gradients = lambda pairs: pairs
