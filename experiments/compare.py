@@ -22,10 +22,9 @@ from pathlib import Path
 from absl import flags
 
 from experiments import _program
-from ssd_keras import data, figures, locks
+from ssd_keras import comparison, data, figures, locks
 from ssd_keras.errors import UserError
 from ssd_keras.files import replace, write_text
-from ssd_keras.training import comparison
 
 SMALL = {
     "model": ["SSD_MobileNet_96", "DSSD_MobileNet_96 fusion=product"],

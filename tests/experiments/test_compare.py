@@ -6,9 +6,9 @@ import json
 import pytest
 from PIL import Image
 
-from ssd_keras import data
+from ssd_keras import comparison, data
 from ssd_keras.errors import UserError
-from ssd_keras.training import RunSettings, comparison
+from ssd_keras.training import RunSettings
 from tests.experiments.programs import end, start
 
 SSD, DSSD = "SSD_MobileNet_96", "DSSD_MobileNet_96 fusion=product"
