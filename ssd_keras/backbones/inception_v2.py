@@ -52,66 +52,85 @@ def inception_v2(
     Source: arXiv 1502.03167; TF Object Detection API, ssd_inception_v2_feature_extractor.py.
     """
 
-    def depth(channels):
-        return max(int(channels * width), MIN_CHANNELS)
-
-    def normalised(x, name):
-        x = BatchNormalization(name=f"{name}_bn")(x)
-        return layers.ReLU(6.0 if activation == "relu6" else None, name=f"{name}_relu")(x)
-
-    def conv(x, channels, kernel, name, strides=1):
-        x = layers.Conv2D(
-            depth(channels), kernel, strides=strides, padding="same", use_bias=False, name=name
-        )(x)
-        return normalised(x, name)
-
-    def max_pool(x, name, strides=2):
-        return layers.MaxPooling2D(3, strides, padding="same", name=name)(x)
-
-    def halving(x, name):
-        (reduce0, out0), (reduce1, out1) = MODULES[name]
-        short = conv(x, reduce0, 1, f"{name}_Branch_0_Conv2d_0a_1x1")
-        short = conv(short, out0, 3, f"{name}_Branch_0_Conv2d_1a_3x3", strides=2)
-        long = conv(x, reduce1, 1, f"{name}_Branch_1_Conv2d_0a_1x1")
-        long = conv(long, out1, 3, f"{name}_Branch_1_Conv2d_0b_3x3")
-        long = conv(long, out1, 3, f"{name}_Branch_1_Conv2d_1a_3x3", strides=2)
-        pooled = max_pool(x, f"{name}_Branch_2_MaxPool_1a_3x3")
-        return layers.Concatenate(name=name)([short, long, pooled])
-
-    def module(x, name):
-        single, (reduce1, out1), (reduce2, out2), (pool, out3) = MODULES[name]
-        single = conv(x, single, 1, f"{name}_Branch_0_Conv2d_0a_1x1")
-        short = conv(x, reduce1, 1, f"{name}_Branch_1_Conv2d_0a_1x1")
-        short = conv(short, out1, 3, f"{name}_Branch_1_Conv2d_0b_3x3")
-        long = conv(x, reduce2, 1, f"{name}_Branch_2_Conv2d_0a_1x1")
-        long = conv(long, out2, 3, f"{name}_Branch_2_Conv2d_0b_3x3")
-        long = conv(long, out2, 3, f"{name}_Branch_2_Conv2d_0c_3x3")
-        pool_layer = layers.AveragePooling2D if pool == "AvgPool" else layers.MaxPooling2D
-        pooled = pool_layer(3, 1, padding="same", name=f"{name}_Branch_3_{pool}_0a_3x3")(x)
-        pooled = conv(pooled, out3, 1, f"{name}_Branch_3_Conv2d_0b_1x1")
-        return layers.Concatenate(name=name)([single, short, long, pooled])
+    make = _Layers(width, activation)
+    outputs = {}
 
     # === Layers ===
     images = keras.Input((*image_size, 3), name="image")
-    x = rescale_to_one(images)
-    x = layers.SeparableConv2D(
-        depth(64),
-        7,
-        strides=2,
-        padding="same",
-        depth_multiplier=min(depth(64) // 3, 8),
-        use_bias=False,
-        name="Conv2d_1a_7x7",
-    )(x)
-    x = normalised(x, "Conv2d_1a_7x7")
-    x = max_pool(x, "MaxPool_2a_3x3")
-    x = conv(x, 64, 1, "Conv2d_2b_1x1")
-    x = conv(x, 192, 3, "Conv2d_2c_3x3")
-    x = max_pool(x, "MaxPool_3a_3x3")
-    outputs = {}
+    x = _stem(make, rescale_to_one(images))
     for name, branches in MODULES.items():
-        x = halving(x, name) if len(branches) == 2 else module(x, name)
+        x = (_halving if len(branches) == 2 else _inception)(make, x, name)
         if name in MAP_MODULES[finest_stride]:
             outputs[name] = x
     # === Functional model ===
     return keras.Model(images, outputs, name="inception_v2")
+
+
+class _Layers:
+    """Makes convolutions of a width, with batch norm and activation."""
+
+    def __init__(self, width: float, activation: str):
+        self.width = width
+        self.limit = 6.0 if activation == "relu6" else None
+
+    def depth(self, channels: int) -> int:
+        """A number of channels at this width."""
+        return max(int(channels * self.width), MIN_CHANNELS)
+
+    def normalised(self, x, name):
+        """Batch norm and activation."""
+        x = BatchNormalization(name=f"{name}_bn")(x)
+        return layers.ReLU(self.limit, name=f"{name}_relu")(x)
+
+    def conv(self, x, channels, kernel, name, strides=1):
+        """Convolution without bias, batch norm, activation."""
+        x = layers.Conv2D(
+            self.depth(channels), kernel, strides=strides, padding="same", use_bias=False, name=name
+        )(x)
+        return self.normalised(x, name)
+
+
+def _max_pool(x, name):
+    return layers.MaxPooling2D(3, 2, padding="same", name=name)(x)
+
+
+def _stem(make: _Layers, x):
+    x = layers.SeparableConv2D(
+        make.depth(64),
+        7,
+        strides=2,
+        padding="same",
+        depth_multiplier=min(make.depth(64) // 3, 8),
+        use_bias=False,
+        name="Conv2d_1a_7x7",
+    )(x)
+    x = make.normalised(x, "Conv2d_1a_7x7")
+    x = _max_pool(x, "MaxPool_2a_3x3")
+    x = make.conv(x, 64, 1, "Conv2d_2b_1x1")
+    x = make.conv(x, 192, 3, "Conv2d_2c_3x3")
+    return _max_pool(x, "MaxPool_3a_3x3")
+
+
+def _halving(make: _Layers, x, name):
+    (reduce0, out0), (reduce1, out1) = MODULES[name]
+    short = make.conv(x, reduce0, 1, f"{name}_Branch_0_Conv2d_0a_1x1")
+    short = make.conv(short, out0, 3, f"{name}_Branch_0_Conv2d_1a_3x3", strides=2)
+    long = make.conv(x, reduce1, 1, f"{name}_Branch_1_Conv2d_0a_1x1")
+    long = make.conv(long, out1, 3, f"{name}_Branch_1_Conv2d_0b_3x3")
+    long = make.conv(long, out1, 3, f"{name}_Branch_1_Conv2d_1a_3x3", strides=2)
+    pooled = _max_pool(x, f"{name}_Branch_2_MaxPool_1a_3x3")
+    return layers.Concatenate(name=name)([short, long, pooled])
+
+
+def _inception(make: _Layers, x, name):
+    single, (reduce1, out1), (reduce2, out2), (pool, out3) = MODULES[name]
+    single = make.conv(x, single, 1, f"{name}_Branch_0_Conv2d_0a_1x1")
+    short = make.conv(x, reduce1, 1, f"{name}_Branch_1_Conv2d_0a_1x1")
+    short = make.conv(short, out1, 3, f"{name}_Branch_1_Conv2d_0b_3x3")
+    long = make.conv(x, reduce2, 1, f"{name}_Branch_2_Conv2d_0a_1x1")
+    long = make.conv(long, out2, 3, f"{name}_Branch_2_Conv2d_0b_3x3")
+    long = make.conv(long, out2, 3, f"{name}_Branch_2_Conv2d_0c_3x3")
+    pool_layer = layers.AveragePooling2D if pool == "AvgPool" else layers.MaxPooling2D
+    pooled = pool_layer(3, 1, padding="same", name=f"{name}_Branch_3_{pool}_0a_3x3")(x)
+    pooled = make.conv(pooled, out3, 1, f"{name}_Branch_3_Conv2d_0b_1x1")
+    return layers.Concatenate(name=name)([single, short, long, pooled])

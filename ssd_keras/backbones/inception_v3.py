@@ -29,12 +29,39 @@ def inception_v3(image_size: tuple[int, int], width: float = 1.0) -> keras.Model
 
     Source: arXiv 1512.00567; keras/src/applications/inception_v3.py.
     """
-    numbers = itertools.count(1)
+    make = _Layers(width)
+    outputs = {}
 
-    def conv(x, channels, rows, columns, strides=1, padding="same"):
-        number = next(numbers)
+    # === Layers ===
+    images = keras.Input((*image_size, 3), name="image")
+    x = _stem(make, rescale_to_one(images))
+    for block, pool_channels in enumerate((32, 64, 64)):
+        x = _inception_a(make, x, f"mixed{block}", pool_channels)
+    outputs["mixed2"] = x
+    x = _reduction_a(make, x, "mixed3")
+    for block, inner in enumerate((128, 160, 160, 192), start=4):
+        x = _inception_b(make, x, f"mixed{block}", inner)
+    outputs["mixed7"] = x
+    x = _reduction_b(make, x, "mixed8")
+    for block in (9, 10):
+        x = _inception_c(make, x, f"mixed{block}")
+    outputs["mixed10"] = x
+    # === Functional model ===
+    return keras.Model(images, outputs, name="inception_v3")
+
+
+class _Layers:
+    """Makes convolutions of a width, counted from 1."""
+
+    def __init__(self, width: float):
+        self.width = width
+        self.numbers = itertools.count(1)
+
+    def conv(self, x, channels, rows, columns, strides=1, padding="same"):
+        """Convolution without bias, batch norm, ReLU."""
+        number = next(self.numbers)
         x = layers.Conv2D(
-            max(1, round(channels * width)),
+            max(1, round(channels * self.width)),
             (rows, columns),
             strides=strides,
             padding=padding,
@@ -44,75 +71,83 @@ def inception_v3(image_size: tuple[int, int], width: float = 1.0) -> keras.Model
         x = BatchNormalization(scale=False, name=f"batch_normalization_{number}")(x)
         return layers.ReLU(name=f"activation_{number}")(x)
 
-    def chain(x, *steps):
+    def chain(self, x, *steps):
+        """One convolution after the other."""
         for step in steps:
-            x = conv(x, *step)
+            x = self.conv(x, *step)
         return x
 
-    def pooled(x, channels):
-        return conv(layers.AveragePooling2D(3, strides=1, padding="same")(x), channels, 1, 1)
+    def pooled(self, x, channels):
+        """The mean of each neighbourhood, projected."""
+        return self.conv(layers.AveragePooling2D(3, strides=1, padding="same")(x), channels, 1, 1)
 
-    def halved(x):
-        return layers.MaxPooling2D(3, strides=2)(x)
 
-    def joined(name, *branches):
-        return layers.Concatenate(name=name)(branches)
+def _joined(name, *branches):
+    return layers.Concatenate(name=name)(branches)
 
-    # === Stem ===
-    images = keras.Input((*image_size, 3), name="image")
-    x = rescale_to_one(images)
-    x = conv(x, 32, 3, 3, strides=2, padding="valid")
-    x = conv(x, 32, 3, 3, padding="valid")
-    x = conv(x, 64, 3, 3)
-    x = layers.MaxPooling2D(3, strides=2)(x)
-    x = conv(x, 80, 1, 1, padding="valid")
-    x = conv(x, 192, 3, 3, padding="valid")
-    x = layers.MaxPooling2D(3, strides=2)(x)
 
-    outputs = {}
-    # === Stride 8 ===
-    for block, pool_channels in enumerate((32, 64, 64)):
-        x = joined(
-            f"mixed{block}",
-            conv(x, 64, 1, 1),
-            chain(x, (48, 1, 1), (64, 5, 5)),
-            chain(x, (64, 1, 1), (96, 3, 3), (96, 3, 3)),
-            pooled(x, pool_channels),
-        )
-    outputs["mixed2"] = x
-    # === Stride 16 ===
-    x = joined(
-        "mixed3",
-        conv(x, 384, 3, 3, strides=2, padding="valid"),
-        chain(x, (64, 1, 1), (96, 3, 3), (96, 3, 3, 2, "valid")),
-        halved(x),
+def _halved(x):
+    return layers.MaxPooling2D(3, strides=2)(x)
+
+
+# === The modules, by the names of the paper's figures 5 to 7 and 10 ===
+
+
+def _stem(make: _Layers, x):
+    x = make.conv(x, 32, 3, 3, strides=2, padding="valid")
+    x = make.conv(x, 32, 3, 3, padding="valid")
+    x = make.conv(x, 64, 3, 3)
+    x = _halved(x)
+    x = make.conv(x, 80, 1, 1, padding="valid")
+    x = make.conv(x, 192, 3, 3, padding="valid")
+    return _halved(x)
+
+
+def _inception_a(make: _Layers, x, name, pool_channels):
+    return _joined(
+        name,
+        make.conv(x, 64, 1, 1),
+        make.chain(x, (48, 1, 1), (64, 5, 5)),
+        make.chain(x, (64, 1, 1), (96, 3, 3), (96, 3, 3)),
+        make.pooled(x, pool_channels),
     )
-    for block, inner in enumerate((128, 160, 160, 192), start=4):
-        x = joined(
-            f"mixed{block}",
-            conv(x, 192, 1, 1),
-            chain(x, (inner, 1, 1), (inner, 1, 7), (192, 7, 1)),
-            chain(x, (inner, 1, 1), (inner, 7, 1), (inner, 1, 7), (inner, 7, 1), (192, 1, 7)),
-            pooled(x, 192),
-        )
-    outputs["mixed7"] = x
-    # === Stride 32 ===
-    x = joined(
-        "mixed8",
-        chain(x, (192, 1, 1), (320, 3, 3, 2, "valid")),
-        chain(x, (192, 1, 1), (192, 1, 7), (192, 7, 1), (192, 3, 3, 2, "valid")),
-        halved(x),
+
+
+def _reduction_a(make: _Layers, x, name):
+    return _joined(
+        name,
+        make.conv(x, 384, 3, 3, strides=2, padding="valid"),
+        make.chain(x, (64, 1, 1), (96, 3, 3), (96, 3, 3, 2, "valid")),
+        _halved(x),
     )
-    for block in (9, 10):
-        single = conv(x, 320, 1, 1)
-        wide = conv(x, 384, 1, 1)
-        wide = joined(f"mixed{block}_wide", conv(wide, 384, 1, 3), conv(wide, 384, 3, 1))
-        deep = chain(x, (448, 1, 1), (384, 3, 3))
-        deep = joined(f"mixed{block}_deep", conv(deep, 384, 1, 3), conv(deep, 384, 3, 1))
-        x = joined(f"mixed{block}", single, wide, deep, pooled(x, 192))
-    outputs["mixed10"] = x
-    # === Functional model ===
-    return keras.Model(images, outputs, name="inception_v3")
+
+
+def _inception_b(make: _Layers, x, name, inner):
+    return _joined(
+        name,
+        make.conv(x, 192, 1, 1),
+        make.chain(x, (inner, 1, 1), (inner, 1, 7), (192, 7, 1)),
+        make.chain(x, (inner, 1, 1), (inner, 7, 1), (inner, 1, 7), (inner, 7, 1), (192, 1, 7)),
+        make.pooled(x, 192),
+    )
+
+
+def _reduction_b(make: _Layers, x, name):
+    return _joined(
+        name,
+        make.chain(x, (192, 1, 1), (320, 3, 3, 2, "valid")),
+        make.chain(x, (192, 1, 1), (192, 1, 7), (192, 7, 1), (192, 3, 3, 2, "valid")),
+        _halved(x),
+    )
+
+
+def _inception_c(make: _Layers, x, name):
+    single = make.conv(x, 320, 1, 1)
+    wide = make.conv(x, 384, 1, 1)
+    wide = _joined(f"{name}_wide", make.conv(wide, 384, 1, 3), make.conv(wide, 384, 3, 1))
+    deep = make.chain(x, (448, 1, 1), (384, 3, 3))
+    deep = _joined(f"{name}_deep", make.conv(deep, 384, 1, 3), make.conv(deep, 384, 3, 1))
+    return _joined(name, single, wide, deep, make.pooled(x, 192))
 
 
 def renumbered_inception_weights(

@@ -85,47 +85,28 @@ def _scan(boxes, columns):
     """
     batch, count = ops.shape(boxes)[0], boxes.shape[1]
     size = columns.shape[1]
-    ids = ops.arange(size, dtype="int32")
-
-    def scan_block(block, first, best, best_box):
-        overlaps = geometry.iou_of_coordinates(
-            tuple(columns[k] for k in range(4)), tuple(block[:, :, k, None] for k in range(4))
-        )
-        top = ops.max(overlaps, axis=2)
-        top_anchor = ops.min(ops.where(overlaps == top[:, :, None], ids, size), axis=2)
-        for i in range(block.shape[1]):
-            overlap = overlaps[:, i]
-            better = overlap > best
-            best = ops.where(better, overlap, best)
-            best_box = ops.where(better, first + i, best_box)
-        return best, best_box, top, top_anchor
-
     best = ops.zeros((batch, size), "float32")
     best_box = ops.full((batch, size), -1, dtype="int32")
     if count <= _BLOCK:
-        return scan_block(boxes, ops.convert_to_tensor(0, "int32"), best, best_box)
+        return _scan_block(columns, boxes, ops.convert_to_tensor(0, "int32"), best, best_box)
 
     blocks = -(-count // _BLOCK)
     padded = ops.pad(boxes, [[0, 0], [0, blocks * _BLOCK - count], [0, 0]], constant_values=-1.0)
     stacked = ops.transpose(ops.reshape(padded, (-1, blocks, _BLOCK, 4)), (1, 0, 2, 3))
 
     def body(k, best, best_box, tops, top_anchors):
-        best, best_box, top, top_anchor = scan_block(stacked[k], k * _BLOCK, best, best_box)
+        first = k * _BLOCK
+        best, best_box, top, top_anchor = _scan_block(columns, stacked[k], first, best, best_box)
         at = ops.reshape(k, (1, 1))
         tops = ops.scatter_update(tops, at, top[None])
         top_anchors = ops.scatter_update(top_anchors, at, top_anchor[None])
         return k + 1, best, best_box, tops, top_anchors
 
+    start = ops.convert_to_tensor(0, "int32")
+    tops = ops.zeros((blocks, batch, _BLOCK), "float32")
+    top_anchors = ops.zeros((blocks, batch, _BLOCK), "int32")
     _, best, best_box, tops, top_anchors = ops.while_loop(
-        lambda k, *_: k < blocks,
-        body,
-        (
-            ops.convert_to_tensor(0, "int32"),
-            best,
-            best_box,
-            ops.zeros((blocks, batch, _BLOCK), "float32"),
-            ops.zeros((blocks, batch, _BLOCK), "int32"),
-        ),
+        lambda k, *_: k < blocks, body, (start, best, best_box, tops, top_anchors)
     )
 
     def unstack(x):
@@ -133,6 +114,23 @@ def _scan(boxes, columns):
         return x[:, :count]
 
     return best, best_box, unstack(tops), unstack(top_anchors)
+
+
+def _scan_block(columns, block, first, best, best_box):
+    """The results of `_scan` with the ground truths `[B, N, 4]` from number `first` on."""
+    overlaps = geometry.iou_of_coordinates(
+        tuple(columns[k] for k in range(4)), tuple(block[:, :, k, None] for k in range(4))
+    )
+    size = columns.shape[1]
+    ids = ops.arange(size, dtype="int32")
+    top = ops.max(overlaps, axis=2)
+    top_anchor = ops.min(ops.where(overlaps == top[:, :, None], ids, size), axis=2)
+    for i in range(block.shape[1]):
+        overlap = overlaps[:, i]
+        better = overlap > best
+        best = ops.where(better, overlap, best)
+        best_box = ops.where(better, first + i, best_box)
+    return best, best_box, top, top_anchor
 
 
 def _settle(choice, value, boxes, anchors):

@@ -37,7 +37,7 @@ class Explosion(UserError):
     """The loss is not a number, or so large that the run is lost."""
 
 
-class Steps(keras.callbacks.Callback):
+class StepCounter(keras.callbacks.Callback):
     """Counts the steps of the whole run, and says that the first one takes its time.
 
     `step` is how many are done; it must be the first of the callbacks.
@@ -75,7 +75,9 @@ class LossWatch(keras.callbacks.Callback):
         precision: the dtype policy of the training.
     """
 
-    def __init__(self, steps: Steps, ids_of_batch: Callable[[int], list[str]], precision: str):
+    def __init__(
+        self, steps: StepCounter, ids_of_batch: Callable[[int], list[str]], precision: str
+    ):
         super().__init__()
         self.steps, self.ids_of_batch, self.precision = steps, ids_of_batch, precision
         self.mean = 0.0
@@ -143,7 +145,7 @@ class Checkpoints(keras.callbacks.Callback):
     def __init__(
         self,
         folder: RunFolder | None,
-        steps: Steps,
+        steps: StepCounter,
         progress: checkpoint.Progress,
         minutes: float,
         within_epochs: bool = True,
@@ -231,7 +233,7 @@ class RestoredMeans(keras.callbacks.Callback):
 class ProgressLine(keras.callbacks.Callback):
     """Shows how far the epoch is."""
 
-    def __init__(self, steps: Steps, epochs: int, batch_size: int):
+    def __init__(self, steps: StepCounter, epochs: int, batch_size: int):
         super().__init__()
         self.steps, self.epochs, self.batch_size = steps, epochs, batch_size
         self.terminal = sys.stdout.isatty()
@@ -282,7 +284,7 @@ class Judged(keras.callbacks.Callback):
     def __init__(
         self,
         judged: Detector,
-        steps: Steps,
+        steps: StepCounter,
         statistics: BatchStatistics | None = None,
         batches: Iterable | None = None,
     ):

@@ -215,7 +215,7 @@ class _Run:
         """Trains from a checkpoint to the end; returns the copy that was judged last."""
         self._compile(detector, progress)
         judged, statistics = self._judged(detector)
-        steps = on.Steps(progress.step, self.steps_per_epoch)
+        steps = on.StepCounter(progress.step, self.steps_per_epoch)
         several = self.devices.workers > 1
         checkpoints = on.Checkpoints(
             self.folder if self.devices.is_chief else None,
