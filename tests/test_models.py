@@ -28,9 +28,15 @@ MODELS = (
 )
 # Those that between them hold every kind of layer.
 MIXED = ("SSD_VGG16_96", "SSDLite_MobileNetV2_96", "DSSD_ResNet101_96", "YOLO_MobileNet_96")
-CASES = [
+# Deep networks and decoders, which take longest.
+DEEP = ("ResNet101", "Inception", "DSSD_VGG16", "DSSD_MobileNetV2")
+PAIRS = [
     *((name, "float32") for name in MODELS),
     *((name, policy) for name in MIXED for policy in ("mixed_float16", "mixed_bfloat16")),
+]
+CASES = [
+    pytest.param(*pair, marks=pytest.mark.slow) if any(part in pair[0] for part in DEEP) else pair
+    for pair in PAIRS
 ]
 
 
@@ -149,6 +155,7 @@ def run_without_tensorflow(names):
     )
 
 
+@pytest.mark.slow
 def test_trains_and_detects_under_jax_without_tensorflow():
     done = run_without_tensorflow(["SSD_Mine_64", "DSSD_Mine_64", "YOLO_Mine_64"])
     assert done.stdout.strip().endswith("fine"), done.stderr[-2000:]

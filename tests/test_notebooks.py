@@ -83,6 +83,7 @@ def test_links_lead_to_other_notebooks(name):
         assert (FOLDER / target).exists(), target
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITES)
 def test_every_cell_runs(name, tmp_path):
     notebook, stored = read(name), read(name)

@@ -8,6 +8,8 @@ from keras import layers
 import ssd_keras
 from ssd_keras import data, evaluation
 
+pytestmark = pytest.mark.slow
+
 SIZE = 128
 STEPS = 120
 

@@ -221,6 +221,7 @@ def workplace(tmp_path, monkeypatch, trained):
     tf.config.run_functions_eagerly(False)
 
 
+@pytest.mark.slow
 def test_the_python_of_the_readme_runs(workplace):
     names = {
         "keras": keras,
@@ -234,6 +235,7 @@ def test_the_python_of_the_readme_runs(workplace):
     assert names["detector"].box_network.level_maps[0] == (20, 20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "document",
     [d for d in DOCUMENTS if d.parent.name == "docs" and code(d, "python")],

@@ -10,6 +10,8 @@ import pytest
 
 from tests.boxes import backends
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):

@@ -20,6 +20,8 @@ from ssd_keras.detections import Detections
 from tests.conftest import ROOT
 from tests.deploy.conftest import CLASSES, enliven, pictures
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 240
 SCRIPT = Path(__file__).with_name("mediapipe_detect.py")
 IMAGES = pictures(3, seed=9)

@@ -15,6 +15,8 @@ from ssd_keras.resizing import resize
 from tests.comparing import assert_same_detections
 from tests.deploy.conftest import CLASSES, complete, enliven, pictures, run
 
+pytestmark = pytest.mark.slow
+
 WIDTH = 0.25
 UNSEEN = pictures(2, seed=9)
 # Small, and with the same kinds of layers: a name that differs from another in its size alone is

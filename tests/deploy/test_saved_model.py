@@ -15,6 +15,8 @@ from ssd_keras.errors import UserError
 from ssd_keras.folders import check_folder
 from tests.deploy.conftest import CLASSES, pictures
 
+pytestmark = pytest.mark.slow
+
 IMAGES = np.stack(pictures(3, seed=9))
 # A process that cannot import this package.
 SCRIPT = """

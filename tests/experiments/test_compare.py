@@ -34,6 +34,7 @@ def rows_of(folder):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_every_model_is_trained_and_measured(compared):
     ssd, dssd = rows_of(compared[0])
     assert (ssd["variant"], dssd["variant"]) == (SSD, DSSD)
@@ -48,6 +49,7 @@ def test_every_model_is_trained_and_measured(compared):
         assert float(row["memory_mb"]) > 100
 
 
+@pytest.mark.slow
 def test_the_table_holds_the_measured_numbers_and_the_command(compared):
     folder, ended = compared
     table = (folder / "table.md").read_text()
@@ -59,17 +61,20 @@ def test_the_table_holds_the_measured_numbers_and_the_command(compared):
         assert line in ended.printed
 
 
+@pytest.mark.slow
 def test_the_json_holds_the_same_runs(compared):
     content = json.loads((compared[0] / "runs.json").read_text())
     assert [run["variant"] for run in content["runs"]] == [SSD, DSSD]
     assert content["about"]["Training"].startswith("32 images of `shapes#train")
 
 
+@pytest.mark.slow
 def test_curves_are_drawn(compared):
     with Image.open(compared[0] / "curves.png") as picture:
         assert min(picture.size) > 300
 
 
+@pytest.mark.slow
 def test_only_what_is_missing_is_done_again(compared):
     folder, _ = compared
     ssd, dssd = (folder / f"{name.replace(' ', '-')}-seed0" for name in (SSD, DSSD))

@@ -1,40 +1,31 @@
 """The demo does the whole way, here in miniature."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.experiments.programs import end, start
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo") / "run"
-    ended = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "experiments.demo",
-            "--model=SSD_MobileNet_96",
-            "--train_data=shapes#train,count=16",
-            "--eval_data=shapes#val,count=4",
-            "--test_data=shapes#test,count=6",
-            "--epochs=1",
-            "--batch_size=4",
-            "--calibration_images=8",
-            f"--run_dir={folder}",
-        ],
-        cwd=ROOT,
-        text=True,
-        capture_output=True,
-        timeout=300,
-        check=False,
+    program = start(
+        "demo",
+        "--model=SSD_MobileNet_96",
+        "--train_data=shapes#train,count=16",
+        "--eval_data=shapes#val,count=4",
+        "--test_data=shapes#test,count=6",
+        "--epochs=1",
+        "--batch_size=4",
+        "--calibration_images=8",
+        f"--run_dir={folder}",
     )
-    assert ended.returncode == 0, ended.stderr
+    ended = end(program)
+    assert ended.code == 0, ended.complaint
     return folder, ended
 
 
@@ -51,7 +42,7 @@ def test_the_table_shows_what_was_measured(demo):
     folder, ended = demo
     for row in json.loads((folder / "table.json").read_text()):
         (line,) = [
-            line for line in ended.stdout.splitlines() if line.startswith(row["form"] + "  ")
+            line for line in ended.printed.splitlines() if line.startswith(row["form"] + "  ")
         ]
         assert f"{row['ap50']:.3f}" in line
         assert f"{row['milliseconds']:.1f}" in line
@@ -62,5 +53,5 @@ def test_pictures_are_drawn_and_the_end_says_where_they_lie(demo):
     for name in ("curves", "predictions", "shapes_keras", "shapes_int8"):
         with Image.open(folder / "pictures" / f"{name}.png") as picture:
             assert min(picture.size) > 200
-    assert f"Pictures   {folder / 'pictures'}" in ended.stdout
-    assert "python -m experiments.train" in ended.stdout
+    assert f"Pictures   {folder / 'pictures'}" in ended.printed
+    assert "python -m experiments.train" in ended.printed

@@ -1,30 +1,17 @@
 """The importing program, as a user starts it."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import ssd_keras
+from tests.experiments import programs
 from tests.weights import api_graphs
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def start(*flags):
-    """Starts the program without waiting for it: a start takes seconds, they can share them."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "experiments.import_weights", *map(str, flags)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    return programs.start("import_weights", *flags)
 
 
 FAULTS = {
@@ -64,9 +51,9 @@ def imported(folder, faulty):
         f"--labels={folder / 'map.pbtxt'}",
         f"--run_dir={folder / 'run'}",
     )
-    output, errors = program.communicate(timeout=300)
-    assert program.returncode == 0, errors
-    return folder / "run", output
+    ended = programs.end(program)
+    assert ended.code == 0, ended.complaint
+    return folder / "run", ended.printed
 
 
 def test_the_run_folder_holds_an_ordinary_detector(imported):
@@ -107,8 +94,8 @@ def test_another_list_of_classes_starts_from_its_very_architecture(imported):
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_faults_are_one_line(name, faulty, folder):
-    _, errors = faulty[name].communicate(timeout=300)
-    assert faulty[name].returncode == 2
+    _, errors, code = programs.end(faulty[name])
+    assert code == 2
     assert errors.startswith("error: ")
     assert FAULTS[name][1] in errors
     assert errors.count("\n") == 1
@@ -116,8 +103,8 @@ def test_faults_are_one_line(name, faulty, folder):
 
 
 def test_a_folder_that_holds_a_run_is_left_alone(faulty, folder):
-    _, errors = faulty["taken"].communicate(timeout=300)
-    assert faulty["taken"].returncode == 2
+    _, errors, code = programs.end(faulty["taken"])
+    assert code == 2
     assert "holds a run already" in errors
     assert [path.name for path in (folder / "taken").iterdir()] == ["best.keras"]
     assert (folder / "taken" / "best.keras").read_text() == "a run of the user"

@@ -1,32 +1,16 @@
 """The training program: what goes wrong ends in one clear sentence."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
+import time
 
 import numpy as np
 import pytest
 
 import ssd_keras
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def start(program, *flags):
-    """Starts a program as a user would, without waiting for it."""
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", program, *flags],
-        cwd=ROOT,
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-
+from tests.experiments.programs import ROOT, end, start
 
 FAULTS = {
     "misspelt model": (
@@ -70,25 +54,18 @@ FAULTS = {
 
 @pytest.fixture(scope="module")
 def faults(tmp_path_factory):
-    """The end of every faulty command: exit code, standard error and what it left behind."""
-    ended = {}
-    names = list(FAULTS)
-    for pair in zip(names[::2], names[1::2], strict=True):
-        # Two at a time: starting up takes longer than finding the fault.
-        running = {}
-        for name in pair:
-            folder = tmp_path_factory.mktemp("runs") / "run"
-            flags = [*FAULTS[name][0], f"--run_dir={folder}"]
-            running[name] = (start("experiments.train", *flags), folder)
-        for name, (process, folder) in running.items():
-            _, complaint = process.communicate(timeout=120)
-            ended[name] = (process.returncode, complaint, folder.exists())
-    return ended
+    """The end of every faulty command, and whether it left something behind."""
+    folders = {name: tmp_path_factory.mktemp("runs") / "run" for name in FAULTS}
+    running = {
+        name: start("train", *flags, f"--run_dir={folders[name]}")
+        for name, (flags, _) in FAULTS.items()
+    }
+    return {name: (end(program), folders[name].exists()) for name, program in running.items()}
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_of_the_user_ends_in_one_sentence(faults, name):
-    code, complaint, left_something = faults[name]
+    (_, complaint, code), left_something = faults[name]
     assert code != 0
     assert FAULTS[name][1] in complaint
     assert "Traceback" not in complaint
@@ -110,9 +87,8 @@ SIX_EPOCHS = (
 def straight(tmp_path_factory):
     """The folder of a run of six epochs that nothing disturbed."""
     folder = tmp_path_factory.mktemp("straight")
-    process = start("experiments.train", *SIX_EPOCHS, f"--run_dir={folder}")
-    _, complaint = process.communicate(timeout=240)
-    assert process.returncode == 0, complaint
+    ended = end(start("train", *SIX_EPOCHS, f"--run_dir={folder}"))
+    assert ended.code == 0, ended.complaint
     return folder
 
 
@@ -120,23 +96,21 @@ def weights(folder):
     return ssd_keras.load(folder / "last.keras").get_weights()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sent", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143)]
 )
 def test_killed_in_the_third_epoch_it_ends_with_the_weights_of_the_straight_run(
     straight, tmp_path, sent, code
 ):
-    command = ["experiments.train", *SIX_EPOCHS, f"--run_dir={tmp_path}"]
-    process = start(*command)
-    for line in process.stdout:
-        if line.startswith("epoch   2/6  loss"):
-            break
-    process.send_signal(sent)
-    process.communicate(timeout=60)
-    assert process.returncode == code
-    again = start(*command)
-    told, complaint = again.communicate(timeout=240)
-    assert again.returncode == 0, complaint
+    command = ["train", *SIX_EPOCHS, f"--run_dir={tmp_path}"]
+    program = start(*command)
+    while "epoch   2/6  loss" not in program.printed() and program.runs():
+        time.sleep(0.02)
+    program.send_signal(sent)
+    assert end(program).code == code
+    told, complaint, ended = end(start(*command))
+    assert ended == 0, complaint
     assert "going on after epoch" in told
     assert "epoch   1/6" not in told
     assert "epoch   6/6" in told
@@ -146,11 +120,11 @@ def test_killed_in_the_third_epoch_it_ends_with_the_weights_of_the_straight_run(
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.slow
 def test_a_finished_run_says_so(straight):
-    again = start("experiments.train", *SIX_EPOCHS, f"--run_dir={straight}")
-    told, _ = again.communicate(timeout=120)
-    assert again.returncode == 0
-    assert "is finished: all 6 epochs are done" in told
+    again = end(start("train", *SIX_EPOCHS, f"--run_dir={straight}"))
+    assert again.code == 0
+    assert "is finished: all 6 epochs are done" in again.printed
 
 
 READ_RECIPES = """

@@ -1,20 +1,14 @@
 """Running the export programs as a user does, on a run folder with the small detector."""
 
 import subprocess
-import sys
 
-from tests.conftest import ROOT
+from tests import programs
 
 
-def run_program(name: str, *flags) -> subprocess.CompletedProcess:
+def run_program(name: str, *flags, **environment) -> subprocess.CompletedProcess:
     """`python -m NAME FLAGS...`."""
-    return subprocess.run(
-        [sys.executable, "-m", name, *flags],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    printed, complaint, code = programs.run(name, *flags, **environment)
+    return subprocess.CompletedProcess([name, *flags], code, printed, complaint)
 
 
 def assert_one_sentence(done: subprocess.CompletedProcess, message: str):

@@ -1,15 +1,12 @@
 """Exports to full disks and to those that can only be read: one sentence, and all is as it was."""
 
-import os
 import subprocess
-import sys
 
 import pytest
 
 from ssd_keras.deploy.saved_model import MANIFEST
 from ssd_keras.folders import check_folder, replace_folder
-from tests.conftest import ROOT
-from tests.export.programs import assert_one_sentence
+from tests.export.programs import assert_one_sentence, run_program
 
 pytestmark = pytest.mark.slow
 
@@ -59,14 +56,7 @@ def shapes_run(tmp_path_factory):
 
 def export(program: str, run_dir, place, **environment) -> subprocess.CompletedProcess:
     flags = [flag.replace("PLACE", str(place)) for flag in PROGRAMS[program]]
-    return subprocess.run(
-        [sys.executable, "-m", program, f"--run_dir={run_dir}", *flags],
-        cwd=ROOT,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_program(program, f"--run_dir={run_dir}", *flags, **environment)
 
 
 def contents(place) -> dict:

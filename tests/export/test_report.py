@@ -7,6 +7,8 @@ import pytest
 from ssd_keras.deploy import form_comparison
 from tests.export.programs import assert_one_sentence, run_program
 
+pytestmark = pytest.mark.slow
+
 DATA = "shapes#val,count=4"
 
 

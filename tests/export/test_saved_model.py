@@ -7,6 +7,8 @@ import tensorflow as tf
 from tests.deploy.conftest import CLASSES, pictures
 from tests.export.programs import assert_one_sentence, run_program
 
+pytestmark = pytest.mark.slow
+
 
 def export(*flags):
     return run_program("export.saved_model", *flags)

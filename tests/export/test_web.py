@@ -21,6 +21,8 @@ from ssd_keras.resizing import resize
 from tests.conftest import ROOT
 from tests.deploy.conftest import CLASSES, assemble, pictures
 
+pytestmark = pytest.mark.slow
+
 WEB = ROOT / "export" / "web"
 SECONDS = 240
 MIN_SCORE = 0.4

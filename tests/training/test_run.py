@@ -61,6 +61,7 @@ def before(monkeypatch, kind, method, at, act):
     monkeypatch.setattr(kind, method, changed_method)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_ends_with_the_weights_of_one_that_was_not(
     tiny_model, tmp_path, monkeypatch, capsys
 ):
@@ -215,6 +216,7 @@ def test_a_rate_of_a_million_is_rolled_back_and_then_stopped(
     assert not RunFolder(tmp_path / "run").best.exists()
 
 
+@pytest.mark.slow
 def test_a_run_ends_early_without_progress_and_stays_ended(
     tiny_model, tmp_path, monkeypatch, capsys
 ):
@@ -231,6 +233,7 @@ def test_a_run_ends_early_without_progress_and_stays_ended(
     assert capsys.readouterr().out.count("ended early after 3 of 4 epochs") == 2
 
 
+@pytest.mark.slow
 def test_half_precision_trains_like_float32_and_saves_a_float32_detector(tiny_model, tmp_path):
     found = {}
     for precision in ("float32", "mixed_float16", "mixed_bfloat16"):

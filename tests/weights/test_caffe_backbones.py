@@ -10,6 +10,8 @@ from ssd_keras.errors import UserError
 from ssd_keras.weights import load_backbone_weights
 from tests.weights import caffe_files
 
+pytestmark = pytest.mark.slow
+
 # Caffe's first pool rounds up and Keras' down; at this size both give the same.
 SIZE = 97
 WIDTH = 0.125

@@ -7,6 +7,8 @@ from ssd_keras.errors import UserError
 from ssd_keras.weights.importing import import_detector
 from tests.weights import caffe_files
 
+pytestmark = pytest.mark.slow
+
 CLASSES = 5
 VGG_MEANS = (104.0, 117.0, 123.0)
 CASES = {

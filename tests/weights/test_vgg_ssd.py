@@ -8,6 +8,8 @@ from ssd_keras.errors import UserError
 from ssd_keras.weights.importing import import_detector
 from tests.weights import caffe_files, torch_file
 
+pytestmark = pytest.mark.slow
+
 CLASSES = 5
 WIDTH = 0.25
 SOURCES = ("conv4_3_norm", "fc7", "conv6_2", "conv7_2", "conv8_2", "conv9_2")
