@@ -17,6 +17,7 @@ import numpy as np
 
 from ssd_keras.float32 import float32_model
 from ssd_keras.jit import jit
+from ssd_keras.keras_compat import sync_weights, unscaled_optimizer
 from ssd_keras.traversal import leaf_layers
 
 # Training batches that statistics are measured on.
@@ -124,13 +125,12 @@ class MeasuredStatistics(keras.callbacks.Callback):
             self._measure(averaged=False)
 
     def on_train_end(self, logs=None):
-        self._measure(averaged=_inner(self.model.optimizer).use_ema)
+        self._measure(averaged=unscaled_optimizer(self.model.optimizer).use_ema)
 
     def _measure(self, averaged: bool):
-        if hasattr(self.model, "jax_state_sync"):
-            self.model.jax_state_sync()
+        sync_weights(self.model)
         statistics = _statistics_of(self.model)
-        step = int(_inner(self.model.optimizer).iterations)
+        step = int(unscaled_optimizer(self.model.optimizer).iterations)
         if self.measured_at == (step, averaged) or not statistics.lag(step, averaged):
             return
         self.measured_at = (step, averaged)
@@ -150,11 +150,6 @@ def _statistics_of(model: keras.Model) -> BatchStatistics:
         kept.clear()
         kept[frozen] = BatchStatistics(float32_model(model), frozen)
     return kept[frozen]
-
-
-def _inner(optimizer: keras.Optimizer) -> keras.Optimizer:
-    """The optimizer itself, whether or not the loss is scaled for float16."""
-    return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 def _norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
