@@ -27,8 +27,12 @@ _PICTURES = ("JPEGImages", "images", "image", "imgs", "img", "pictures", "photos
 _ANNOTATIONS = ("Annotations", "annotation", "annots", "anno", "xmls", "xml", "labels")
 _DATA_YAML = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 _COCO_FIRST = ("instances.json", "_annotations.coco.json")
-# Files of COCO that hold no boxes of their own, or only those of people.
-_NO_INSTANCES = ("captions_", "person_keypoints_", "panoptic_", "stuff_", "image_info_")
+# Files of COCO that hold no boxes of their own.
+_NO_INSTANCES = ("captions_", "panoptic_", "stuff_", "image_info_")
+# Those of people only, read where there are no others.
+_PEOPLE = "person_keypoints_"
+# What stands before the split in the names of COCO's files.
+_KIND = re.compile(rf"^(instances|annotations|{_PEOPLE[:-1]})_")
 # Files up to this size are read to see what they are.
 _SMALL_JSON = _SMALL_TEXT = 1 << 20
 
@@ -296,7 +300,7 @@ def _beside(path: str) -> Coco:
     folder = os.path.dirname(path) or "."
     is_inner = os.path.basename(os.path.abspath(folder)).lower() in _forms("annotations")
     root = (os.path.dirname(folder) or os.pardir) if is_inner else folder
-    split = re.sub(r"^(instances|annotations)_|\.json$", "", os.path.basename(path))
+    split = _KIND.sub("", os.path.basename(path).removesuffix(".json"))
     return Coco(path, _pictures_of(root, split), (folder, root), root)
 
 
@@ -334,17 +338,15 @@ def _which_file(spec: str, folder: str, found: Sequence[str]) -> UserError:
     if len(splits) == len(found):
         return _name_one(spec, folder, splits)
     return UserError(
-        f"'{folder}' holds no instances.json but {len(found)} .json files (from '{spec}'). "
+        f"'{folder}' holds no instances.json but {', '.join(found[:6])} (from '{spec}'). "
         "Name it: coco:FILE.json,images=DIR."
     )
 
 
 def _no_coco(root: str, spec: str) -> str:
-    found = [os.path.join(root, name) for name in _with_end(root, ".json")]
-    kind = next(filter(None, map(json_kind, found[:20])), None)
-    if kind:
+    if kind := _other_tool(root):
         return f"'{root}' holds {kind} (from '{spec}')."
-    what = "no .json file that is COCO" if found else "no .json file"
+    what = "no .json file that is COCO" if _with_end(root, ".json") else "no .json file"
     return (
         f"'{root}' holds no instances.json but {what} (from '{spec}'). "
         "Name it: coco:FILE.json,images=DIR."
@@ -355,7 +357,7 @@ def _coco_split(spec: str, root: str, split: str) -> Coco:
     files: dict[str, str] = {}
     for folder in (*_called(root, _ANNOTATIONS), root):
         for name in _coco_names(folder):
-            stem = re.sub(r"^(instances|annotations)_", "", name[:-5])
+            stem = _KIND.sub("", name[:-5])
             files.setdefault(stem, os.path.join(folder, name))
     folders = [name for name in _folders(root) if _is_coco_folder(os.path.join(root, name))]
     known = [*files, *folders]
@@ -393,6 +395,7 @@ def _coco_names(folder: str) -> list[str]:
     found = [name for name in found if not name.startswith(_NO_INSTANCES)]
     if len(found) > 50:  # one for each image is another format
         return []
+    found = [name for name in found if not name.startswith(_PEOPLE)] or found
     return [name for name in found if name in _COCO_FIRST or is_coco(os.path.join(folder, name))]
 
 
@@ -556,7 +559,19 @@ def recognised(place: str, split: str | None = None) -> list[str]:
         named = [part(place, split)] if split else [os.path.join(place, n) for n in parts(place)]
         divided += filter(None, named)
         found = list(dict.fromkeys(name for folder in divided for name in _formats(folder)))
+    if not found and split:
+        known = [name for name in parts(place) if _formats(os.path.join(place, name))]
+        if known:
+            raise no_split(split, place, f"{place}#{split}", known)
+    if not found and (other := _other_tool(place)):
+        raise UserError(f"'{place}' holds {other}.")
     return found or (["yolo"] if any(map(_has_pictures, divided)) else [])
+
+
+def _other_tool(place: str) -> str:
+    """Which tool's files a folder holds that are not read, and what to do; "" if none."""
+    found = (os.path.join(place, name) for name in _with_end(place, ".json")[:20])
+    return next(filter(None, map(json_kind, found)), "")
 
 
 def _formats(place: str) -> list[str]:

@@ -310,9 +310,30 @@ OTHERS = {
 def test_other_tools_are_refused_by_name(tmp_path, name):
     content, said = OTHERS[name]
     trees.write(tmp_path, "a.jpg", "a.json", a_json=content)
-    for spec in (f"coco:{tmp_path}", f"coco:{tmp_path}/a.json"):
+    for spec in (f"coco:{tmp_path}", f"coco:{tmp_path}/a.json", str(tmp_path)):
         with pytest.raises(UserError, match=said):
             data.load_source(spec)
+
+
+def test_a_bare_folder_names_the_splits_it_has(tmp_path):
+    for split in ("train", "valid"):
+        trees.write(tmp_path / split, "a.jpg").joinpath("_annotations.coco.json").write_text(
+            trees.coco(["a.jpg"])
+        )
+    assert len(data.load_source(f"{tmp_path}#val")) == 1
+    with pytest.raises(UserError, match=r"no split 'test'.*Known: train, valid"):
+        data.load_source(f"{tmp_path}#test")
+
+
+def test_people_are_read_where_there_are_no_other_boxes(tmp_path):
+    trees.write(tmp_path, "images/default/a.jpg", "annotations/person_keypoints_default.json")
+    path = tmp_path / "annotations/person_keypoints_default.json"
+    path.write_text(trees.coco(["a.jpg"]))
+    for spec in (f"coco:{tmp_path}", str(tmp_path), f"coco:{tmp_path}#default"):
+        assert data.load_source(spec).classes == ("cat",)
+    classes = [{"id": 1, "name": "dog"}]
+    path.with_name("instances_default.json").write_text(trees.coco(["a.jpg"], categories=classes))
+    assert data.load_source(str(tmp_path)).classes == ("dog",)
 
 
 def test_files_that_are_no_data_are_refused_with_advice(tmp_path):
