@@ -18,7 +18,7 @@ from ssd_keras.detections import Detections
 from ssd_keras.errors import UserError
 from ssd_keras.image_inputs import arrays, check_for_training, is_single
 from ssd_keras.jit import jit_call
-from ssd_keras.resizing import resize
+from ssd_keras.resizing import HALF_PIXEL, check_way, resize
 from ssd_keras.training_images import watched
 
 
@@ -39,6 +39,9 @@ class Detector(keras.Model):
         suppression: the rule by which scored boxes become detections, `Suppression` or a dict of
             its values; it is saved with the detector, and everything that detects, measures or
             exports follows it unless told otherwise. The attribute of this name can be replaced.
+        resize: the way in which images come to the size of the model, one of `resizing.WAYS`; it
+            is saved with the detector and followed as well. Imported detectors have the one they
+            were trained with.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Detector(keras.Model):
         classes: Sequence[str],
         name=None,
         suppression: Suppression | Mapping | None = None,
+        resize: str = HALF_PIXEL,
     ):
         classes = tuple(classes)
         _check_classes(classes, box_network.num_classes)
@@ -65,6 +69,8 @@ class Detector(keras.Model):
         self.classes = classes
         self.image_size = image_size
         self.suppression = suppression or Suppression()
+        check_way(resize)
+        self.resize = resize
         # What its weights were taken from, if it was created with `weights=`.
         self.started_from = None
         self.class_loss = keras.metrics.Mean(name="class_loss")
@@ -174,7 +180,7 @@ class Detector(keras.Model):
         """Each image in the model's size; its own size and its path are added to `seen`."""
         for pixels, path in arrays(images):
             seen.append((pixels.shape[:2], path))
-            yield resize(pixels, self.image_size)
+            yield resize(pixels, self.image_size, self.resize)
 
     def detect_batches(self, batches: Iterable, **suppression) -> Iterable[Detections]:
         """Yields the `Detections` of each image of batches `[B, H, W, 3]` of the model's size.
@@ -206,13 +212,14 @@ class Detector(keras.Model):
         return boxes.suppress(decoded, scores, **suppression.as_dict())
 
     def get_config(self) -> dict:
-        """Backbone, box network, classes and suppression: all it takes to build it again."""
+        """All that it takes to build it again."""
         return {
             "name": self.name,
             "backbone": keras.saving.serialize_keras_object(self.backbone),
             "box_network": keras.saving.serialize_keras_object(self.box_network),
             "classes": list(self.classes),
             "suppression": self.suppression.as_dict(),
+            "resize": self.resize,
         }
 
     @classmethod

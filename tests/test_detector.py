@@ -12,8 +12,9 @@ from PIL import Image
 import ssd_keras
 from ssd_keras.boxes import Suppression
 from ssd_keras.errors import UserError
+from ssd_keras.resizing import resize
 from tests.comparing import assert_same_detections
-from tests.deploy.conftest import lively_detector
+from tests.deploy.conftest import lively_detector, pictures
 
 SIZE = 96
 
@@ -342,3 +343,29 @@ def test_batches_of_a_wrong_type_are_refused_by_fit(detector, batch):
     detector.compile("sgd", jit_compile=False)
     with pytest.raises(UserError, match="Images of bool"):
         detector.fit(batches, verbose=0)
+
+
+@pytest.mark.parametrize("way", ["half_pixel", "corner"])
+def test_images_are_resized_in_the_detectors_way_which_is_saved_with_it(tmp_path, way):
+    image = pictures(1)[0]
+    detector = ssd_keras.Detector.from_config({**lively_detector().get_config(), "resize": way})
+    detector.set_weights(lively_detector().get_weights())
+    wanted = detector.detect(resize(image, (SIZE, SIZE), way), score_threshold=0.3)
+    assert len(wanted) > 5
+    detector.save(tmp_path / "a.keras")
+    again = ssd_keras.load(tmp_path / "a.keras")
+    assert again.resize == way
+    for found in (detector, again):
+        assert_same_detections(found.detect(image, score_threshold=0.3), wanted)
+
+
+def test_a_file_that_says_nothing_of_resizing_means_the_usual_way():
+    config = lively_detector().get_config()
+    del config["resize"]
+    assert ssd_keras.Detector.from_config(config).resize == "half_pixel"
+
+
+def test_an_unknown_way_of_resizing_is_refused():
+    config = {**lively_detector().get_config(), "resize": "corners"}
+    with pytest.raises(UserError, match="no way of resizing 'corners'"):
+        ssd_keras.Detector.from_config(config)

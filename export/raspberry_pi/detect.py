@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import os
 import stat
 import statistics
@@ -26,6 +27,7 @@ import zipfile
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+SETTINGS_FILE = "ssd_keras.json"
 LABEL_FILES = ("labels.txt", "labelmap.txt")
 IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 
@@ -37,6 +39,7 @@ class Detector:
         with open_file(path) as file:
             content = file.read()
         self.labels = read_labels(content)
+        self.centre = 0.0 if read_settings(content).get("resize") == "corner" else 0.5
         self._interpreter = Interpreter(model_content=content, num_threads=threads)
         self._interpreter.allocate_tensors()
         (self._input,) = self._interpreter.get_input_details()
@@ -49,7 +52,7 @@ class Detector:
             (name, score, (top, left, bottom, right) in pixels) of each, best first.
         """
         _, height, width, _ = self._input["shape"]
-        pixels = resize(image, height, width)
+        pixels = resize(image, height, width, self.centre)
         if self._input["dtype"] == np.uint8:
             pixels = np.round(pixels)
         self._interpreter.set_tensor(
@@ -93,10 +96,22 @@ def read_labels(content: bytes) -> list[str]:
     raise ValueError("The model holds no label file: export it with export.tflite.")
 
 
-def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Bilinear, half-pixel centres, aspect ratio not kept: as in training."""
+def read_settings(content: bytes) -> dict:
+    """What else the file says of itself."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if SETTINGS_FILE not in archive.namelist():
+            return {}
+        return json.loads(archive.read(SETTINGS_FILE))
+
+
+def resize(image: np.ndarray, height: int, width: int, centre: float = 0.5) -> np.ndarray:
+    """Bilinear, aspect ratio not kept: as in training.
+
+    `centre` is where a pixel has its centre: half a pixel from its corner, or at its corner in
+    detectors that come from the TF Object Detection API.
+    """
     (top, bottom, y), (left, right, x) = (
-        _neighbours(have, want)
+        _neighbours(have, want, centre)
         for have, want in ((image.shape[0], height), (image.shape[1], width))
     )
     y, x = y[:, None, None], x[None, :, None]
@@ -104,8 +119,8 @@ def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return rows[:, left] * (1 - x) + rows[:, right] * x
 
 
-def _neighbours(have: int, want: int):
-    places = (np.arange(want, dtype=np.float32) + 0.5) * np.float32(have / want) - 0.5
+def _neighbours(have: int, want: int, centre: float):
+    places = (np.arange(want, dtype=np.float32) + centre) * np.float32(have / want) - centre
     first = np.floor(places)
     lower = np.clip(first, 0, have - 1).astype(np.int64)
     upper = np.clip(first + 1, 0, have - 1).astype(np.int64)

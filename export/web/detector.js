@@ -10,6 +10,7 @@ import {packedFiles} from './packed_files.js';
 import {resized} from './pixels.js';
 
 const RUNTIME = new URL('./node_modules/@litertjs/core/wasm/', import.meta.url).href;
+const SETTINGS_FILE = 'ssd_keras.json';
 const LABEL_FILES = ['labels.txt', 'labelmap.txt'];
 
 let runtime;
@@ -29,7 +30,8 @@ export class Detector {
     if (String.fromCharCode(...bytes.subarray(4, 8)) !== 'TFL3') {
       throw new Error('This is not a .tflite file.');
     }
-    const labels = readLabels(bytes);
+    const files = packedFiles(bytes);
+    const labels = readLabels(files);
     await startRuntime();
     const model = await loadAndCompile(bytes, {
       accelerator: 'wasm',
@@ -42,11 +44,12 @@ export class Detector {
           `The file has ${outputs} outputs; a detection has four (boxes, classes, scores, count). ` +
           'Export it with --postprocess=builtin or op.');
     }
-    return new Detector(model, labels);
+    return new Detector(model, labels, readSettings(files));
   }
 
-  constructor(model, labels) {
+  constructor(model, labels, settings) {
     this.labels = labels;
+    this.centre = settings.resize === 'corner' ? 0 : 0.5;
     this.model = model;
     const [input] = model.getInputDetails();
     [, this.height, this.width] = input.shape;
@@ -61,7 +64,8 @@ export class Detector {
    */
   async detect(image, minScore = 0.4) {
     const shape = [1, this.height, this.width, 3];
-    const input = new Tensor(resized(image, this.height, this.width, this.dtype), shape);
+    const pixels = resized(image, this.height, this.width, this.dtype, this.centre);
+    const input = new Tensor(pixels, shape);
     let outputs = [];
     try {
       outputs = await this.model.run([input]);
@@ -85,8 +89,13 @@ export class Detector {
   }
 }
 
-function readLabels(bytes) {
-  const files = packedFiles(bytes);
+/** What else the file says of itself. */
+function readSettings(files) {
+  const packed = files.get(SETTINGS_FILE);
+  return packed === undefined ? {} : JSON.parse(new TextDecoder().decode(packed));
+}
+
+function readLabels(files) {
   const name = LABEL_FILES.find((file) => files.has(file));
   if (name === undefined) {
     throw new Error('The file holds no labels: export it with export.tflite.');

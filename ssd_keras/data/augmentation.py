@@ -14,6 +14,7 @@ stateless seed. `apply` is a pure function of image, boxes and draw.
 from __future__ import annotations
 
 from ssd_keras.boxes.geometry import iou_of_coordinates
+from ssd_keras.resizing import HALF_PIXEL
 
 FILL = (123.0, 117.0, 104.0)  # RGB; caffe's mean 104, 117, 123 is BGR
 MIN_IOUS = (0.1, 0.3, 0.5, 0.7, 0.9, 0.0)  # 0: any crop that has an object to be compared with
@@ -164,7 +165,9 @@ def draw_for(augmentation: str):
     ]
 
 
-def apply(image, boxes, labels, draw: dict, image_size, dtype: str = "float32") -> tuple:
+def apply(
+    image, boxes, labels, draw: dict, image_size, dtype: str = "float32", resize: str = HALF_PIXEL
+) -> tuple:
     """Applies a draw.
 
     Args:
@@ -173,6 +176,7 @@ def apply(image, boxes, labels, draw: dict, image_size, dtype: str = "float32") 
         draw: what one of the draw functions returned.
         image_size: (height, width) of the result.
         dtype: "float32", or "uint8" for rounded values.
+        resize: one of `resizing.WAYS`.
 
     Returns:
         image `[h, w, 3]` in 0..255, and the boxes whose centre is in the window, cut to
@@ -181,7 +185,7 @@ def apply(image, boxes, labels, draw: dict, image_size, dtype: str = "float32") 
     import tensorflow as tf
 
     place = placement(tf.shape(image)[:2], draw["window"], image_size)
-    picture = sample(image, place, draw["interpolation"])
+    picture = sample(image, place, draw["interpolation"], resize)
     picture = distort(picture, draw)
     picture = tf.clip_by_value(picture, 0.0, 255.0)
     if dtype == "uint8":
@@ -229,27 +233,28 @@ def placement(size, window, image_size) -> dict:
     }
 
 
-def sample(image, place, interpolation):
-    """Cuts `place["source"]` out of the image and resizes it to the size of `place["target"]`."""
+def sample(image, place, interpolation, resize: str = HALF_PIXEL):
+    """Cuts `place["source"]` out of the image and resizes it to the size of `place["target"]`.
+
+    Of the other interpolations, which are there for variety, nearest and bicubic follow `resize`.
+    """
     import tensorflow as tf
+
+    centres = {"half_pixel_centers": resize == HALF_PIXEL}
 
     first, last = place["source"][:2], place["source"][2:]
     part = image[first[0] : last[0], first[1] : last[1]][None]
     size = place["target"][2:] - place["target"][:2]
 
     def nearest():
-        near = tf.raw_ops.ResizeNearestNeighbor(images=part, size=size, half_pixel_centers=True)
+        near = tf.raw_ops.ResizeNearestNeighbor(images=part, size=size, **centres)
         return tf.cast(near, tf.float32)
 
     kernels = {
-        "bilinear": lambda: tf.raw_ops.ResizeBilinear(
-            images=part, size=size, half_pixel_centers=True
-        ),
+        "bilinear": lambda: tf.raw_ops.ResizeBilinear(images=part, size=size, **centres),
         "area": lambda: tf.raw_ops.ResizeArea(images=part, size=size),
         "nearest": nearest,
-        "bicubic": lambda: tf.raw_ops.ResizeBicubic(
-            images=part, size=size, half_pixel_centers=True
-        ),
+        "bicubic": lambda: tf.raw_ops.ResizeBicubic(images=part, size=size, **centres),
         "lanczos": lambda: _lanczos(part[0], size)[None],
     }
     return tf.switch_case(interpolation, [kernels[name] for name in INTERPOLATIONS])[0]

@@ -17,7 +17,7 @@ from absl import logging
 from ssd_keras.data import augmentation as augment
 from ssd_keras.data.source import Source
 from ssd_keras.errors import UserError, unknown
-from ssd_keras.resizing import resize_tensor
+from ssd_keras.resizing import HALF_PIXEL, resize_tensor
 
 CACHE_BYTES = 1 << 30
 GROUP = 4  # images that are read again carefully if one of them is damaged
@@ -37,6 +37,7 @@ def training_batches(
     shard: tuple[int, int] = (0, 1),
     cache_bytes: int = CACHE_BYTES,
     parallelism: int | None = None,
+    resize: str = HALF_PIXEL,
 ):
     """Batches for training, without end or `steps` of them.
 
@@ -58,6 +59,7 @@ def training_batches(
         shard: (index, count) of this worker; each gets `batch_size / count` of every batch.
         cache_bytes: keep decoded images in memory if all of them fit into this.
         parallelism: images prepared at a time; None lets TensorFlow choose.
+        resize: one of `resizing.WAYS`: that of the detector.
 
     Returns:
         tf.data.Dataset of `(images [B, H, W, 3], {"boxes": float32 [B, M, 4], "labels": int32
@@ -69,7 +71,7 @@ def training_batches(
     share = batch_size // parts
     read, fast = _training_reader(source, cache_bytes)
     order = _Order(len(source), batch_size, seed)
-    chain = _Chain(read, order, augmentation, image_size, dtype)
+    chain = _Chain(read, order, augmentation, image_size, dtype, resize)
 
     def prepare(position, careful):
         step, slot = position // share, position % share + part * share
@@ -139,6 +141,7 @@ class _Chain:
         augmentation: one of `augmentation.NAMES`.
         image_size: (height, width).
         dtype: of the image.
+        resize: one of `resizing.WAYS`.
     """
 
     read: Callable
@@ -146,6 +149,7 @@ class _Chain:
     augmentation: str
     image_size: tuple[int, int]
     dtype: str
+    resize: str
 
     def picture(self, step, slot, careful):
         """Image, boxes and labels, changed at random."""
@@ -164,7 +168,7 @@ class _Chain:
         draw = augment.draw_for(self.augmentation)(
             self.order.key(step, slot, extra), boxes, height, width
         )
-        return augment.apply(image, boxes, labels, draw, size, self.dtype)
+        return augment.apply(image, boxes, labels, draw, size, self.dtype, self.resize)
 
 
 def _batches(prepare, first: int, count: int | None, size: int, fast: bool, parallelism):
@@ -252,8 +256,10 @@ def evaluation_batches(
     batch_size: int = 32,
     dtype: str = "uint8",
     parallelism: int | None = None,
+    resize: str = HALF_PIXEL,
 ):
-    """All images once, in the order of `source.ground_truth()`, plainly resized (bilinear).
+    """All images once, in the order of `source.ground_truth()`, plainly resized (bilinear, in
+    the way of `resizing.WAYS` that `resize` names).
 
     Returns:
         tf.data.Dataset of `{"images": [B, H, W, 3], "index": int64 [B], "readable": bool [B]}`. An
@@ -270,7 +276,11 @@ def evaluation_batches(
 
     def picture(index, careful):
         image, readable = read(index, careful)
-        return tf.cond(readable, lambda: (resize_tensor(image, image_size), readable), nothing)
+
+        def resized():
+            return resize_tensor(image, image_size, resize), readable
+
+        return tf.cond(readable, resized, nothing)
 
     def prepare(index, careful):
         image, readable = tf.cond(index < count, lambda: picture(index, careful), nothing)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from ssd_keras.errors import UserError
-from ssd_keras.resizing import resize
+from ssd_keras.resizing import HALF_PIXEL, resize
 
 # From image to image the largest raw output usually varies by a factor of 2.2 at most (ten
 # detectors); where a network explodes, it is 15 to 1000 times as large.
@@ -63,13 +63,17 @@ class Calibration:
     Args:
         images: `[H, W, 3]` of any size, RGB 0..255; a mapping gives them names.
         size: (height, width) of the network's input.
+        way: in which they are resized, one of `resizing.WAYS`.
 
     Raises:
         UserError: there is none, or they are no images in the right range.
     """
 
     def __init__(
-        self, images: Iterable[np.ndarray] | Mapping[str, np.ndarray], size: tuple[int, int]
+        self,
+        images: Iterable[np.ndarray] | Mapping[str, np.ndarray],
+        size: tuple[int, int],
+        way: str = HALF_PIXEL,
     ):
         if not isinstance(images, Mapping):
             images = {f"number {index}": image for index, image in enumerate(images)}
@@ -83,7 +87,7 @@ class Calibration:
                 )
             lowest, highest = min(lowest, image.min()), max(highest, image.max())
             # As the device will see it: resized and rounded to whole values.
-            self._images[name] = np.round(resize(image, size)).clip(0, 255).astype(np.uint8)
+            self._images[name] = np.round(resize(image, size, way)).clip(0, 255).astype(np.uint8)
         if not self._images:
             raise UserError("int8 needs calibration images, but there is none.")
         if not (lowest >= 0 and 1.5 < highest <= 255.5):

@@ -156,7 +156,7 @@ def _run_saved_model(detector, images) -> _Run:
 
 def _worst_layers(detector, calibration_images, images) -> list[parity.LayerNoise]:
     resized = [
-        np.round(resize(image, detector.image_size)).clip(0, 255).astype(np.uint8)
+        np.round(resize(image, detector.image_size, detector.resize)).clip(0, 255).astype(np.uint8)
         for image in images
     ]
     quantized = raw_network(detector, quantization="int8", calibration_images=calibration_images)

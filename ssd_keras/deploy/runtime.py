@@ -18,7 +18,7 @@ from ssd_keras.detections import Detections
 from ssd_keras.errors import UserError, one_line
 from ssd_keras.image_inputs import to_array
 from ssd_keras.reading import read_bytes
-from ssd_keras.resizing import resize
+from ssd_keras.resizing import HALF_PIXEL, WAYS, resize
 
 # Two gigabytes are what a flatbuffer can hold.
 MAX_FILE_BYTES = 2 << 30
@@ -100,6 +100,12 @@ class TFLiteDetector:
         """(height, width) of the input."""
         return tuple(int(n) for n in self._input["shape"][1:3])
 
+    @property
+    def resize(self) -> str:
+        """The way of `resizing.WAYS` in which the file wants its images resized."""
+        said = self.settings.get("resize")
+        return said if said in WAYS else HALF_PIXEL
+
     def detect(self, image: np.ndarray) -> Detections:
         """Finds the objects in one image, given in any form that `Detector.detect` takes.
 
@@ -122,7 +128,8 @@ class TFLiteDetector:
         return milliseconds(self._interpreter.invoke, repeats, warmup)
 
     def _to_input(self, image) -> np.ndarray:
-        return as_input(resize(to_array(image), self.image_size), self._input["dtype"])
+        pixels = resize(to_array(image), self.image_size, self.resize)
+        return as_input(pixels, self._input["dtype"])
 
 
 def as_input(image: np.ndarray, dtype) -> np.ndarray:

@@ -75,10 +75,10 @@ def _archive(model: keras.Model, suppression: Suppression) -> keras.export.Expor
     detect = _detect_function(model, suppression)
 
     def detect_encoded(encoded_images):
-        return detect(_decode_and_resize(encoded_images, model.image_size))
+        return detect(_decode_and_resize(encoded_images, model.image_size, model.resize))
 
     def detect_images(images):
-        return detect(resize_tensor(images, model.image_size))
+        return detect(resize_tensor(images, model.image_size, model.resize))
 
     with quiet():
         archive = keras.export.ExportArchive()
@@ -104,13 +104,13 @@ def _detect_function(model: keras.Model, suppression: Suppression):
     return detect
 
 
-def _decode_and_resize(encoded_images, size: tuple[int, int]):
+def _decode_and_resize(encoded_images, size: tuple[int, int], way: str):
     """JPEG or PNG files `[B]` -> images `[B, H, W, 3]` of the model's size."""
 
     def decode(content):
         image = tf.io.decode_image(content, channels=3, expand_animations=False)
         image.set_shape([None, None, 3])
-        return resize_tensor(image, size)
+        return resize_tensor(image, size, way)
 
     spec = tf.TensorSpec([*size, 3], tf.float32)
     return tf.map_fn(decode, encoded_images, fn_output_signature=spec)

@@ -21,9 +21,15 @@ from ssd_keras.deploy.postprocess import DETECTION_OUTPUTS, RAW_OUTPUTS, check_p
 from ssd_keras.deploy.postprocess import postprocess as postprocess_model
 from ssd_keras.deploy.tflite_file import TFLiteFile
 from ssd_keras.float32 import float32_model
+from ssd_keras.resizing import CORNER, HALF_PIXEL
 
 # int8 networks that keep their mAP to 0.04 change the scores of objects by 0.001 to 0.05 (a dozen
 # detectors), those that lose most of it by more than 0.2.
+# What apps have to know of resizing, where it is not the usual way.
+RESIZED = {
+    HALF_PIXEL: "",
+    CORNER: "Images are to be resized bilinearly with source = x * n / S, not half-pixel centres. ",
+}
 LARGEST_SCORE_CHANGE = 0.1
 CHECKED_IMAGES = 32
 NAMED = 5
@@ -154,7 +160,7 @@ def raw_network(
 def _network(detector: keras.Model, decoding: Decoding, quantization: str, images) -> TFLiteFile:
     calibration = None
     if quantization == "int8" and images is not None:
-        calibration = Calibration(images, detector.image_size)
+        calibration = Calibration(images, detector.image_size, detector.resize)
     model = float32_model(detector)
     if quantization == "int8":
         return _int8_network(model, decoding, calibration)
@@ -285,7 +291,7 @@ def model_card(
     precision = "float32" if options.quantization == "none" else options.quantization
     described = (
         f"Detects objects of {len(detector.classes)} classes in images of {height} x {width} "
-        f"pixels, {precision}. Made with ssd-keras."
+        f"pixels, {precision}. {RESIZED[detector.resize]}Made with ssd-keras."
     )
     return metadata.ModelCard(
         name=name or detector.name,
@@ -298,6 +304,7 @@ def model_card(
             "postprocess": options.postprocess,
             **options.suppression.as_dict(),
             "image_size": [height, width],
+            "resize": detector.resize,
             "variances": [float(v) for v in decoding.variances],
         },
         **texts,

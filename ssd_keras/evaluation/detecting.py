@@ -12,6 +12,7 @@ from ssd_keras.data.pipeline import evaluation_batches
 from ssd_keras.data.source import Source, unread_notice
 from ssd_keras.detections import Detections
 from ssd_keras.errors import UserError
+from ssd_keras.resizing import HALF_PIXEL
 
 
 def detect_source(
@@ -23,7 +24,7 @@ def detect_source(
     its objects, because nobody could find them. `source.unread` says why.
 
     Args:
-        detector: a `Detector`, or what has its `image_size` and `detect_batches`.
+        detector: a `Detector`, or what has its `image_size`, `resize` and `detect_batches`.
         source: a data source, from `data.load_source`.
         batch_size: images per step.
         progress: shows how far it is, where the output is a terminal.
@@ -34,7 +35,11 @@ def detect_source(
     """
     # Not rounded to whole grey levels, so that the detector sees what `Detector.detect` shows it.
     batches = evaluation_batches(
-        source, image_size=detector.image_size, batch_size=batch_size, dtype="float32"
+        source,
+        image_size=detector.image_size,
+        batch_size=batch_size,
+        dtype="float32",
+        resize=getattr(detector, "resize", HALF_PIXEL),
     )
     readable: list[bool] = []
     found: list[Detections | None] = []

@@ -271,7 +271,9 @@ class _Run:
 
     def _records(self, judged, statistics, steps, checkpoints, rows) -> list:
         recipe, settings, chief = self.recipe, self.settings, self.devices.is_chief
-        measured = self._training_batches(0, settings.batch_norm_batches) if statistics else None
+        measured = None
+        if statistics:
+            measured = self._training_batches(0, settings.batch_norm_batches, resize=judged.resize)
         records = [on.Judged(judged, steps, statistics, measured)]
         if chief:
             records.insert(0, on.ProgressLine(steps, recipe.epochs, recipe.batch_size))
@@ -300,7 +302,7 @@ class _Run:
     def _fit(self, detector, step: int, first_epoch: int, last_epoch: int, used: list):
         """Plain `fit` from a step to the end of an epoch."""
         count = last_epoch * self.steps_per_epoch - step
-        batches = functools.partial(self._training_batches, step, count)
+        batches = functools.partial(self._training_batches, step, count, resize=detector.resize)
         detector.fit(
             self.devices.batches(batches),
             initial_epoch=first_epoch,
@@ -313,7 +315,9 @@ class _Run:
             batch_norm_batches=0,
         )
 
-    def _training_batches(self, first_step: int, steps: int, shard: tuple[int, int] = (0, 1)):
+    def _training_batches(
+        self, first_step: int, steps: int, shard: tuple[int, int] = (0, 1), *, resize: str
+    ):
         return data.training_batches(
             self.train_source,
             image_size=self.name.image_size,
@@ -324,6 +328,7 @@ class _Run:
             first_step=first_step,
             steps=steps,
             shard=shard,
+            resize=resize,
         )
 
     def _ids_of_batch(self, step: int) -> list[str]:

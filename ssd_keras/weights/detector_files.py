@@ -9,6 +9,7 @@ from pathlib import Path
 from ssd_keras.detector import Detector
 from ssd_keras.errors import UserError
 from ssd_keras.reading import reading
+from ssd_keras.resizing import HALF_PIXEL, check_way
 from ssd_keras.weights.keras_archive import count_weights, read_config, weights_up_to
 from ssd_keras.weights.keras_files import LoadReport, load_by_name, read_keras_file
 from ssd_keras.weights.published import detector_file
@@ -88,6 +89,7 @@ def load_detector_weights(detector, path: str | Path) -> StartReport:
     if wanted - set(report.loaded) or report.mismatched:
         detector.set_weights(before)
         raise UserError(_explain(detector, path, report, wanted))
+    detector.resize = _config(path)["resize"]
     return StartReport(path, report, skipped)
 
 
@@ -98,9 +100,12 @@ def _classes(path: Path) -> list[str]:
 def _config(path: Path) -> dict:
     config = read_config(path)["config"]
     parts = {key: config.get(key) for key in ("name", "backbone", "box_network", "classes")}
-    kinds = (str, dict, dict, list)
+    # Older files do not say.
+    parts["resize"] = config.get("resize", HALF_PIXEL)
+    kinds = (str, dict, dict, list, str)
     if not all(isinstance(*pair) for pair in zip(parts.values(), kinds, strict=True)):
         raise UserError(f"'{path}' holds no detector: give a run folder or a .keras file of one.")
+    check_way(parts["resize"])
     return parts
 
 

@@ -14,6 +14,7 @@ from ssd_keras.backbones import inception_v2, mobilenet, mobilenet_v2
 from ssd_keras.box_networks import SSD, Extra, ListedAnchors, ScaleAnchors
 from ssd_keras.detector import Detector
 from ssd_keras.errors import UserError
+from ssd_keras.resizing import CORNER
 from ssd_keras.weights.imported import (
     Imported,
     Tensors,
@@ -215,7 +216,8 @@ def import_tensors(
             variances=facts.variances or (0.1, 0.1, 0.2, 0.2),
         )
         lite = "SSDLite" if heads.separable else "SSD"
-        detector = Detector(backbone, network, classes, name=f"{lite}_{family.name}_{size[0]}")
+        name = f"{lite}_{family.name}_{size[0]}"
+        detector = Detector(backbone, network, classes, name=name, resize=CORNER)
     except ValueError as error:
         raise UserError(
             f"{origin}: no detector can be built of these tensors ({error})."
@@ -235,6 +237,7 @@ def import_tensors(
         label_note,
         anchor_note,
         _told(f"image size {size[0]}x{size[1]}", facts.image_size if not image_size else size),
+        "images are resized as the API does, sampled at the corners of pixels",
         _told(f"{network.scores} scores", facts.scores),
         _told("box coder " + ", ".join(f"{1 / v:g}" for v in network.variances), facts.variances),
     ]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssd_keras import data
+from ssd_keras import data, resizing
 from ssd_keras.data import tfrecord
 from ssd_keras.errors import UserError
 from tests.data import samples
@@ -190,7 +190,8 @@ def damaged(tmp_path_factory):
 
 
 def evaluated(source, **options):
-    found = data.evaluation_batches(source, image_size=(48, 64), batch_size=5, **options)
+    options = {"image_size": (48, 64), "batch_size": 5} | options
+    found = data.evaluation_batches(source, **options)
     found = [{key: value.numpy() for key, value in batch.items()} for batch in found]
     return {key: np.concatenate([batch[key] for batch in found]) for key in found[0]}
 
@@ -253,3 +254,18 @@ def test_drawn_shapes_train_and_resume():
     first = batches(shapes, steps=4)
     assert_same(batches(shapes, steps=2, first_step=2, parallelism=1, cache_bytes=0), first[2:])
     assert sum((labels >= 0).sum() for _, _, labels in first) > 10
+
+
+@pytest.mark.parametrize("way", resizing.WAYS)
+def test_images_are_resized_in_the_way_that_is_asked_for(source, way):
+    size = (32, 40)
+    wanted = [np.round(resizing.resize(source.image(i), size, way)) for i in range(len(source))]
+    found = evaluated(source, resize=way, image_size=size)["images"][: len(source)]
+    np.testing.assert_array_equal(found, wanted)
+    trained = batches(source, 2, augmentation="none", resize=way)
+    for step, (images, _, _) in enumerate(trained):
+        for image, index in zip(
+            images, data.batch_indices(source, step, batch_size=4, seed=5), strict=True
+        ):
+            np.testing.assert_allclose(image, wanted[index], atol=1)
+            assert (image == wanted[index]).mean() > 0.99

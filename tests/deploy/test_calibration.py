@@ -79,3 +79,9 @@ def test_some_are_spread_evenly():
 def test_a_wrong_shape_is_named():
     with pytest.raises(UserError, match=r"but b.jpg is \(4, 4\)"):
         Calibration({"a.jpg": np.full((4, 4, 3), 9), "b.jpg": np.full((4, 4), 9)}, (4, 4))
+
+
+@pytest.mark.parametrize(("way", "first"), [("half_pixel", 50), ("corner", 0)])
+def test_images_are_resized_in_the_detectors_way(way, first):
+    (smaller,) = Calibration([np.tile(np.uint8([[[0], [100]]]), (1, 1, 3))], (1, 1), way)
+    assert smaller[0, 0, 0, 0] == first

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from ssd_keras import deploy
@@ -117,3 +118,15 @@ def test_a_saved_model_of_somebody_else_is_not_replaced(detector, tmp_path):
     with pytest.raises(UserError, match="holds other files: give an empty or new folder"):
         deploy.to_saved_model(detector, tmp_path)
     assert (tmp_path / "saved_model.pb").read_bytes() == b"of somebody else"
+
+
+def test_images_are_resized_in_the_detectors_way(detector, tmp_path, monkeypatch):
+    monkeypatch.setattr(detector, "resize", "corner")
+    wanted = [detector.detect(image) for image in IMAGES]
+    serve = tf.saved_model.load(str(deploy.to_saved_model(detector, tmp_path / "model"))).signatures
+    for found in (
+        serve["serving_default"](images=tf.constant(IMAGES)),
+        serve["encoded_images"](encoded_images=tf.constant([png(image) for image in IMAGES])),
+    ):
+        for index, one in enumerate(wanted):
+            np.testing.assert_allclose(found["scores"][index, : len(one)], one.scores, atol=1e-4)

@@ -239,3 +239,17 @@ def test_images_are_left_out_where_that_changes_scores_less(
         file = deploy.raw_network(detector, quantization="int8", calibration_images=images)
     assert quantized == [4, 2]
     assert file == (b"2 images" if left_out else b"4 images")
+
+
+@pytest.mark.parametrize(
+    ("way", "said"), [("half_pixel", "float32. Made"), ("corner", "source = x * n / S, not half")]
+)
+def test_the_file_says_how_its_images_are_resized_and_its_runner_does_so(
+    detector, float_file, monkeypatch, way, said
+):
+    monkeypatch.setattr(detector, "resize", way)
+    card = tflite.model_card(detector, decoding_of(detector), tflite.Options())
+    assert said in card.description
+    runner = deploy.TFLiteDetector(float_file, trusted=True)
+    runner.settings = card.settings
+    assert_same(runner.detect(UNSEEN[0]), detector.detect(UNSEEN[0]))

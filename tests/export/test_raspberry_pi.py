@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from ssd_keras import deploy
+from ssd_keras.resizing import resize
 from tests import mutations
 from tests.conftest import ROOT
 from tests.deploy.conftest import pictures
@@ -98,3 +99,18 @@ def test_a_missing_file_is_one_line(tmp_path):
     done = run(f"--model={tmp_path}/none.tflite", "--image=none.jpg")
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: [Errno 2] No such file")
+
+
+@pytest.mark.parametrize(("way", "centre"), [("half_pixel", 0.5), ("corner", 0.0)])
+def test_it_resizes_as_the_library_does(script, way, centre):
+    for height, width in ((96, 96), (240, 320)):
+        found = script.resize(IMAGE, height, width, centre)
+        np.testing.assert_allclose(found, resize(IMAGE, (height, width), way), atol=1e-3)
+
+
+@pytest.mark.parametrize(("settings", "centre"), [("corner", 0.0), ("half_pixel", 0.5)])
+def test_it_resizes_as_the_file_says(script, tmp_path, float_file, monkeypatch, settings, centre):
+    (tmp_path / "model.tflite").write_bytes(float_file)
+    assert script.read_settings(float_file)["resize"] == "half_pixel"
+    monkeypatch.setattr(script, "read_settings", lambda content: {"resize": settings})
+    assert script.Detector(str(tmp_path / "model.tflite")).centre == centre

@@ -306,7 +306,8 @@ def node(script: str, argument: str = "") -> str:
 
 @pytest.mark.parametrize("dtype", ["float32", "uint8"])
 @pytest.mark.parametrize("size", [(96, 96), (240, 320), (7, 300)])
-def test_resizing_is_the_librarys(tmp_path, dtype, size):
+@pytest.mark.parametrize(("way", "centre"), [("half_pixel", 0.5), ("corner", 0)])
+def test_resizing_is_the_librarys(tmp_path, dtype, size, way, centre):
     rgba = np.concatenate([IMAGE, np.full((*IMAGE.shape[:2], 1), 255, np.uint8)], -1)
     rgba.tofile(tmp_path / "image")
     height, width = size
@@ -314,12 +315,12 @@ def test_resizing_is_the_librarys(tmp_path, dtype, size):
         "import {readFileSync, writeFileSync} from 'node:fs';"
         "import {resized} from './pixels.js';"
         "const image = {data: readFileSync(process.argv[1] + '/image'), height: 120, width: 160};"
-        f"const values = resized(image, {height}, {width}, '{dtype}');"
+        f"const values = resized(image, {height}, {width}, '{dtype}', {centre});"
         "writeFileSync(process.argv[1] + '/values', new Uint8Array(values.buffer));",
         str(tmp_path),
     )
     found = np.fromfile(tmp_path / "values", dtype).reshape(height, width, 3)
-    wanted = resize(IMAGE, size)
+    wanted = resize(IMAGE, size, way)
     # JavaScript computes in float64, so halves may be rounded the other way.
     np.testing.assert_allclose(found, wanted, atol=0.51 if dtype == "uint8" else 2e-3)
 

@@ -74,3 +74,12 @@ def test_a_file_that_is_no_detector_is_named(tmp_path):
     keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]).save(tmp_path / "other.keras")
     with pytest.raises(UserError, match=r"other\.keras' holds no detector"):
         start(f"SSD_MobileNet_{SIZE}", ["cat"], tmp_path / "other.keras")
+
+
+@pytest.mark.parametrize("options", [{}, {"width": 0.25}], ids=["its architecture", "its layers"])
+def test_a_start_resizes_as_what_it_starts_from(trained, tmp_path, monkeypatch, options):
+    detector, _ = trained
+    monkeypatch.setattr(detector, "resize", "corner")
+    detector.save(tmp_path / "best.keras")
+    new = ssd_keras.create(detector.name, ["a", "b"], weights=tmp_path, **options)
+    assert new.resize == "corner"

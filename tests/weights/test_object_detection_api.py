@@ -77,6 +77,20 @@ def test_a_published_detector_finds_what_its_graph_finds(person, photographs, gr
         np.testing.assert_allclose(ours.boxes[clear], box[:count][clear], atol=1 / 300)
 
 
+def test_photographs_of_any_size_are_seen_as_the_graph_sees_them(person, shared):
+    """The graph resizes by itself; half-pixel centres would change the best scores by up to 0.1."""
+    for path in sorted(shared("data/coco_subset/val/images").iterdir())[:3]:
+        image = read_image(path)
+        names = ("detection_boxes:0", "detection_scores:0", "num_detections:0")
+        box, score, count = api_graphs.run(shared(PERSON).read_bytes(), image[None], names)
+        assert image.shape[:2] != (300, 300)
+        found = person.detector.detect(image)
+        assert len(found) == int(count[0])
+        np.testing.assert_allclose(found.scores, score[0, : len(found)], atol=1e-4)
+        clear = found.scores > 0.1
+        np.testing.assert_allclose(found.boxes[clear], box[0, : len(found)][clear], atol=1e-4)
+
+
 def test_every_tensor_of_a_published_detector_is_used(person):
     assert person.unused == ()
     assert sum(map(len, person.mapped.values())) == 404
