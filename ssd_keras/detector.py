@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -210,6 +211,85 @@ class Detector(keras.Model):
     def _finish(self, suppression: Suppression, predictions):
         decoded, scores = self.box_network.decode(predictions)
         return boxes.suppress(decoded, scores, **suppression.as_dict())
+
+    def measure(self, data, *, batch_size: int = 16, worst: int = 12, **suppression):
+        """Measures it on annotated images: mAP, the numbers of COCO, each class, its errors.
+
+        Args:
+            data: a data SPEC such as "voc:photos#val", or a source of the detector's classes.
+            batch_size: images per step.
+            worst: how many of the worst images to name.
+            **suppression: `score_threshold`, `iou_threshold` ... instead of the detector's own.
+
+        Returns:
+            An `evaluation.Evaluation`: `mAP`, `AP`, `coco`, `per_class` ...; printed, a table.
+
+        Raises:
+            UserError: data that cannot be used, or that have no object of the detector's classes.
+        """
+        from ssd_keras.data import open_source
+        from ssd_keras.evaluation import measure_detector
+
+        # First, so that a wrong value costs no reading of the data.
+        self.suppression.changed(**suppression)
+        source = open_source(data, self.classes)
+        return measure_detector(self, source, batch_size, worst=worst, **suppression)
+
+    def export_tflite(
+        self, path, *, calibration_data=None, calibration_images: int = 200, **options
+    ) -> Path:
+        """Writes a .tflite file that detects by itself, with labels and metadata inside.
+
+        Args:
+            path: the file.
+            calibration_data: for int8: a data SPEC, a source, or the images themselves (a list, or
+                a dict by their names), from which the ranges of the values are taken.
+            calibration_images: how many images of a SPEC or a source are used.
+            **options: `quantization` ("none", "float16", "dynamic", "int8"), `postprocess`,
+                `score_threshold` ...; see `deploy.to_tflite`.
+
+        Raises:
+            UserError: a value, data or a place that cannot be used.
+        """
+        from ssd_keras import deploy
+
+        return deploy.write_tflite(
+            self,
+            path,
+            calibration_data=calibration_data,
+            calibration_images=calibration_images,
+            **options,
+        )
+
+    def export_saved_model(
+        self,
+        path,
+        *,
+        score_threshold: float | None = None,
+        iou_threshold: float | None = None,
+        max_detections: int | None = None,
+        class_agnostic: bool | None = None,
+    ) -> Path:
+        """Writes a SavedModel that detects by itself; returns its folder.
+
+        Args:
+            path: the folder.
+            score_threshold, iou_threshold, max_detections, class_agnostic: instead of the
+                detector's own, see `Suppression`.
+
+        Raises:
+            UserError: a value or a place that cannot be used.
+        """
+        from ssd_keras import deploy
+
+        return deploy.to_saved_model(
+            self,
+            path,
+            score_threshold=score_threshold,
+            iou_threshold=iou_threshold,
+            max_detections=max_detections,
+            class_agnostic=class_agnostic,
+        )
 
     def get_config(self) -> dict:
         """All that it takes to build it again."""

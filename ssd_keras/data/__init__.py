@@ -15,3 +15,4 @@ from ssd_keras.data.source import Source as Source
 from ssd_keras.data.source import left_out as left_out
 from ssd_keras.data.source import unread_notice as unread_notice
 from ssd_keras.data.specs import load_source as load_source
+from ssd_keras.data.specs import open_source as open_source

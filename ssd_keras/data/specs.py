@@ -11,6 +11,7 @@ from ssd_keras.data.combined import CombinedSource
 from ssd_keras.data.filtered import FILTERS, FilteredSource
 from ssd_keras.data.record_file import is_record
 from ssd_keras.data.source import NOTED, Problem, Source
+from ssd_keras.display import listed
 from ssd_keras.errors import UserError, did_you_mean, missing_place, unknown
 
 LOADERS = {
@@ -43,6 +44,32 @@ def load_source(spec: str, classes: Sequence[str] | None = None) -> Source:
     if len(parts) == 1:
         return _load(spec, classes)
     return CombinedSource(spec, [_load(part, classes) for part in parts])
+
+
+def open_source(data: str | os.PathLike | Source, classes: Sequence[str] | None = None) -> Source:
+    """The source that a SPEC names, or a source that is open already.
+
+    Args:
+        data: a data SPEC as for `load_source`, or a source.
+        classes: class names that the labels must mean, in their order; None for those of the data.
+
+    Raises:
+        UserError: nothing usable is there, or a source with other classes.
+    """
+    if isinstance(data, (str, os.PathLike)):
+        return load_source(os.fspath(data), classes)
+    if not hasattr(data, "ground_truth"):
+        raise UserError(
+            "Data are a SPEC, FORMAT:PLACE#SPLIT, or a source of ssd_keras.data.load_source, "
+            f"got {type(data).__name__}."
+        )
+    if classes is not None and tuple(data.classes) != tuple(classes):
+        raise UserError(
+            f"'{data.spec}' was opened with the classes {listed(data.classes)}, but "
+            f"{listed(classes)} are needed: give the SPEC, or open it with "
+            "ssd_keras.data.load_source(spec, classes=...)."
+        )
+    return data
 
 
 def _parts(spec: str) -> list[str]:

@@ -13,6 +13,7 @@ from ssd_keras.evaluation.errors import error_analysis
 from ssd_keras.evaluation.files import make_folder, write_evaluation
 from ssd_keras.evaluation.measuring import Evaluation, json_ready, measure
 from ssd_keras.evaluation.metrics import DEFINITIONS, evaluate
+from ssd_keras.evaluation.of_detector import check_measurable, measure_detector
 from ssd_keras.evaluation.report import report
 from ssd_keras.evaluation.results import read_results, to_results, write_results
 from ssd_keras.evaluation.tables import tabulate
@@ -22,6 +23,7 @@ __all__ = [
     "DEFINITIONS",
     "Evaluation",
     "best_default_boxes",
+    "check_measurable",
     "coco_ap",
     "confusion_matrix",
     "detect_source",
@@ -30,6 +32,7 @@ __all__ = [
     "json_ready",
     "make_folder",
     "measure",
+    "measure_detector",
     "read_results",
     "report",
     "tabulate",

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ssd_keras.evaluation import analysis
+from ssd_keras.evaluation import analysis, text
 from ssd_keras.evaluation.errors import KINDS, Errors, table_errors
 from ssd_keras.evaluation.metrics import evaluate_table
 from ssd_keras.evaluation.tables import Table, tabulate
 from ssd_keras.evaluation.voc import table_ap
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Evaluation:
-    """Everything that was measured in one evaluation.
+    """Everything that was measured in one evaluation; printed, it is a table.
 
     Attributes:
         metrics: as `evaluation.evaluate`, and under `per_class` also the working point
@@ -42,6 +42,31 @@ class Evaluation:
     by_size: dict
     by_level: dict
     worst: list[dict]
+
+    @property
+    def mAP(self) -> float:
+        """`voc.ap50`: mean AP at IoU 0.5, by VOC 2010 and later."""
+        return self.metrics["voc"]["ap50"]
+
+    @property
+    def AP(self) -> float:
+        """`coco.AP`: mean AP over IoU 0.50, 0.55 .. 0.95, by COCO."""
+        return self.metrics["coco"]["AP"]
+
+    @property
+    def coco(self) -> dict[str, float]:
+        """The twelve numbers of COCO: AP, AP50, AP75, APs .. ARl."""
+        return self.metrics["coco"]
+
+    @property
+    def per_class(self) -> dict[str, dict]:
+        """Class name to its numbers: `voc_ap50`, `coco_AP`, `objects`, `threshold` ..."""
+        return self.metrics["per_class"]
+
+    def __str__(self) -> str:
+        return f"{text.numbers(self.metrics)}\n{text.class_lines(self.metrics)}"
+
+    __repr__ = __str__
 
 
 def measure(

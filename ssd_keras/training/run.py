@@ -38,13 +38,14 @@ ROLLBACK_FACTOR = 0.1
 MAX_ROLLBACKS = 3
 
 
-def train(settings: RunSettings, run_dir: str, *, train_source=None) -> Detector:
+def train(settings: RunSettings, run_dir: str, *, train_source=None, eval_source=None) -> Detector:
     """Trains, or goes on with a run that was stopped, and returns the best detector.
 
     Args:
         settings: every value of the run.
         run_dir: the run folder; several machines must share it.
-        train_source: what `settings.train_data` names, if it is open already.
+        train_source, eval_source: what `settings.train_data` and `settings.eval_data` name, if
+            they are open already.
 
     Raises:
         UserError: a name, a data set, a weights file or a run folder that cannot be used or is in
@@ -61,9 +62,9 @@ def train(settings: RunSettings, run_dir: str, *, train_source=None) -> Detector
             "--accumulation works on one device only: give a larger --batch_size, which the "
             "devices share, or --devices=1."
         )
-    train_source = train_source or data.load_source(settings.train_data)
-    eval_source = None
-    if settings.eval_data:
+    if train_source is None:
+        train_source = data.load_source(settings.train_data)
+    if settings.eval_data and eval_source is None:
         eval_source = data.load_source(settings.eval_data, classes=train_source.classes)
     _check_data(settings, train_source, eval_source)
     if len(train_source) < recipe.batch_size:

@@ -1,0 +1,111 @@
+"""Training in one line, by the names that the flags of `experiments.train` have."""
+
+from __future__ import annotations
+
+import numbers
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ssd_keras import zoo
+from ssd_keras.data import Source, open_source
+from ssd_keras.detector import Detector
+from ssd_keras.errors import UserError, unknown
+from ssd_keras.training import run
+from ssd_keras.training.defaults import suggest
+from ssd_keras.training.distribution import find_devices
+from ssd_keras.training.recipe import Recipe
+from ssd_keras.training.settings import RunSettings
+
+MODEL = "SSD_MobileNet_300"
+_FIELDS = {**RunSettings.__dataclass_fields__, **Recipe.__dataclass_fields__}
+# Those that `train` takes by names of its own.
+_ARGUMENTS = ("model", "train_data", "eval_data", "recipe")
+SETTINGS = tuple(sorted(name for name in _FIELDS if name not in _ARGUMENTS))
+
+
+def train(
+    train_data: str | os.PathLike | Source,
+    *,
+    run_dir: str | os.PathLike,
+    model: str | None = None,
+    eval_data: str | os.PathLike | Source | None = None,
+    **settings,
+) -> Detector:
+    """Trains a detector as `experiments.train` does, and returns the best of the run.
+
+    What is not given follows the model's published recipe, scaled to the batch and to the number
+    of images. Stopped at any moment, the same call goes on.
+
+    Args:
+        train_data: data to train on, a SPEC such as "voc:photos#train" or a source.
+        run_dir: folder of the run, which holds all that comes of it.
+        model: `<BoxNetwork>_<Backbone>_<size>`; None: SSD_MobileNet_300.
+        eval_data: data to judge on; None for none.
+        **settings: values of `RunSettings` and `Recipe` by their names, which are those of the
+            flags: `epochs`, `batch_size`, `backbone_weights`, `weights` ... None is as not given.
+
+    Raises:
+        UserError: a name, a value, data, weights or a run folder that cannot be used, or a loss
+            that is not a number.
+    """
+    given = checked(settings)
+    if given.get("backbone") and model is None:
+        raise UserError("A backbone of your own needs a model's name, such as SSD_Mine_300.")
+    model = model or MODEL
+    zoo.parse(model, given.get("backbone"))
+    # Before anything is computed, which several devices may ask for.
+    find_devices(given.get("devices", RunSettings.devices))
+    source = open_source(train_data)
+    judge = open_source(eval_data, source.classes) if eval_data not in (None, "") else None
+    given |= {"train_data": source.spec, "eval_data": judge.spec if judge is not None else ""}
+    found = suggest(model, len(source), given)
+    return run.train(found, os.fspath(run_dir), train_source=source, eval_source=judge)
+
+
+def checked(settings: Mapping) -> dict:
+    """The settings that are given, each of the type that its field has.
+
+    Raises:
+        UserError: there is no setting of this name, or a value is of another kind.
+    """
+    for name in settings:
+        if name not in SETTINGS:
+            raise unknown("setting of a training", name, SETTINGS)
+    return {name: _value(name, v) for name, v in settings.items() if v is not None}
+
+
+def _value(name: str, value):
+    kind = _FIELDS[name].type.removesuffix(" | None")
+    wanted, fits, convert = _KINDS[kind]
+    if not fits(value):
+        raise UserError(f"{name} must be {wanted}, got {value!r}.")
+    return convert(value)
+
+
+def _is_number(value, kind=numbers.Real) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _is_sequence(value) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+# By the type of a field: what it is called, whether a value is one, and the value as it is stored.
+_KINDS = {
+    "str": ("a text", lambda v: isinstance(v, (str, Path)), os.fspath),
+    "bool": ("True or False", lambda v: isinstance(v, bool), bool),
+    "int": ("a whole number", lambda v: _is_number(v, numbers.Integral), int),
+    "float": ("a number", _is_number, float),
+    "Mapping": ("a dict", lambda v: isinstance(v, Mapping), dict),
+    "tuple[float, ...]": (
+        "a list of numbers",
+        lambda v: _is_sequence(v) and all(map(_is_number, v)),
+        lambda v: tuple(map(float, v)),
+    ),
+    "tuple[str, ...]": (
+        "a list of names",
+        lambda v: isinstance(v, str) or (_is_sequence(v) and all(isinstance(n, str) for n in v)),
+        lambda v: (v,) if isinstance(v, str) else tuple(v),
+    ),
+}

@@ -1,0 +1,113 @@
+"""Training by one line of Python."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ssd_keras
+from ssd_keras import data
+from ssd_keras.errors import UserError
+from ssd_keras.training import Recipe, RunSettings, run
+from ssd_keras.training.one_line import SETTINGS
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = {
+    "model": "SSD_Tiny_32",
+    "backbone": f"{ROOT / 'tests' / 'tiny.py'}:backbone",
+    "model_options": {"extras": []},
+}
+SHAPES = "shapes#train,count=6,size=32"
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """What a run would be started with, instead of training."""
+    calls = []
+    monkeypatch.setattr(run, "train", lambda *given, **sources: calls.append((given, sources)))
+    return calls
+
+
+def test_a_run_is_trained_and_its_best_detector_comes_back(tmp_path):
+    settings = {**TINY, "epochs": np.int64(2), "batch_size": 3, "freeze": "batch_norm"}
+    source = data.load_source(SHAPES)
+    detector = ssd_keras.train(
+        source, eval_data="shapes#val,count=3,size=32", run_dir=tmp_path / "run", **settings
+    )
+    assert detector.classes == source.classes
+    stored = json.loads((tmp_path / "run/settings.json").read_text())
+    assert (stored["train_data"], stored["recipe"]["epochs"]) == (SHAPES, 2)
+    assert stored["freeze"] == ["batch_norm"]
+    best = ssd_keras.load(tmp_path / "run")
+    for one, other in zip(best.get_weights(), detector.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_what_is_not_given_follows_the_recipe(seen, tmp_path):
+    ssd_keras.train(SHAPES, run_dir=tmp_path, epochs=3, patience=None, learning_rate=1)
+    ((settings, folder), sources) = seen[0]
+    assert settings.model == "SSD_MobileNet_300"
+    assert (settings.recipe.epochs, settings.recipe.batch_size) == (3, 6)
+    assert settings.recipe.learning_rate == 1.0
+    assert settings.patience == RunSettings.patience
+    assert folder == str(tmp_path)
+    assert len(sources["train_source"]) == 6
+    assert sources["eval_source"] is None
+
+
+def test_the_names_are_those_of_the_flags_of_the_program():
+    from absl import flags
+
+    from experiments import train  # noqa: F401
+
+    of_the_program = {flag.name for flag in flags.FLAGS.flags_by_module_dict()["experiments.train"]}
+    assert set(SETTINGS) - of_the_program == set()
+
+
+WRONG = {
+    "misspelt": (
+        {"batchsize": 8},
+        "no setting of a training 'batchsize'. Did you mean 'batch_size",
+    ),
+    "of another kind": ({"epochs": 2.5}, "epochs must be a whole number, got 2.5"),
+    "true": ({"batch_size": True}, "batch_size must be a whole number, got True"),
+    "text": ({"learning_rate": "fast"}, "learning_rate must be a number, got 'fast'"),
+    "one of many": ({"milestones": 0.5}, "milestones must be a list of numbers, got 0.5"),
+    "not a list": ({"freeze": 3}, "freeze must be a list of names, got 3"),
+    "a pair": ({"model_options": "head_kernels=5"}, "model_options must be a dict"),
+    "a function": ({"backbone": len}, "backbone must be a text"),
+    "a negative": ({"patience": -1}, "patience must not be negative"),
+    "an optimizer": ({"optimizer": "adamm"}, "Did you mean 'adamw'?"),
+    "a model": ({"model": "SSD_MobilNet_300"}, "Did you mean 'SSD_MobileNet_300'"),
+    "no model": ({"backbone": "mine.py:mine"}, "needs a model's name"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_setting_is_named_before_anything_is_built(case, seen, tmp_path):
+    settings, reason = WRONG[case]
+    with pytest.raises(UserError, match=r"^[^\n]*$") as caught:
+        ssd_keras.train(SHAPES, run_dir=tmp_path / "run", **settings)
+    assert reason in str(caught.value)
+    assert not seen
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"train_data": 3}, "got int"),
+        ({"train_data": "voc:nowhere#train"}, "nowhere"),
+        ({"eval_data": data.Source("elsewhere", ["ship"], [])}, "opened with the classes ship"),
+    ],
+)
+def test_wrong_data_are_named(seen, tmp_path, given, reason):
+    with pytest.raises(UserError, match=reason):
+        ssd_keras.train(**{"train_data": SHAPES, "run_dir": tmp_path, **given})
+    assert not seen
+
+
+def test_every_setting_has_a_kind():
+    fields = {**RunSettings.__dataclass_fields__, **Recipe.__dataclass_fields__}
+    assert {"epochs", "weights", "patience", "freeze"} < set(SETTINGS) < set(fields)
