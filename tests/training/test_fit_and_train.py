@@ -1,0 +1,48 @@
+"""Plain `fit` and `train` with equal settings end with equal detectors."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.training import fit_and_train
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_their_weights_are_equal_to_the_bit(tmp_path, ema):
+    settings = dataclasses.replace(
+        fit_and_train.SETTINGS,
+        model="SSD_Tiny_32",
+        backbone=f"{ROOT / 'tests' / 'tiny.py'}:backbone",
+        model_options={"extras": []},
+        width=1.0,
+        recipe=dataclasses.replace(fit_and_train.SETTINGS.recipe, epochs=8, ema=ema),
+    )
+    trained = fit_and_train.trained(settings, tmp_path)
+    fitted = fit_and_train.fitted(settings)
+    assert len(fitted.get_weights()) > 10
+    for one, other in zip(fitted.get_weights(), trained.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_their_mean_average_precision_is_equal(tmp_path, backend):
+    environment = {**os.environ, "KERAS_BACKEND": backend}
+    command = [sys.executable, "-m", "tests.training.fit_and_train", str(tmp_path)]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["mAP"]["train"] > 0.3
+    assert found["mAP"]["fit"] == found["mAP"]["train"]
+    assert found["AP"]["fit"] == found["AP"]["train"]
+    assert found["difference"] == 0.0
