@@ -16,6 +16,8 @@ from ssd_keras.weights.label_maps import read_labels
 from ssd_keras.weights.statistics import restore_statistics
 from ssd_keras.weights.torch_files import read_state_dict
 
+# Raised whenever the same file becomes another detector, so that no earlier import is taken for it.
+FORM = 2
 KINDS = (
     "a frozen graph (.pb), SavedModel or checkpoint of the TF Object Detection API, a .tflite "
     "file of it, a .caffemodel with its .prototxt, a .pth of torchvision's ssd300_vgg16, or a "

@@ -18,7 +18,7 @@ from ssd_keras.weights import archives, fetching
 from ssd_keras.weights.catalogue import Entry, Remote, find_entry, is_published, list_weights
 from ssd_keras.weights.files import MAX_FILE_BYTES
 from ssd_keras.weights.imported import Imported
-from ssd_keras.weights.importing import import_detector
+from ssd_keras.weights.importing import FORM, import_detector
 
 # The archives hold a detector in two or three forms.
 MAX_UNPACKED_BYTES = 2 * MAX_FILE_BYTES
@@ -57,7 +57,7 @@ def _no_detector(path: Path) -> UserError:
 def published_file(entry: Entry) -> Path:
     """The .keras file of a published detector; fetched and imported if it is not there.
 
-    It is kept in the cache folder, for this version of the project.
+    It is kept in the cache folder, for this version of the project and of its importers.
 
     Raises:
         UserError: the file cannot be had, is not what was published, or cannot be imported.
@@ -81,9 +81,10 @@ def _tell_of_others(entry: Entry):
 
 def _version() -> str:
     try:
-        return importlib.metadata.version("ssd-keras")
+        release = importlib.metadata.version("ssd-keras")
     except importlib.metadata.PackageNotFoundError:
-        return "source"
+        release = "source"
+    return f"{release}.{FORM}"
 
 
 def _imported(entry: Entry, folder: Path) -> Imported:
