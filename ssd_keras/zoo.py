@@ -55,9 +55,9 @@ def create(
         backbone_weights: "imagenet" (Keras' own file, downloaded if it is not in Keras' cache),
             the path of a weights file, or None for random weights.
         weights: a trained detector (run folder, `.keras` file or name of `list_weights`) to start
-            from. Layers are loaded
-            by name; those that predict classes stay random where the classes differ; a DSSD takes
-            all but its decoder and heads from an SSD of the same backbone. Given that detector's
+            from. Layers are loaded by name; those that predict classes keep the columns of the
+            classes that both have by name, and stay random for the others; a DSSD takes all but
+            its decoder and heads from an SSD of the same backbone. Given that detector's
             own name and no other option, the new one has its very architecture, such as that of
             an imported detector. `started_from` of the new one says what it took.
         backbone: your own Core Network, `(image_size) -> keras.Model` from images `[B, H, W, 3]`

@@ -7,12 +7,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ssd_keras.detector import Detector
+from ssd_keras.display import listed
 from ssd_keras.errors import UserError
 from ssd_keras.reading import reading
 from ssd_keras.resizing import HALF_PIXEL, check_way
+from ssd_keras.weights.class_columns import keep_columns, same_classes
 from ssd_keras.weights.keras_archive import count_weights, read_config, weights_up_to
-from ssd_keras.weights.keras_files import LoadReport, load_by_name, read_keras_file
+from ssd_keras.weights.keras_files import (
+    LoadReport,
+    layers_with_weights,
+    load_by_name,
+    read_keras_file,
+)
 from ssd_keras.weights.published import detector_file
+
+MOST_NAMED = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,20 +32,36 @@ class StartReport:
         path: the file.
         layers: see `LoadReport`.
         skipped: layers that predict classes and stayed as they were, because the classes differ.
+        kept: classes whose columns the layers that predict classes have taken, each with its name
+            there; empty where the classes are the same in the same order.
+        new: classes that it did not know, where others were kept.
     """
 
     path: Path
     layers: LoadReport
     skipped: tuple[str, ...]
+    kept: dict[str, str] = dataclasses.field(default_factory=dict)
+    new: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         text = f"{len(self.layers.loaded)} layers start from '{self.path}'"
+        if self.kept:
+            text += f"; what it knows of {self._listed_kept()} is kept"
+        if self.new:
+            text += f"; {listed(self.new, MOST_NAMED)} {'is' if len(self.new) == 1 else 'are'} new"
         if self.skipped:
             text += f"; {len(self.skipped)} that predict classes are new, since the classes differ"
         fresh = [name for name in self.layers.missing if name not in self.skipped]
         if fresh:
             text += f"; {len(fresh)} are not in it and are new ({fresh[0]} ...)"
         return text + "."
+
+    def _listed_kept(self) -> str:
+        names = [
+            name if name == theirs else f"{name} (there '{theirs}')"
+            for name, theirs in self.kept.items()
+        ]
+        return listed(names, MOST_NAMED)
 
 
 def detector_like(path: str | Path, name: str, classes: Sequence[str]):
@@ -67,8 +92,9 @@ def detector_like(path: str | Path, name: str, classes: Sequence[str]):
 def load_detector_weights(detector, path: str | Path) -> StartReport:
     """Fills a detector by layer name from a trained one.
 
-    The layers that predict classes are left as they are unless both have the same classes in the
-    same order.
+    Of the layers that predict classes, those classes keep their columns that both have by name,
+    see `same_classes`; others are left as they are, and so is all where no class is the same or
+    the layers have other shapes.
 
     Args:
         detector: the `Detector` to fill.
@@ -79,10 +105,14 @@ def load_detector_weights(detector, path: str | Path) -> StartReport:
     """
     path = detector_file(path)
     arrays = read_keras_file(path)
-    skipped = ()
-    if _classes(path) != list(detector.classes):
-        skipped = tuple(detector.box_network.class_layers)
-        arrays = {name: value for name, value in arrays.items() if name not in skipped}
+    classes = _classes(path)
+    skipped, pairs = (), {}
+    if classes != list(detector.classes):
+        pairs = same_classes(detector.classes, classes)
+        heads = _kept_heads(detector, arrays, pairs, len(classes))
+        pairs = pairs if heads else {}
+        skipped = tuple(name for name in detector.box_network.class_layers if name not in heads)
+        arrays = {name: value for name, value in arrays.items() if name not in skipped} | heads
     before = detector.get_weights()
     report = load_by_name(detector, arrays)
     wanted = {layer.name for layer in detector.backbone.layers if layer.weights}
@@ -90,7 +120,24 @@ def load_detector_weights(detector, path: str | Path) -> StartReport:
         detector.set_weights(before)
         raise UserError(_explain(detector, path, report, wanted))
     detector.resize = _config(path)["resize"]
-    return StartReport(path, report, skipped)
+    kept = {detector.classes[new]: classes[old] for new, old in sorted(pairs.items())}
+    new = tuple(name for name in detector.classes if name not in kept) if kept else ()
+    return StartReport(path, report, skipped, kept, new)
+
+
+def _kept_heads(detector, arrays: dict, pairs: dict[int, int], trained: int) -> dict:
+    """The layers that predict classes, with the columns of the classes that both have."""
+    objective = getattr(detector.box_network, "objective", None)
+    background = getattr(objective, "background", None)
+    if background is None or not pairs:
+        return {}
+    layers, kept = layers_with_weights(detector), {}
+    for name in detector.box_network.class_layers:
+        fresh, counts = layers[name].get_weights(), (len(detector.classes), trained)
+        columns = keep_columns(fresh, arrays.get(name, ()), pairs, counts, background)
+        if columns:
+            kept[name] = columns
+    return kept
 
 
 def _classes(path: Path) -> list[str]:

@@ -45,13 +45,35 @@ def test_the_same_classes_take_everything(trained):
     assert taken(again, detector) == set(layers_with_weights(detector))
 
 
-@pytest.mark.parametrize("classes", [["cat", "dog", "cow"], ["dog", "cat"]])
+@pytest.mark.parametrize("classes", [["cow", "horse", "hen"], ["fox", "owl"]])
 def test_other_classes_take_all_but_the_layers_that_predict_them(trained, classes):
     detector, folder = trained
     other = start(f"SSD_MobileNet_{SIZE}", classes, folder)
     heads = {f"level{i}_classes" for i in range(6)}
     assert taken(other, detector) == set(layers_with_weights(detector)) - heads
     assert "6 that predict classes are new, since the classes differ" in str(other.started_from)
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        (
+            ["Dog", "forklift", "cat"],
+            "what it knows of Dog (there 'dog'), cat is kept; forklift is",
+        ),
+        (["dog", "cat"], "what it knows of dog, cat is kept."),
+    ],
+)
+def test_classes_that_both_know_keep_their_columns(trained, classes, said):
+    detector, folder = trained
+    new = start(detector.name, classes, folder)
+    assert said in str(new.started_from)
+    images = np.random.default_rng(1).uniform(0, 255, (1, SIZE, SIZE, 3)).astype("f4")
+    theirs, ours = (one(images)["classes"].numpy() for one in (detector, new))
+    names = [name.lower() for name in classes]
+    columns = [0, 1 + names.index("cat"), 1 + names.index("dog")]
+    np.testing.assert_allclose(ours[..., columns], theirs, rtol=1e-5)
+    assert len(names) == 2 or not np.allclose(ours[..., 2], theirs[..., 1], rtol=0.1)
 
 
 def test_a_dssd_takes_all_but_its_decoder_and_heads_from_an_ssd(trained):

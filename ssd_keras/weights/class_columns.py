@@ -1,0 +1,86 @@
+"""Classes by name: what a trained detector knows of some classes, for one with other classes."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import re
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+ALIASES = Path(__file__).with_name("class_aliases.csv")
+
+
+def same_classes(new: Sequence[str], trained: Sequence[str]) -> dict[int, int]:
+    """Which class of a trained detector each of the new ones is.
+
+    Names are the same in any case of letters and with blanks, hyphens or underscores between
+    words; then come the names that COCO, VOC and Open Images have for one class, by the table. No
+    class is taken twice.
+
+    Returns:
+        Index in `new` -> index in `trained`, of those that are in both.
+    """
+    pairs: dict[int, int] = {}
+    for form in (str, _plain, _usual):
+        places = {form(name): index for index, name in reversed(list(enumerate(trained)))}
+        for index, name in enumerate(new):
+            place = places.get(form(name))
+            if index not in pairs and place is not None and place not in pairs.values():
+                pairs[index] = place
+    return pairs
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFC", name).casefold()).strip()
+
+
+def _usual(name: str) -> str:
+    """COCO's name of a class that has several."""
+    plain = _plain(name)
+    return _aliases().get(plain, plain)
+
+
+@functools.cache
+def _aliases() -> dict[str, str]:
+    with ALIASES.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return {alias: row["name"] for row in rows for alias in row["aliases"].split(";")}
+
+
+def keep_columns(
+    fresh: Sequence[np.ndarray],
+    trained: Sequence[np.ndarray],
+    pairs: dict[int, int],
+    counts: tuple[int, int],
+    background: int,
+) -> list[np.ndarray] | None:
+    """The weights of a layer that predicts classes, with the columns of the classes it knows.
+
+    Args:
+        fresh: kernel and bias of the new layer; the last axis is box in cell, then background and
+            classes.
+        trained: those of the trained layer.
+        pairs: see `same_classes`.
+        counts: classes of the new and of the trained detector.
+        background: columns of background before the classes, 0 or 1; they are kept.
+
+    Returns:
+        The arrays of `fresh` with columns of `trained`, or None if these are of another shape.
+    """
+    columns = [background + count for count in counts]
+    taken = {place: place for place in range(background)}
+    taken |= {background + new: background + old for new, old in pairs.items()}
+    kept = []
+    for ours, theirs in zip(fresh, trained, strict=False):
+        per_cell = ours.shape[-1] // columns[0]
+        if theirs.shape != (*ours.shape[:-1], per_cell * columns[1]):
+            return None
+        result = ours.reshape(*ours.shape[:-1], per_cell, columns[0]).copy()
+        known = theirs.reshape(*ours.shape[:-1], per_cell, columns[1])
+        result[..., list(taken)] = known[..., list(taken.values())]
+        kept.append(result.reshape(ours.shape))
+    return kept if len(fresh) == len(trained) else None
