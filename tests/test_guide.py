@@ -93,8 +93,8 @@ def test_every_picture_is_made_in_both_languages_and_shown_once(make):
 def test_pictures_speak_both_languages(make):
     english, korean = (make.translator(language) for language in GUIDES)
     for text in make.KOREAN:
-        assert english(text, 1)
-        assert korean(text, 1)
+        assert english(text, 1, 2)
+        assert korean(text, 1, 2)
         assert re.findall(r"\{[^}]*\}", text) == re.findall(r"\{[^}]*\}", make.KOREAN[text])
 
 

@@ -1,6 +1,7 @@
 """What the README and the other documents promise: commands, code, links and names."""
 
 import importlib
+import itertools
 import re
 import shlex
 import shutil
@@ -381,3 +382,65 @@ def test_what_is_named_exists(document):
 )
 def test_names_are_looked_up(name, there):
     assert exists(name) is there
+
+
+# --- translations
+
+TRANSLATED = {"docs/guide.md": "docs/guide.ko.md"}
+
+
+def fenced(text: str) -> list[str]:
+    """The code blocks of a document, with the kinds of their fences."""
+    return re.findall(r"^ *```\w*\n.*?^ *```", text, re.M | re.S)
+
+
+def outline(text: str) -> list[str]:
+    """The sections of a document: how deep each is, and how many blocks, tables and pictures."""
+    bare = re.sub(r"^ *```.*?^ *```", "@", text, flags=re.M | re.S)
+    return [
+        f"{part.split(' ')[0]} {part.count('@')} blocks, {len(re.findall(r'^[|]', part, re.M))} "
+        f"rows, {part.count('![')} pictures"
+        for part in re.split(r"^(?=#+ )", bare, flags=re.M)[1:]
+    ]
+
+
+def out_of_step(original: str, translation: str, name: str) -> str | None:
+    """What to do where a translation is no longer in step, or None."""
+    here, there = fenced(original), fenced(translation)
+    for number, block in enumerate(here, start=1):
+        if number > len(there) or there[number - 1] != block:
+            return f"code block {number} of {name} must be, letter by letter:\n{block}"
+    if len(there) > len(here):
+        return f"{name} has a code block too many:\n{there[len(here)]}"
+    for number, (wanted, found) in enumerate(
+        itertools.zip_longest(outline(original), outline(translation)), start=1
+    ):
+        if wanted != found:
+            return f"section {number} of {name} must have {wanted}; it has {found}"
+    return None
+
+
+@pytest.mark.parametrize(("original", "translation"), TRANSLATED.items())
+def test_a_translation_is_in_step(original, translation):
+    """Whoever changes a command copies it into the translation."""
+    texts = [(ROOT / name).read_text(encoding="utf-8") for name in (original, translation)]
+    problem = out_of_step(*texts, translation)
+    assert problem is None, f"{original} was changed and {translation} was not: {problem}"
+
+
+@pytest.mark.parametrize(
+    ("translation", "problem"),
+    [
+        ("# 하나\n```bash\na\n```\n## 둘\n| x |\n", None),
+        ("# 하나\n```bash\nb\n```\n## 둘\n| x |\n", "code block 1 of KO must be"),
+        ("# 하나\n## 둘\n| x |\n", "code block 1 of KO must be"),
+        ("# 하나\n```bash\na\n```\n## 둘\n| x |\n```\nc\n```\n", "a code block too many"),
+        ("# 하나\n```bash\na\n```\n", "section 2 of KO must have ## 0 blocks, 1 rows"),
+        ("# 하나\n```bash\na\n```\n## 둘\n", "section 2 of KO must have ## 0 blocks, 1 rows"),
+        ("# 하나\n## 둘\n| x |\n```bash\na\n```\n", "section 1 of KO must have # 1 blocks"),
+    ],
+)
+def test_a_translation_that_is_not_in_step_is_noticed(translation, problem):
+    original = "# One\n```bash\na\n```\n## Two\n| x |\n"
+    found = out_of_step(original, translation, "KO")
+    assert found is None if problem is None else problem in found
