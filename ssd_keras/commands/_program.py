@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shlex
 import sys
 import warnings
@@ -12,32 +13,26 @@ from pathlib import Path
 
 from absl import app, flags
 
+import ssd_keras
+from ssd_keras import data
+from ssd_keras.display import printable, without_controls
+from ssd_keras.errors import UserError, did_you_mean, one_line
 
-def quiet_tensorflow():
-    """Imports TensorFlow without the notices it prints about the machine."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    saved, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, 2)
-    try:
-        import tensorflow as tf
-
-        tf.config.list_physical_devices()
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(sink)
-    tf.get_logger().setLevel("ERROR")
-
-
-# Before the library, whose import brings TensorFlow along.
-quiet_tensorflow()
-
-import ssd_keras  # noqa: E402
-from ssd_keras import data  # noqa: E402
-from ssd_keras.display import printable, without_controls  # noqa: E402
-from ssd_keras.errors import UserError, did_you_mean, one_line  # noqa: E402
-
+# The modules that start the programs where the command is not installed.
+IN_A_CLONE = {
+    "check-data": "experiments.check_data",
+    "compare": "experiments.compare",
+    "demo": "experiments.demo",
+    "detect": "experiments.detect",
+    "evaluate": "experiments.evaluate",
+    "import-weights": "experiments.import_weights",
+    "make-records": "experiments.make_records",
+    "train": "experiments.train",
+    "export-report": "export.report",
+    "export-saved-model": "export.saved_model",
+    "export-tflite": "export.tflite",
+}
+HELP = {"--help", "-help", "-h", "--helpshort", "-?", "--helpfull"}
 FAULT = 2
 NOBODY_READS = 128 + 13  # as a shell says of a program that SIGPIPE ended
 LIBRARY = Path(ssd_keras.__file__).parent
@@ -71,12 +66,29 @@ def run(
     warnings.showwarning = _shown_without_code(warnings.showwarning)
     for stream in (sys.stdout, sys.stderr):
         _show_harmless(stream)
-    app.run(_explained(main), flags_parser=lambda argv: _parse(argv, expand))
+    app.run(_explained(main), flags_parser=lambda argv: _parse(argv, expand, main.__module__))
 
 
-def command(program: str, *words: str) -> str:
-    """A command as it is typed in a shell, with what holds blanks or signs quoted."""
-    return shlex.join(["python", "-m", program, *map(str, words)])
+def command(name: str, *words: str) -> str:
+    """A command as it is typed in a shell, spelt as this program was started.
+
+    What holds blanks or signs is quoted.
+    """
+    return shlex.join([*_start_of(name), *map(str, words)])
+
+
+def usage(text: str) -> str:
+    """What a program says of itself, with the commands in it spelt as it was started."""
+    names = "|".join(sorted(IN_A_CLONE, key=len, reverse=True))
+    return re.sub(rf"ssd-keras ({names})\b", lambda found: " ".join(_start_of(found[1])), text)
+
+
+def _start_of(name: str) -> list[str]:
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    started = spec.name if spec else None
+    if started in IN_A_CLONE.values():
+        return ["python", "-m", IN_A_CLONE[name]]
+    return ["ssd-keras", name]
 
 
 def _shown_without_code(usual):
@@ -141,13 +153,14 @@ def _let_go_of_output():
     os.close(sink)
 
 
-def _parse(argv: list[str], expand) -> list[str]:
+def _parse(argv: list[str], expand, module: str) -> list[str]:
     try:
         argv = expand(argv)
     except UserError as error:
         _stop(str(error))
-    if any(arg in ("--help", "-h", "--helpfull", "-help") for arg in argv[1:]):
-        return app.parse_flags_with_usage(argv)
+    if wanted := HELP.intersection(argv[1:]):
+        print(_help(module, everything="--helpfull" in wanted))
+        sys.exit()
     try:
         return flags.FLAGS(argv)
     except flags.UnrecognizedFlagError as error:
@@ -158,6 +171,15 @@ def _parse(argv: list[str], expand) -> list[str]:
         )
     except flags.Error as error:
         _stop(" ".join(str(error).removeprefix("FATAL Flags parsing error: ").split()))
+
+
+def _help(module: str, everything: bool) -> str:
+    """What a program is for, and its flags."""
+    text = usage(sys.modules[module].__doc__ or "")
+    if everything:
+        return f"{text}\n{flags.FLAGS.get_help()}"
+    shown = "".join(flags.FLAGS.module_help(name).partition(":")[2] for name in (module, __name__))
+    return f"{text}{shown}\n\nTry --helpfull to get a list of all flags."
 
 
 def _stop(message: str, code: int = FAULT):

@@ -1,0 +1,210 @@
+"""Says whether a data set is fit to train on: what is in it, and what is wrong.
+
+ssd-keras check-data --data=voc:DIR#train --model=SSD_MobileNet_300
+
+The files are only read. Exit code 1 if something must be refused or too little is left.
+"""
+
+import functools
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from ssd_keras import data, figures, zoo
+from ssd_keras.boxes import coverage
+from ssd_keras.commands import _program
+from ssd_keras.data import inspection, pictures, verdict
+from ssd_keras.display import column
+from ssd_keras.errors import UserError
+from ssd_keras.files import check_writable, replace
+from ssd_keras.training import suggest
+
+DEFAULT_MODEL = "SSD_MobileNet_300"
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("data", None, "Data to check, FORMAT:PLACE#SPLIT.", required=True)
+flags.DEFINE_string("model", "", "Model whose default boxes are held against the objects.")
+flags.DEFINE_string("backbone", None, "Your own Core Network, FILE.py:FUNCTION, of --model.")
+flags.DEFINE_float("smallest_box", None, "Smallest default box, as a share of the image.")
+flags.DEFINE_integer(
+    "finest_stride", None, "Stride of the finest map; 8 for small objects on the MobileNets."
+)
+flags.DEFINE_string("box_scale", None, "Default boxes for 'voc' or 'coco'; None: the model's own.")
+flags.DEFINE_list("classes", None, "Class names in the order of their labels.")
+flags.DEFINE_string("out", "", "Folder for the pictures; empty for none.")
+flags.DEFINE_string(
+    "augmentation", None, "Augmentation of the last mosaic; None: what training would take."
+)
+flags.DEFINE_integer("show", 20, "Problems of each kind that are printed one by one; 0 for all.")
+flags.DEFINE_bool("decode", True, "Decode every image to find those that are damaged.")
+
+
+def main(argv):
+    """Prints the report; exits with 1 if something is refused or too little is left."""
+    del argv
+    if FLAGS.backbone and not FLAGS.model:
+        raise UserError("--backbone needs a --model, such as SSD_Mine_300.")
+    if FLAGS.out:
+        check_writable(Path(FLAGS.out) / "images.png")
+    try:
+        source = data.load_source(FLAGS.data, FLAGS.classes)
+    except data.UnusableError as error:
+        print(f"Not fit to train on: {error}")
+        print_problems(error.problems, FLAGS.show)
+        sys.exit(1)
+    # An unknown model must not wait for the last image to be decoded.
+    detector = None
+    if FLAGS.model:
+        # The width changes no default box, and a narrow model is there at once.
+        detector = zoo.create(
+            FLAGS.model,
+            source.classes,
+            width=0.25,
+            **chosen_options(),
+        )
+    size = tuple(detector.image_size) if detector else (300, 300)
+    inspected = inspection.inspect_images(source) if FLAGS.decode else []
+    problems = [*source.problems, *inspected]
+    left = verdict.judge(source, inspected, chosen=FLAGS.classes is not None)
+    complaint = complaint_of(left, problems)
+    if complaint:
+        print(complaint + "\n")
+    print_summary(source, inspection.summarize(source, size), size)
+    print_left(left)
+    print_problems(problems, FLAGS.show)
+    result = print_coverage(source, detector, size) if detector and left.kept else None
+    if FLAGS.out and left.kept:
+        save_pictures(source, detector, result, size)
+    if complaint:
+        print(f"\n{complaint}")
+        sys.exit(1)
+    print(f"\nFit to train on: {left.images} images. Next:\n{next_command()}")
+
+
+def complaint_of(left, problems) -> str:
+    """Why the data should not be trained on; "" where they are fit."""
+    count = inspection.refused(problems)
+    mend = f"{count} problems must be mended before this data set can be trusted." if count else ""
+    return mend if left.fit else f"Not fit to train on: {left.why()} {mend}".rstrip()
+
+
+def next_command() -> str:
+    """The command that trains on these data."""
+    words = [f"--model={FLAGS.model or DEFAULT_MODEL}"]
+    words += [f"--{name}={value}" for name, value in chosen_options().items()]
+    train = _program.command("train", *words, f"--train_data={FLAGS.data}")
+    return f"{train} --run_dir=DIR"
+
+
+def chosen_options() -> dict:
+    """What was chosen for the model, as arguments of `ssd_keras.create`."""
+    names = ("backbone", "smallest_box", "finest_stride", "box_scale")
+    return {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
+
+
+def augmentation_of(source) -> str:
+    """The augmentation that was asked for, or that training takes for so many images."""
+    model = FLAGS.model or DEFAULT_MODEL
+    given = {"train_data": FLAGS.data, "backbone": FLAGS.backbone}
+    return FLAGS.augmentation or suggest(model, len(source), given).augmentation
+
+
+def print_summary(source, summary, size):
+    """Prints counts, classes and box sizes."""
+    print(
+        f"{source.spec}: {summary.images} images (median {summary.median_width}x"
+        f"{summary.median_height}), {summary.objects} objects, {len(source.classes)} classes"
+    )
+    print(
+        f"  {summary.empty_images} images without objects, {summary.difficult} difficult and "
+        f"{summary.crowd} crowd objects, at most {summary.most} objects in an image"
+    )
+    head, *cells = column(["class", *(name for name, _, _ in summary.per_class)])
+    print(f"\n  {head}  objects   images")
+    for cell, (_, objects, images) in zip(cells, summary.per_class, strict=True):
+        print(f"  {cell} {objects:8d} {images:8d}" + ("   none!" if not objects else ""))
+    if summary.objects:
+        marks = np.percentile(summary.sides, [5, 25, 50, 75, 95])
+        texts = [f"{p}% {v:.0f} px" for p, v in zip((5, 25, 50, 75, 95), marks, strict=True)]
+        print(f"\n  box side at {size[1]}x{size[0]}: {', '.join(texts)}")
+
+
+def print_left(left):
+    """Prints what was read, what is used of it and why not the rest."""
+    print(f"\n  {left.read:,} objects read, {left.kept:,} used")
+    if left.emptied or left.unlabelled:
+        print(
+            f"  images without objects: {left.empty:,} annotated as empty, {left.emptied:,} that "
+            f"lost all of theirs, {left.unlabelled:,} without a label file"
+        )
+    for part in filter(None, left.losses().split("; ")):
+        print(f"  {part}")
+
+
+def print_problems(problems, show):
+    """Prints problems by kind, with their places and what is done about them."""
+    if not problems:
+        print("\nNo problem found.")
+    kinds = defaultdict(list)
+    for problem in problems:
+        kinds[problem.kind, problem.action].append(problem)
+    for (kind, action), found in sorted(kinds.items(), key=lambda item: item[0][1]):
+        print(f"\n{kind}: {len(found)} {action}")
+        lines = [f"{problem.place}: {problem.message}" for problem in found]
+        if show:
+            lines = without_repeats(found)
+        for line in lines[: show or None]:
+            print(f"  {line}")
+        if show and len(lines) > show:
+            print(f"  ... and {len(lines) - show} more (--show=0 prints all)")
+
+
+def without_repeats(problems) -> list[str]:
+    """A line for each message, with its first place and how often it is said."""
+    first, count = {}, Counter(problem.message for problem in problems)
+    for problem in problems:
+        first.setdefault(problem.message, problem.place)
+    return [
+        f"{place}: {message}" + (f" ({count[message]:,} times)" if count[message] > 1 else "")
+        for message, place in first.items()
+    ]
+
+
+def print_coverage(source, detector, size):
+    """Prints how the default boxes meet the objects; returns the coverage, None for YOLO."""
+    levels = detector.box_network.level_anchors
+    if not levels:
+        print(f"\n{FLAGS.model} has no default boxes that could miss an object.")
+        return None
+    truth = source.ground_truth()
+    result = coverage.coverage(
+        np.concatenate([t.boxes[~t.crowd] for t in truth]),
+        np.concatenate([t.labels[~t.crowd] for t in truth]),
+        levels,
+        size,
+    )
+    print(f"\n{coverage.describe(result, levels, size, source.classes, FLAGS.model)}")
+    return result
+
+
+def save_pictures(source, detector, result, size):
+    """Saves the pictures into --out."""
+    summary = inspection.summarize(source, size)
+    anchors = detector.box_network.anchors if result is not None else None
+    made = {
+        "classes": figures.class_counts(summary),
+        "box_sizes": figures.box_sizes(source, anchors, size),
+        "images": pictures.mosaic(source),
+        "augmented": pictures.augmented_mosaic(
+            source, augmentation=augmentation_of(source), image_size=size
+        ),
+    }
+    if result is not None:
+        share = result.side / np.sqrt(np.prod(size))
+        made["coverage"] = figures.coverage(share, result.iou, result.level)
+    for name, picture in made.items():
+        replace(Path(FLAGS.out) / f"{name}.png", functools.partial(figures.save, picture))
+    print(f"\nPictures: {FLAGS.out}/" + "{" + ",".join(made) + "}.png")

@@ -1,0 +1,205 @@
+"""Finds objects in images or video, draws them and writes what was found as JSON.
+
+ssd-keras detect --run_dir=runs/pets --images="photos/*.jpg" --out=found
+
+--images is an image, a folder, a glob, a video file or the number of a camera. Each picture is
+written with its boxes as NAME.jpg and NAME.json, below the folders it lies in; a video as NAME.mp4
+and NAME.json. What is left out is named. The scores of what is drawn and written are at least 0.4,
+or what the detector asks for if that is more; --score_threshold says otherwise. Video and cameras
+need the optional extra: pip install "ssd-keras[video]".
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+import ssd_keras
+from ssd_keras import drawing, files, video
+from ssd_keras.commands import _suppression
+from ssd_keras.data.images import ImageError, read_image
+from ssd_keras.display import printable
+from ssd_keras.errors import UserError
+from ssd_keras.image_search import FoundImages, find_images
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("run_dir", None, "Run folder, or a .keras file.", required=True)
+flags.DEFINE_string(
+    "images", None, "Image, folder, glob, video file or number of a camera.", required=True
+)
+flags.DEFINE_string("out", None, "Folder for pictures and JSON.", required=True)
+flags.DEFINE_bool("recursive", False, "Of a folder, take the images of its sub-folders as well.")
+flags.adopt_module_key_flags(_suppression)
+flags.DEFINE_integer("batch_size", 8, "Images per step.", lower_bound=1)
+flags.DEFINE_integer("max_frames", 0, "Video: stop after so many frames; 0: at the end.")
+
+LISTED = 20  # images of which each gets a line
+
+
+def main(argv):
+    """Finds out what is given, loads the detector and works through it."""
+    del argv
+    # Faults of the flags are told before the model is loaded, which takes seconds.
+    rule = _suppression.suppression()
+    frames, images = open_frames(FLAGS.images), None
+    if frames is None:
+        images = find_images(FLAGS.images, recursive=FLAGS.recursive, apart_from=FLAGS.out)
+        if notice := images.notice():
+            print(notice, flush=True)
+    out = check_out(FLAGS.out, images)
+    detector = ssd_keras.load(FLAGS.run_dir)
+    detector.suppression = _suppression.for_pictures(detector.suppression, rule)
+    if frames is not None:
+        detect_video(detector, frames, out)
+    else:
+        detect_images(detector, images, out)
+
+
+def open_frames(place: str) -> video.Frames | None:
+    """The video or camera that --images means, or None if it means images."""
+    if place.isdecimal() and not Path(place).exists():
+        return video.Frames(int(place))
+    return video.Frames(place) if Path(place).suffix.lower() in video.EXTENSIONS else None
+
+
+def check_out(place: str, images: FoundImages | None) -> Path:
+    """The folder of the results, which must not be that of the images."""
+    out = Path(place)
+    if images and any(path.parent.resolve() == out.resolve() for path in images.paths):
+        raise UserError(f"--out='{out}' holds the images themselves: give another folder.")
+    files.check_writable(out / "0.json")
+    return out
+
+
+def detect_images(detector, images: FoundImages, out: Path) -> None:
+    """Draws and describes each image; one that cannot be read is named and left out."""
+    count, done, failed, speed, started = len(images.paths), 0, [], Speed(), time.monotonic()
+    for part in batches(zip(images.paths, images.names(), strict=True), FLAGS.batch_size):
+        good = list(readable(part, failed, named=count > 1))
+        pixels = [image for _, _, image in good]
+        found = speed.of(lambda pixels=pixels: detect(detector, pixels), len(good))
+        for (path, name, image), detections in zip(good, found, strict=True):
+            write(out / name, path, image, detections)
+            if count <= LISTED:
+                print(f"{path}: {listed(detections)}")
+        done += len(good)
+        progress(done, count, started)
+    if not done:
+        what = f"None of the {count} images could be read, the first: " * (count > 1)
+        raise UserError(what + failed[0])
+    finish(done, "images", speed, started, out)
+    if failed:
+        print(f"{len(failed)} of {count} images could not be read and were left out (see above).")
+
+
+def readable(part, failed: list[str], *, named: bool) -> Iterator[tuple[Path, Path, np.ndarray]]:
+    """Path, name of the results and pixels of the images that can be read."""
+    for path, name in part:
+        try:
+            yield path, name, read_image(path)
+        except ImageError as error:
+            failed.append(str(error))
+            if named:
+                print(f"Left out: {printable(error)}", flush=True)
+
+
+def write(place: Path, path: Path, image: np.ndarray, detections) -> None:
+    """Saves the picture with boxes, enlarged if it is too small for names, and the description."""
+    # Not `with_suffix`, which would take the end of "a.b" for one.
+    detections.of_image(image.shape[:2], path).save(place.with_name(f"{place.name}.json"))
+    detections.save(place.with_name(f"{place.name}.jpg"), drawing.legible(image))
+
+
+def detect_video(detector, frames: video.Frames, out: Path) -> None:
+    """Draws boxes into a video, and writes a JSON list with an entry per frame."""
+    described, speed, started = [], Speed(), time.monotonic()
+    # A camera shows what is there now; frames that wait for others would be late.
+    size = 1 if frames.live else FLAGS.batch_size
+
+    def drawn() -> Iterator[np.ndarray]:
+        try:
+            for part in batches(itertools.islice(frames, FLAGS.max_frames or None), size):
+                found = speed.of(lambda part=part: detect(detector, part), len(part))
+                for image, detections in zip(part, found, strict=True):
+                    described.append(detections.to_dict() | {"image": frames.name})
+                    yield detections.draw(image)
+                progress(len(described), frames.count, started)
+        except KeyboardInterrupt:
+            print("\nStopped.")
+
+    with frames:
+        video.write_video(out / f"{frames.name}.mp4", drawn(), frames.rate)
+    files.write_text(out / f"{frames.name}.json", json.dumps(described, indent=1) + "\n")
+    finish(len(described), "frames", speed, started, out)
+
+
+def detect(detector, images: list[np.ndarray]) -> list:
+    """Detections of each image."""
+    # Images of different sizes make no array, so they go in as a list.
+    return detector.detect(images, batch_size=FLAGS.batch_size)
+
+
+class Speed:
+    """How many images are detected in a second; the first batch builds the program."""
+
+    def __init__(self):
+        self.first, self.others = (0, 0.0), (0, 0.0)
+
+    def of(self, detect, count: int) -> list:
+        """What `detect` gives for so many images; takes the time."""
+        if not count:
+            return []
+        started = time.monotonic()
+        found = detect()
+        seconds = time.monotonic() - started
+        if not self.first[0]:
+            self.first = (count, seconds)
+        else:
+            self.others = (self.others[0] + count, self.others[1] + seconds)
+        return found
+
+    def __str__(self) -> str:
+        count, seconds = self.others if self.others[0] else self.first
+        built = "" if self.others[0] else ", building the program included"
+        return f"{count / max(seconds, 1e-9):.1f} a second detecting{built}"
+
+
+def listed(detections) -> str:
+    """ "2 cat, 1 dog", or "nothing"."""
+    counts = {}
+    for name in detections.names:
+        counts[name] = counts.get(name, 0) + 1
+    return ", ".join(f"{count} {printable(name)}" for name, count in counts.items()) or "nothing"
+
+
+def batches(items: Iterable, size: int) -> Iterator[list]:
+    """Lists of `size` items, the last one shorter."""
+    items = iter(items)
+    while part := list(itertools.islice(items, size)):
+        yield part
+
+
+def progress(done: int, total: int | None, started: float) -> None:
+    """How far it is, on a terminal."""
+    if sys.stdout.isatty():
+        rate = done / max(time.monotonic() - started, 1e-9)
+        print(f"\r  {done}/{total or '?'}  {rate:.1f}/s ", end="", flush=True)
+
+
+def finish(done: int, what: str, speed: Speed, started: float, out: Path) -> None:
+    """How fast it was and where the results lie."""
+    if sys.stdout.isatty():
+        print("\r" + " " * 40 + "\r", end="")
+    whole = max(time.monotonic() - started, 1e-9)
+    counted = what if done != 1 else what.removesuffix("s")
+    print(
+        f"{done} {counted}: {speed}; {done / whole:.1f} a second with reading, drawing and writing."
+    )
+    print(f"Pictures and JSON: {out}")

@@ -1,0 +1,180 @@
+"""Measures a detector, or the results of any other detector, and writes a report.
+
+ssd-keras evaluate --run_dir=runs/pets --data=voc:DIR#val
+ssd-keras evaluate --detections=results.json --data=coco:DIR
+
+Writes report.html (one page with everything inside), metrics.json and detections.json (COCO
+results, with the category_id that the data themselves give a class, else 1, 2, 3 .. in the order of
+the classes) to --out. metrics.json holds voc.ap50, voc.ap50_11point, the twelve numbers of COCO
+(coco.AP, coco.AP50, coco.APs ...), per_class, errors, recall_by_size and recall_by_level.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+from absl import flags
+
+import ssd_keras
+from ssd_keras import data, evaluation
+from ssd_keras.commands import _program, _suppression
+from ssd_keras.data import verdict
+from ssd_keras.display import column, listed
+from ssd_keras.errors import UserError
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("run_dir", "", "Run folder, or a .keras file: the detector to measure.")
+flags.DEFINE_string("detections", "", "COCO results (JSON) of any detector, instead of --run_dir.")
+flags.DEFINE_string("data", None, "Data to measure on, FORMAT:PLACE#SPLIT.", required=True)
+flags.DEFINE_string(
+    "out", "", "Folder for the files; default: the run folder, or FILE_evaluation beside results."
+)
+flags.DEFINE_integer("batch_size", 16, "Images per step.", lower_bound=1)
+flags.adopt_module_key_flags(_suppression)
+flags.DEFINE_integer("worst", 12, "How many of the worst images the report shows.", lower_bound=0)
+
+
+def main(argv):
+    """Detects or reads detections, measures them, writes the files and prints the numbers."""
+    del argv
+    if bool(FLAGS.run_dir) == bool(FLAGS.detections):
+        raise UserError("Give either --run_dir (a detector) or --detections (a results file).")
+    rule = _suppression.suppression()
+    # Before detecting, which takes minutes. A run folder that does not exist must not be made.
+    if FLAGS.out:
+        evaluation.make_folder(FLAGS.out)
+    anchors = ()
+    if FLAGS.run_dir:
+        source, found, anchors = detected(rule)
+        title = f"Evaluation of {FLAGS.run_dir}"
+    else:
+        source, found = read(rule)
+        title = f"Evaluation of {FLAGS.detections}"
+    truth, classes = source.ground_truth(), source.classes
+    started = time.monotonic()
+    measured = evaluation.measure(truth, found, classes, level_anchors=anchors, worst=FLAGS.worst)
+    print(f"Measured in {time.monotonic() - started:.1f} s.\n", flush=True)
+    print(numbers(measured.metrics))
+    print(class_lines(measured.metrics))
+    paths = evaluation.write_evaluation(
+        out_folder(),
+        measured,
+        truth,
+        found,
+        classes,
+        title=title,
+        subtitle=f"on {FLAGS.data}",
+        image=source.image,
+        category_ids=source.category_ids,
+    )
+    print("\nWritten: " + ", ".join(str(path) for path in paths.values()))
+    numbered = range(len(classes)) if source.category_ids is None else source.category_ids.values()
+    if without := [name for label, name in enumerate(classes) if label not in set(numbered)]:
+        print(
+            f"Not in {paths['detections.json'].name}: {listed(without, 20)}, "
+            f"for which {FLAGS.data} has no category_id."
+        )
+
+
+def detected(rule: dict) -> tuple:
+    """Runs the detector over the data: source, detections, default boxes of each level."""
+    detector = ssd_keras.load(FLAGS.run_dir)
+    source = data.load_source(FLAGS.data, classes=detector.classes)
+    say_left_out(source)
+    count = len(source)
+    followed = detector.suppression.changed(**rule)
+    print(f"Detecting in {count} images of {FLAGS.data}: {followed}.", flush=True)
+    started = time.monotonic()
+    found = evaluation.detect_source(detector, source, FLAGS.batch_size, **rule)
+    seconds = time.monotonic() - started
+    each = 1e3 * seconds / max(count, 1)
+    print(f"Detected in {seconds:.1f} s ({each:.1f} ms an image, reading and start included).")
+    if notice := data.unread_notice(source):
+        print(f"{notice}. Their objects do not count as missed.", flush=True)
+    return source, found, getattr(detector.box_network, "level_anchors", ())
+
+
+def read(rule: dict) -> tuple:
+    """Reads detections from a results file: source, detections."""
+    threshold = rule.pop("score_threshold")
+    if useless := [name for name, value in rule.items() if value is not None]:
+        raise UserError(
+            f"--{useless[0]} needs a detector (--run_dir): results are measured as they are."
+        )
+    source = data.load_source(FLAGS.data)
+    say_left_out(source)
+    found = evaluation.read_results(
+        FLAGS.detections,
+        source.ground_truth(),
+        source.classes,
+        source.category_ids,
+    )
+    print(f"Read {sum(map(len, found))} detections for {len(found)} images.", flush=True)
+    if threshold is not None:
+        found = [detections.above(threshold) for detections in found]
+    return source, found
+
+
+def say_left_out(source) -> None:
+    """Says how much of the data is not measured on; nothing in common with them is a fault."""
+    left = verdict.judge(source)
+    if not left.kept and "unknown_class" in left.lost:
+        theirs = listed(data.load_source(FLAGS.data).classes, 5)
+        ours = listed(source.classes, 5)
+        raise UserError(
+            f"No object of '{FLAGS.data}' is of a class that the detector knows: the data have "
+            f"{theirs}; the detector {ours}."
+        )
+    if not left.kept:
+        raise UserError(f"'{FLAGS.data}' has nothing to measure on: {left.why()}")
+    if losses := left.losses():
+        check = _program.command("check-data", f"--data={FLAGS.data}")
+        print(f"Not measured on: {losses}. {check} tells where.", flush=True)
+
+
+def out_folder() -> Path:
+    """Where the files go."""
+    if FLAGS.out:
+        return Path(FLAGS.out)
+    if FLAGS.run_dir:
+        run = Path(FLAGS.run_dir)
+        return run if run.is_dir() else run.parent
+    results = Path(FLAGS.detections)
+    return results.with_name(f"{results.stem}_evaluation")
+
+
+def numbers(metrics: dict) -> str:
+    """Every number with its definition, and what the errors cost."""
+    lines = []
+    for key, meaning in evaluation.DEFINITIONS.items():
+        group, name = key.split(".")
+        lines.append(f"{key:<18}{number(metrics[group][name])}  {meaning}")
+    errors = metrics["errors"]
+    lines.append(
+        "\nErrors: how many, and their cost in mAP if put right in turn (1 - voc.ap50 in all)"
+    )
+    for name, cost in errors["cost"].items():
+        lines.append(f"{name:<18}{number(cost)}  {errors['counts'][name]} in all")
+    return "\n".join(lines)
+
+
+def class_lines(metrics: dict, most: int = 25) -> str:
+    """A line for each class: AP and the score threshold of the best F1."""
+    rows = metrics["per_class"]
+    head, *cells = column(["class", *list(rows)[:most]])
+    lines = ["", f"{head}  objects  AP@0.5    AP  best score threshold    F1"]
+    for cell, row in zip(cells, rows.values(), strict=False):
+        lines.append(
+            f"{cell}  {row['objects']:>7}{number(row['voc_ap50']):>8}"
+            f"{number(row['coco_AP']):>6}{number(row['threshold']):>22}{number(row['best_f1']):>6}"
+        )
+    if len(rows) > most:
+        lines.append(f"... {len(rows) - most} more classes in the report")
+    return "\n".join(lines)
+
+
+def number(value: float) -> str:
+    """Three digits, or a dash for what cannot be measured."""
+    return "    -" if math.isnan(value) else f"{value:.3f}"

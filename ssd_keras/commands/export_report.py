@@ -1,0 +1,85 @@
+"""Compares every exported form of a detector with the detector itself.
+
+ssd-keras export-report --run_dir=runs/pets --data=voc:DIR#val --calibration_data=voc:DIR#train
+
+Prints a table and writes export_report.json and export_report.html to --out. Ends with exit code
+1 if a form loses more AP50 than --max_drop.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from absl import flags
+
+import ssd_keras
+from ssd_keras import data
+from ssd_keras.commands import _suppression
+from ssd_keras.commands._calibration import calibration_images
+from ssd_keras.deploy import form_comparison
+from ssd_keras.errors import UserError
+from ssd_keras.files import check_writable, write_bytes
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("run_dir", None, "Folder of the run, or a .keras file.", required=True)
+flags.DEFINE_string("data", None, "Data to compare on, FORMAT:PLACE#SPLIT.", required=True)
+flags.DEFINE_string("calibration_data", "", "For int8: data to take value ranges from.")
+flags.DEFINE_integer("calibration_images", 200, "For int8: how many images of it to use.")
+flags.DEFINE_list("forms", list(form_comparison.FORMS), "Which forms to compare.")
+flags.DEFINE_list("threads", ["1", "4"], "Threads to measure the time with.")
+flags.DEFINE_integer("images", 0, "Only the first so many images; 0 for all.")
+flags.DEFINE_float("max_drop", 0.02, "Largest loss of AP50 that is accepted.")
+flags.DEFINE_string("out", "", "Folder for the report; the run folder if empty.")
+flags.adopt_module_key_flags(_suppression)
+
+
+def main(_):
+    """Compares with the flags' values, prints the table and writes the files."""
+    folder = Path(FLAGS.out or FLAGS.run_dir)
+    folder = folder.parent if folder.suffix == ".keras" else folder
+    forms = [form.strip() for form in FLAGS.forms]
+    form_comparison.check_forms(forms)
+    if "tflite int8" in forms and not FLAGS.calibration_data:
+        raise UserError(
+            "The form 'tflite int8' needs --calibration_data=FORMAT:PLACE#SPLIT; or leave it out "
+            "with --forms='tflite float32'."
+        )
+    threads, rule = _threads(), _suppression.suppression()
+    check_writable(folder / "export_report.json")
+    detector = ssd_keras.load(FLAGS.run_dir)
+    # Every form, Keras itself among them, follows the same rule.
+    detector.suppression = detector.suppression.changed(**rule)
+    source = data.load_source(FLAGS.data, classes=detector.classes)
+    rows = form_comparison.compare_forms(
+        detector,
+        source,
+        forms=forms,
+        calibration_images=calibration_images(FLAGS.calibration_data, FLAGS.calibration_images)
+        if "tflite int8" in forms
+        else None,
+        threads=threads,
+        max_images=FLAGS.images or None,
+        say=lambda line: print(f"  {line} ...", flush=True),
+    )
+    print(f"\n{form_comparison.as_text(rows)}\n")
+    about = {"data": FLAGS.data, "suppression": detector.suppression.as_dict()}
+    text = json.dumps(about | {"rows": form_comparison.as_json(rows)}, indent=1)
+    page = form_comparison.as_page(rows, f"Exports of {FLAGS.run_dir} on {FLAGS.data}")
+    for name, content in (("export_report.json", text), ("export_report.html", page)):
+        print(write_bytes(folder / name, content.encode()))
+    form, drop = form_comparison.largest_drop(rows)
+    if drop > FLAGS.max_drop:
+        print(f"error: {form} loses {drop:.4f} AP50, more than {FLAGS.max_drop}.", file=sys.stderr)
+        sys.exit(1)
+
+
+def _threads() -> list[int]:
+    try:
+        threads = [int(count) for count in FLAGS.threads]
+    except ValueError:
+        threads = []
+    if not threads or min(threads) < 1:
+        raise UserError(
+            f"--threads must be numbers from 1, such as 1,4, got {FLAGS['threads'].value}."
+        )
+    return threads

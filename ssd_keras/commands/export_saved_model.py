@@ -1,0 +1,28 @@
+"""Exports a trained detector as a SavedModel with detection inside.
+
+ssd-keras export-saved-model --run_dir=runs/pets --out=pets_saved_model
+"""
+
+from absl import flags
+
+import ssd_keras
+from ssd_keras import deploy
+from ssd_keras.commands import _suppression
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("run_dir", None, "Folder of the run, or a .keras file.", required=True)
+flags.DEFINE_string("out", None, "The folder to write.", required=True)
+flags.adopt_module_key_flags(_suppression)
+
+
+def main(_):
+    """Exports with the flags' values and says how to use the folder."""
+    rule = _suppression.suppression()
+    detector = ssd_keras.load(FLAGS.run_dir)
+    folder = deploy.to_saved_model(detector, FLAGS.out, **rule)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    print(f"{folder}  {size / 1e6:.2f} MB")
+    print("  serving_default  images: uint8 [batch, height, width, 3], RGB, any size")
+    print("  encoded_images   encoded_images: JPEG or PNG files [batch]")
+    print("  outputs          boxes, scores, classes, count; names in assets.extra/labels.txt")
+    print(f"Next: tf.saved_model.load({str(folder)!r}).signatures['serving_default'](images=...)")

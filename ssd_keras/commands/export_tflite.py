@@ -1,0 +1,78 @@
+"""Exports a trained detector as a .tflite file that detects by itself, with labels.
+
+ssd-keras export-tflite --run_dir=runs/pets --out=pets.tflite
+ssd-keras export-tflite --run_dir=runs/pets --out=pets_int8.tflite --quantization=int8
+    --calibration_data=voc:DIR#train
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+import ssd_keras
+from ssd_keras import deploy
+from ssd_keras.commands import _suppression
+from ssd_keras.commands._calibration import calibration_images
+from ssd_keras.errors import UserError
+from ssd_keras.files import check_writable, write_bytes
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("run_dir", None, "Folder of the run, or a .keras file.", required=True)
+flags.DEFINE_string("out", None, "The .tflite file to write.", required=True)
+flags.DEFINE_string("quantization", "none", f"One of {', '.join(deploy.QUANTIZATIONS)}.")
+flags.DEFINE_string(
+    "calibration_data", "", "For int8: data FORMAT:PLACE#SPLIT to take value ranges from."
+)
+flags.DEFINE_integer("calibration_images", 200, "For int8: how many images of it to use.")
+flags.DEFINE_string(
+    "postprocess",
+    "builtin",
+    "'builtin': exact suppression from builtin operators; 'op': TFLite_Detection_PostProcess, for "
+    "old apps; 'none': raw outputs and default boxes.",
+)
+flags.adopt_module_key_flags(_suppression)
+flags.DEFINE_string("description", "", "Sentences for the metadata.")
+flags.DEFINE_string("author", "", "Author for the metadata.")
+flags.DEFINE_string("license", "", "Terms of use for the metadata.")
+
+
+def main(_):
+    """Exports with the flags' values and says what to do with the file."""
+    if FLAGS.quantization == "int8" and not FLAGS.calibration_data:
+        raise UserError(
+            "--quantization=int8 needs --calibration_data=FORMAT:PLACE#SPLIT: images like those "
+            "the detector will see, from which it learns the value ranges."
+        )
+    rule = _suppression.suppression()
+    check_writable(FLAGS.out)
+    detector = ssd_keras.load(FLAGS.run_dir)
+    images = (
+        calibration_images(FLAGS.calibration_data, FLAGS.calibration_images)
+        if FLAGS.quantization == "int8"
+        else None
+    )
+    print("Converting, this takes a minute ...", flush=True)
+    model = deploy.to_tflite(
+        detector,
+        quantization=FLAGS.quantization,
+        calibration_images=images,
+        postprocess=FLAGS.postprocess,
+        **rule,
+        description=FLAGS.description,
+        author=FLAGS.author,
+        license=FLAGS.license,
+    )
+    path = write_bytes(FLAGS.out, model)
+    _report(path, detector)
+
+
+def _report(path: Path, detector):
+    height, width = detector.image_size
+    pixels = "uint8" if FLAGS.quantization == "int8" else "float32"
+    print(f"{path}  {path.stat().st_size / 1e6:.2f} MB")
+    print(f"  input    image [1, {height}, {width}, 3] {pixels}, RGB 0..255")
+    if FLAGS.postprocess == "none":
+        print("  outputs  box codes, class scores; anchors.f32 is packed inside (unzip it)")
+        return
+    print(f"  outputs  boxes, classes, scores, count; {len(detector.classes)} labels inside")
+    print(f"Next: ssd_keras.deploy.TFLiteDetector({str(path)!r}).detect(image)")
