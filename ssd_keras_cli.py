@@ -20,7 +20,7 @@ COMMANDS = {
     "compare": "Trains and measures several models under one budget and writes one table.",
     "import-weights": "Makes a run folder of a detector that others trained.",
     "make-records": "Packs a data set into TFRecord files, the fastest form to train from.",
-    "export-tflite": "Exports a trained detector as a .tflite file that detects by itself, with labels.",
+    "export-tflite": "Exports a trained detector as a .tflite file that detects by itself.",
     "export-saved-model": "Exports a trained detector as a SavedModel with detection inside.",
     "export-report": "Compares every exported form of a detector with the detector itself.",
     "demo": "The whole way in one go: train, evaluate, export to TFLite, detect, with pictures.",

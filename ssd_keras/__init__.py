@@ -8,3 +8,5 @@ from ssd_keras.zoo import create as create
 from ssd_keras.zoo import list_models as list_models
 from ssd_keras.zoo import list_weights as list_weights
 from ssd_keras.zoo import load as load
+
+__version__ = "0.1.0"

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 import ssd_keras
 from ssd_keras import zoo
+from ssd_keras.commands._program import IN_A_CLONE
 from tests.data import samples
 from tests.deploy.conftest import lively_detector
 
@@ -81,7 +82,7 @@ def commands(document: Path) -> list[list[str]]:
                 words = shlex.split(re.sub(r"(^|\s)#.*", "", part))
                 while words and re.match(r"[A-Z_]+=", words[0]):
                     words = words[1:]
-                known = {"python", *HARMLESS, *NEEDS}
+                known = {"python", "ssd-keras", *HARMLESS, *NEEDS}
                 if words and (Path(words[0]).name in known or words[0] in known or kind == "bash"):
                     found.append(words)
     return found
@@ -98,6 +99,8 @@ def program_of(words: list[str]) -> str:
     """The module or script that a command starts, or the command itself."""
     if Path(words[0]).name in ("python", "python3"):
         return words[2] if words[1] == "-m" else words[1]
+    if words[0] == "ssd-keras":
+        return IN_A_CLONE[words[1]]
     return Path(words[0]).name if words[0] != "./gradlew" else words[0]
 
 
@@ -127,10 +130,11 @@ def test_every_flag_of_our_programs_exists(document, words):
     program = program_of(words)
     if not program.startswith(("experiments.", "export.", "export/")):
         return
-    path = program if program.endswith(".py") else program.replace(".", "/") + ".py"
+    files = {name: f"ssd_keras/commands/{c}.py" for c, name in IN_A_CLONE.items()}
+    path = files.get(program, program).replace("-", "_")
     text = (ROOT / path).read_text(encoding="utf-8")
     if "adopt_module_key_flags(_suppression)" in text:
-        text += (ROOT / "experiments/_suppression.py").read_text(encoding="utf-8")
+        text += (ROOT / "ssd_keras/commands/_suppression.py").read_text(encoding="utf-8")
     for word in words:
         if word.startswith("--"):
             name = word[2:].partition("=")[0]
@@ -367,7 +371,7 @@ def test_what_is_named_exists(document):
     ("name", "there"),
     [
         ("ssd_keras/zoo.py", True),
-        ("experiments/configs/", True),
+        ("ssd_keras/commands/configs/", True),
         ("tests/boxes/test_*.py", True),
         ("tests/test_readme.py::test_what_is_named_exists", True),
         ("ssd_keras.losses.multibox_loss", True),

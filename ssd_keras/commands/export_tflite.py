@@ -1,4 +1,4 @@
-"""Exports a trained detector as a .tflite file that detects by itself, with labels.
+"""Exports a trained detector as a .tflite file that detects by itself.
 
 ssd-keras export-tflite --run_dir=runs/pets --out=pets.tflite
 ssd-keras export-tflite --run_dir=runs/pets --out=pets_int8.tflite --quantization=int8

@@ -4,9 +4,9 @@ ssd-keras train --model=SSD_MobileNet_300 --train_data=voc:DIR#train
     --eval_data=voc:DIR#val --run_dir=runs/pets --backbone_weights=imagenet
 
 What is not given follows the model's published recipe, scaled to the batch and to the number of
-images; small data sets are fine-tuned on. A ready recipe comes with
---config=NAME; flags given beside it go before it. Every value used is in settings.json of the run
-folder. Stopped at any moment, the same command goes on.
+images; small data sets are fine-tuned on. A ready recipe comes with --config=NAME; flags given
+beside it go before it. Every value used is in settings.json of the run folder. Stopped
+at any moment, the same command goes on.
 """
 
 import json

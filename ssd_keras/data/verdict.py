@@ -254,5 +254,5 @@ def check_fit(verdict: Verdict, purpose: str) -> None:
 
 
 def _where(verdict: Verdict) -> str:
-    command = shlex.join(["python", "-m", "experiments.check_data", f"--data={verdict.spec}"])
+    command = shlex.join(["ssd-keras", "check-data", f"--data={verdict.spec}"])
     return f"{command} says where."

@@ -272,7 +272,7 @@ def warn_of_changed_scores(change: float):
             f"int8 changes the scores of objects by {change:.2f} on average, on images that it was "
             "calibrated with: the file will miss much of what the detector finds. Often the "
             "network's values explode on a few images. Look at what it finds in the training "
-            "images, train longer, or take float16; export.report names the layers.",
+            "images, train longer, or take float16; ssd-keras export-report names the layers.",
             stacklevel=2,
         )
 

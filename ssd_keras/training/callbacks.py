@@ -105,7 +105,7 @@ class LossWatch(keras.callbacks.Callback):
         return (
             f"The loss became {loss:g} in step {within + 1} of epoch {epoch + 1}. The learning "
             f"rate is the usual cause: start a new run with a lower --learning_rate, or let "
-            f"--on_nan=rollback lower it.{half} Or an annotation: experiments.check_data looks at "
+            f"--on_nan=rollback lower it.{half} Or an annotation: ssd-keras check-data looks at "
             f"all of them; the images of this batch were {ids}. The weights of the last "
             "checkpoint are kept."
         )
@@ -123,7 +123,7 @@ class ReadWatch(keras.callbacks.Callback):
         if lost > self.share * len(self.source) or lost == len(self.source):
             raise UserError(
                 f"{unread_notice(self.source)}. Too few are left to train on: see "
-                "experiments.check_data."
+                "ssd-keras check-data."
             )
 
 

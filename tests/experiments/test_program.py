@@ -9,7 +9,7 @@ import types
 import pytest
 
 import ssd_keras
-from experiments import _program
+from ssd_keras.commands import _program
 from tests.data.samples import voc_image, voc_object
 from tests.experiments import programs
 
@@ -89,7 +89,7 @@ def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch, error):
 
 SCRIPT = """
 import sys
-from experiments import _program
+from ssd_keras.commands import _program
 
 def main(argv):
     print({text!r})

@@ -3,8 +3,8 @@
 import pytest
 from absl.testing import flagsaver
 
-from experiments import _suppression
 from ssd_keras.boxes import Suppression
+from ssd_keras.commands import _suppression
 from ssd_keras.errors import UserError
 
 OWN = dict.fromkeys(_suppression.NAMES)

@@ -130,7 +130,7 @@ def test_a_finished_run_says_so(straight):
 READ_RECIPES = """
 import dataclasses, json
 from absl import flags
-from experiments import train
+from ssd_keras.commands import train
 from ssd_keras.training import suggest
 
 def settings(*given):
@@ -153,7 +153,7 @@ print("RECIPES" + json.dumps(found))
 
 @pytest.fixture(scope="module")
 def recipes():
-    """The settings that each file of experiments/configs comes to."""
+    """The settings that each file of ssd_keras/commands/configs comes to."""
     ended = subprocess.run(
         [sys.executable, "-c", READ_RECIPES], cwd=ROOT, text=True, capture_output=True, check=False
     )

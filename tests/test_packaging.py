@@ -1,0 +1,154 @@
+"""What gets installed: one package, its command, its data, and a declaration of all it imports."""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import ssd_keras
+from tests.conftest import ROOT
+
+SETUP = ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))
+# Where the name to install differs from the name to import.
+PROJECTS = {
+    "PIL": "pillow",
+    "absl": "absl-py",
+    "ai_edge_litert": "ai-edge-litert",
+    "cv2": "opencv-python-headless",
+    "fontTools": "fonttools",
+    "tensorflow_datasets": "tensorflow-datasets",
+    "yaml": "pyyaml",
+}
+# What only those need who ask for it.
+EXTRAS = {"cv2": "video", "jax": "jax", "tensorflow_datasets": "tfds"}
+
+
+def declared(name):
+    """A list or a table of what to install in setup.py, without the bounds."""
+    value = next(
+        ast.literal_eval(node.value)
+        for node in ast.walk(SETUP)
+        if isinstance(node, ast.keyword) and node.arg == name
+    )
+    if isinstance(value, dict):
+        return {extra: {project(line) for line in lines} for extra, lines in value.items()}
+    return {project(line) for line in value}
+
+
+def project(line):
+    return re.match(r"[\w.-]+", line)[0]
+
+
+def imported():
+    """From the names of other projects that the library imports to a file that does."""
+    found = {}
+    for path in [*(ROOT / "ssd_keras").rglob("*.py"), ROOT / "ssd_keras_cli.py"]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            found |= {name.partition(".")[0]: path for name in names}
+    ours = {"ssd_keras", "ssd_keras_cli"}
+    return {n: path for n, path in found.items() if n not in sys.stdlib_module_names | ours}
+
+
+@pytest.mark.parametrize(("name", "path"), imported().items(), ids=str)
+def test_what_is_imported_is_declared(name, path):
+    needed = PROJECTS.get(name, name)
+    if name in EXTRAS:
+        assert needed in declared("extras_require")[EXTRAS[name]]
+    else:
+        assert needed in declared("install_requires"), f"{path} imports {name}"
+
+
+def test_the_newest_version_in_the_changelog_is_not_ahead():
+    """What is released is what the code says; the rest is called unreleased."""
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    released = re.findall(r"^## (\d+\.\d+\.\d+)", text, re.M)
+    assert released[:1] in ([], [ssd_keras.__version__])
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A folder that pip has installed the project to, from a copy that it may build in."""
+    source, place = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("place")
+    unbuilt = shutil.ignore_patterns("__pycache__", "node_modules", "build", ".gradle", "*.tflite")
+    for folder in ("ssd_keras", "experiments", "export"):
+        shutil.copytree(ROOT / folder, source / folder, ignore=unbuilt)
+    for file in ("ssd_keras_cli.py", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / file, source)
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--disable-pip-version-check",
+        "--no-index",
+    ]
+    options = ["--no-deps", "--no-build-isolation", f"--target={place}", str(source)]
+    done = subprocess.run([*pip, *options], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return place
+
+
+@pytest.mark.slow
+def test_one_package_its_command_and_its_data_are_installed(installed):
+    version = ssd_keras.__version__
+    names = {"ssd_keras", "ssd_keras_cli.py", f"ssd_keras-{version}.dist-info", "bin"}
+    assert {path.name for path in installed.iterdir()} - {"__pycache__"} == names
+    for path in (ROOT / "ssd_keras").rglob("*"):
+        if path.is_file() and path.suffix in (".csv", ".flags", ".typed", ".py"):
+            assert (installed / path.relative_to(ROOT)).is_file(), path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--help"], "  export-saved-model  Exports a trained detector"),
+        (["--version"], ssd_keras.__version__),
+        (["train", "--help"], "\nssd-keras train --model=SSD_MobileNet_300"),
+        (["export-tflite", "--help"], "\nssd-keras export-tflite --run_dir=runs/pets"),
+    ],
+)
+def test_the_command_is_ours_where_others_have_programs_of_the_same_names(
+    installed, tmp_path, words, told
+):
+    for name in ("experiments/train.py", "export/tflite.py", "train.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("raise SystemExit('somebody else')")
+    done = subprocess.run(
+        [installed / "bin" / "ssd-keras", *words],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert told in done.stdout
+
+
+@pytest.mark.slow
+def test_a_comparison_starts_its_runs_from_any_folder(installed, tmp_path):
+    """Its processes begin with the script of the command, which no module is named after."""
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments/__init__.py").write_text("raise SystemExit('somebody else')")
+    done = subprocess.run(
+        [installed / "bin" / "ssd-keras", "compare", "--small", "--runs_dir=runs"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    table = (tmp_path / "runs/table.md").read_text(encoding="utf-8")
+    assert "`ssd-keras compare --small --runs_dir=runs`" in table
