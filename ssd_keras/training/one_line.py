@@ -1,4 +1,4 @@
-"""Training in one line, by the names that the flags of `experiments.train` have."""
+"""Training in one line, by the names that the flags of `ssd-keras train` have."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def train(
     eval_data: str | os.PathLike | Source | None = None,
     **settings,
 ) -> Detector:
-    """Trains a detector as `experiments.train` does, and returns the best of the run.
+    """Trains a detector as `ssd-keras train` does, and returns the best of the run.
 
     What is not given follows the model's published recipe, scaled to the batch and to the number
     of images. Stopped at any moment, the same call goes on.

@@ -88,7 +88,8 @@ def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch, error):
 
 
 SCRIPT = """
-import sys
+import ssd_keras_cli
+ssd_keras_cli.quiet_tensorflow()
 from ssd_keras.commands import _program
 
 def main(argv):

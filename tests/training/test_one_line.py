@@ -59,7 +59,7 @@ def test_what_is_not_given_follows_the_recipe(seen, tmp_path):
 def test_the_names_are_those_of_the_flags_of_the_program():
     from absl import flags
 
-    from experiments import train
+    from ssd_keras.commands import train
 
     of_the_program = {flag.name for flag in flags.FLAGS.get_key_flags_for_module(train)}
     assert set(SETTINGS) - of_the_program == set()
