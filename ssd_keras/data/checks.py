@@ -36,7 +36,8 @@ class Row:
             cut in any case.
         missing: why there is no such file as `path`; its objects are counted as lost then.
         rejected: objects that were read and could not be added.
-        sized: whether the file gives each box by a corner and its size.
+        point: what the file gives each box by besides its size: its "corner" or "centre"; "" where
+            it gives two corners.
         unit_stated: whether the user says in which unit the boxes are.
     """
 
@@ -54,7 +55,7 @@ class Row:
     crowd: list[bool] = dataclasses.field(default_factory=list)
     areas: list[float] = dataclasses.field(default_factory=list)
     rejected: int = 0
-    sized: bool = False
+    point: str = ""
     unit_stated: bool = False
 
     def add(self, name, box, place, *, difficult=False, crowd=False, area=None) -> None:
@@ -218,13 +219,15 @@ def check_units(
             )
         if fault := units.fault_of_scale(boxes):
             problems.append(Problem("wrong_scale", spec, fault, REFUSED))
-        if fault := units.fault_of_sizes(_boxes_of([pair for pair in part if pair[0].sized])):
-            raise UnusableError(
-                f"'{spec}' is read as corner and size of each box, but {fault}. Convert them, or "
-                f"say ',units={read_in}' behind the place if they are what they should be.",
-                problems,
-                list_first=False,
-            )
+        for point in ("corner", "centre"):
+            boxes = _boxes_of([pair for pair in part if pair[0].point == point])
+            if fault := units.fault_of_sizes(boxes, centre=point == "centre"):
+                raise UnusableError(
+                    f"'{spec}' is read as {point} and size of each box, but {fault}. Convert them, "
+                    f"or say ',units={read_in}' behind the place if they are what they should be.",
+                    problems,
+                    list_first=False,
+                )
 
 
 def _boxes_of(part: Sequence[tuple[Row, images.Header]]) -> units.Boxes:

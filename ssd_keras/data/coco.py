@@ -148,7 +148,7 @@ def _rows(
             continue
         size = tuple(number(fields.get(side)) for side in ("height", "width"))
         called = fields["id"] if isinstance(fields["id"], str) else str(key)
-        rows[key] = checks.Row(called, "", declared_size=size, declared_at=place, sized=True)
+        rows[key] = checks.Row(called, "", declared_size=size, declared_at=place, point="corner")
         wanted[key] = str(name)
     _find_images(rows, wanted, layout, problems)
     return rows

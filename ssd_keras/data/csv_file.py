@@ -497,6 +497,9 @@ def _shared(row: checks.Row, split: str) -> Problem:
     return row.left_out("two_splits", row.declared_at, message, REFUSED)
 
 
+_POINTS = {csv_columns.SIZES: "corner", csv_columns.CENTRE: "centre"}
+
+
 def _row(one: _Line, image: names.Found, layout: Layout) -> checks.Row:
     path = image.path or one.image
     return checks.Row(
@@ -506,7 +509,7 @@ def _row(one: _Line, image: names.Found, layout: Layout) -> checks.Row:
         declared_at=one.at,
         normalized=layout.normalized,
         tolerance=checks.SHARE_TOLERANCE if layout.normalized else 0.5,
-        sized=layout.form == csv_columns.SIZES,
+        point=_POINTS.get(layout.form, ""),
         missing="" if image.path else names.why_missing(one.image, image),
     )
 

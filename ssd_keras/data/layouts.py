@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from ssd_keras.data import images, names, record_file
+from ssd_keras.data.source import Problem
 from ssd_keras.data.text import read_bytes, read_text
 from ssd_keras.errors import UserError, missing_place, one_line, unknown
 
@@ -223,8 +224,10 @@ def _voc_part(spec: str, root: str, split: str, folder: str) -> Voc:
 
 def _voc_folders(spec: str, root: str) -> Voc:
     annotations = next((f for f in _called(root, _ANNOTATIONS) if _holds(f, (".xml",))), root)
-    if not _holds(annotations, (".xml",)):
-        raise UserError(f"'{annotations}' holds no .xml annotation (from '{spec}').")
+    problems: list[Problem] = []
+    if not names.files_of(annotations, (".xml",), problems, most=1):
+        why = f" {problems[0]}." if problems else ""
+        raise UserError(f"'{annotations}' holds no .xml annotation (from '{spec}').{why}")
     pictures = _called(root, _PICTURES) or [root]
     if annotations != root and _holds(annotations, images.EXTENSIONS):
         pictures = [*pictures, annotations]

@@ -14,7 +14,7 @@ import re
 import unicodedata
 import urllib.parse
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ssd_keras.data import images
 from ssd_keras.data.source import LEFT_OUT, NOTED, Problem
@@ -289,9 +289,9 @@ def is_litter(name: str) -> bool:
 def _is_wanted(entry: os.DirEntry, extensions: tuple[str, ...], problems: list[Problem]) -> bool:
     if not entry.name.lower().endswith(extensions) or entry.name.startswith("._"):
         return False
-    if entry.is_dir():
+    if _leads_to(entry, os.path.isdir, entry.is_dir):
         return False
-    if not entry.is_file():
+    if not _leads_to(entry, os.path.isfile, entry.is_file):
         is_there = os.path.exists(entry.path)
         what = "is no file but a pipe or device" if is_there else "is a link to nothing"
         problems.append(Problem("no_file", entry.path, what, LEFT_OUT))
@@ -300,13 +300,21 @@ def _is_wanted(entry: os.DirEntry, extensions: tuple[str, ...], problems: list[P
 
 
 def _is_folder(entry: os.DirEntry, problems: list[Problem]) -> bool:
-    if is_litter(entry.name) or not entry.is_dir():
+    if is_litter(entry.name) or not _leads_to(entry, os.path.isdir, entry.is_dir):
         return False
     if entry.is_symlink():
         what = "is a link to a folder and is not followed: name that folder if its images belong"
         problems.append(Problem("linked_folder", entry.path, what, NOTED))
         return False
     return True
+
+
+def _leads_to(entry: os.DirEntry, of_path: Callable, of_entry: Callable) -> bool:
+    """Whether an entry is, or links to, a kind of file.
+
+    The methods of the entry ask no disk, but raise an error for a link that leads to itself.
+    """
+    return of_path(entry.path) if entry.is_symlink() else of_entry()
 
 
 # What Python makes of the bytes of a file name that are no UTF-8.

@@ -192,8 +192,14 @@ def _map_of(path: str) -> dict[int, str]:
     with reading(path, "a label map"):
         found = {}
         for item in parse_text(text).get("item", []):
+            if twice := [
+                key for key in ("id", "name", "display_name") if len(item.get(key, "")) > 1
+            ]:
+                raise ValueError(f"an item has more than one {twice[0]}")
             name = str((item.get("display_name") or item["name"])[0]).strip()
-            number = int((item.get("id") or [0])[0])
+            number = (item.get("id") or [0])[0]
+            if type(number) is not int:
+                raise ValueError(f"the id {number} is no whole number")
             if not number and name.lower() in _NO_CLASS:
                 continue
             if found.setdefault(number, name) != name:

@@ -20,6 +20,8 @@ _BEYOND_SHARE = 1.5
 _PIXEL = 2.0
 # By how much of the side a box may leave its image before it counts as misplaced.
 _FAR = 0.1 + 1e-6
+# By how much one of several must, to be doubted where all would lie within it as two corners.
+_SLIGHTLY, _SEVERAL = 0.02, 5
 _MOST = 0.5
 # From this many boxes on their greatest coordinate says something about their scale.
 _ENOUGH = 20
@@ -61,8 +63,12 @@ class Boxes:
     @property
     def are_far_out(self) -> np.ndarray:
         """bool `[n]`, boxes that reach far beyond their images."""
+        return self.leave(_FAR)
+
+    def leave(self, much: float) -> np.ndarray:
+        """bool `[n]`, boxes that leave their images by more than this share of the side."""
         share = self.corners / self.sides
-        return (share.max(1, initial=0) > 1 + _FAR) | (share.min(1, initial=0) < -_FAR)
+        return (share.max(1, initial=0) > 1 + much) | (share.min(1, initial=0) < -much)
 
 
 def like_shares(corners: np.ndarray) -> np.ndarray:
@@ -109,16 +115,23 @@ def _scale_of(reach: float) -> str:
     return "pixels or thousandths" if reach <= 1005 else "pixels"
 
 
-def fault_of_sizes(boxes: Boxes) -> str:
-    """Why boxes that are read as corner and size are rather two corners; "" where they are not."""
-    if not boxes.are_far_out.any():
-        return ""
-    first, last = boxes.corners[:, :2], boxes.corners[:, 2:] - boxes.corners[:, :2]
-    if not ((last > first) & (last <= boxes.sides[:, :2] * (1 + 1e-6))).all():
+def fault_of_sizes(boxes: Boxes, *, centre: bool = False) -> str:
+    """Why boxes that are read as a point and a size are rather two corners; "" where they are not.
+
+    Args:
+        boxes: the corners that the reader made of them.
+        centre: the point is the centre, not the first corner.
+    """
+    size = boxes.corners[:, 2:] - boxes.corners[:, :2]
+    first = boxes.corners[:, :2] + size / 2 if centre else boxes.corners[:, :2]
+    # Few boxes may all be large ones; one of them must be far out to tell.
+    leave = boxes.leave(_SLIGHTLY if len(boxes) >= _SEVERAL else _FAR)
+    within = (size > first) & (first >= 0) & (size <= boxes.sides[:, :2] * (1 + 1e-6))
+    if not leave.any() or not within.all():
         return ""
     return (
-        f"{_of(boxes.are_far_out)} reach far beyond their images, and all lie within them if the "
-        "last two numbers are the second corner"
+        f"{_of(leave)} leave their images, and all lie within them if the last two numbers are the "
+        "second corner"
     )
 
 

@@ -298,6 +298,7 @@ def _row(image: Labelled, known: Mapping[int, str], problems: list[Problem]) -> 
         normalized=not image.in_pixels,
         tolerance=0.5 if image.in_pixels else checks.SHARE_TOLERANCE,
         missing=image.missing,
+        point="corner" if image.in_pixels else "centre" * all(n.count == 4 for n in image.lines),
     )
     for line in image.lines:
         # Numbers that no file names stay numbers, and are reported as unknown.

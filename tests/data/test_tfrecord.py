@@ -143,7 +143,16 @@ def test_label_maps_that_differ_are_refused(read, tmp_path):
     assert read({"texts": ["cow"]}).classes == ("cow",)
 
 
-@pytest.mark.parametrize("text", ["item { name: ", MAP.format("a", 1) + MAP.format("b", 1)])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "item { name: ",
+        MAP.format("a", 1) + MAP.format("b", 1),
+        "item { id: 1 name: 'a' name: 'b' }",
+        "item { id: 1 id: 2 name: 'a' }",
+        "item { id: 1.5 name: 'a' }",
+    ],
+)
 def test_a_broken_label_map_is_named(read, tmp_path, text):
     (tmp_path / "label_map.pbtxt").write_text(text)
     with pytest.raises(UserError, match=r"label_map\.pbtxt"):

@@ -269,6 +269,16 @@ def test_an_annotation_that_says_two_things_is_refused(tmp_path, part, instead):
     assert "which of them counts" in problem.message
 
 
+def test_an_annotation_that_links_to_itself_is_named_and_costs_no_other(tmp_path):
+    trees.write(tmp_path, "a.jpg").joinpath("a.xml").symlink_to("a.xml")
+    with pytest.raises(UserError, match=r"holds no \.xml .*a\.xml: is a link to nothing"):
+        data.load_source(f"voc:{tmp_path}")
+    trees.write(tmp_path, "b.jpg", "b.xml")
+    source = data.load_source(f"voc:{tmp_path}")
+    assert trees.objects(source) == {"b": ["cat"]}
+    assert ("no_file", f"{tmp_path}/a.xml") in [(p.kind, p.place) for p in source.problems]
+
+
 def test_an_image_of_the_stem_of_another_is_noted(tmp_path):
     trees.write(tmp_path, "a.jpg", "a.png", "a.xml")
     (problem,) = data.load_source(f"voc:{tmp_path}").problems

@@ -111,6 +111,25 @@ def test_points_of_one_number_outside_of_the_boxes_are_asked_for(tmp_path):
     assert not [p for p in data.load_source(place).problems if p.lost]
 
 
+@pytest.mark.parametrize(
+    ("boxes", "refused"),
+    [
+        ([(0.1, 0.1), (0.2, 0.5), (0.5, 0.2), (0.6, 0.6), (0.4, 0.4)], True),
+        ([(0.1, 0.1), (0.2, 0.5), (0.5, 0.2), (0.6, 0.6)], False),  # too few to tell
+        ([(0.65, 0.65), (0.2, 0.5)], True),  # one of few is far out
+    ],
+)
+def test_corners_in_the_place_of_centres_are_refused(tmp_path, boxes, refused):
+    lines = "".join(f"0 {x} {y} {x + 0.35 - 0.05 * (x < 0.65)} {y + 0.3}\n" for x, y in boxes)
+    place = written(tmp_path, lines)
+    if refused:
+        with pytest.raises(UserError, match=r"read as centre and size.*second corner"):
+            data.load_source(place)
+        assert data.load_source(f"{place},units=shares").ground_truth()
+    else:
+        assert data.load_source(place).ground_truth()
+
+
 @pytest.mark.parametrize(("numbers", "refused"), [((1, 2), True), ((0, 2), False), ((1,), False)])
 def test_numbers_that_begin_at_1_are_refused(tmp_path, numbers, refused):
     place = written(tmp_path, *(f"{n}{LINE[1:]}" for n in numbers), yaml=YAML)
