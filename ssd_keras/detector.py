@@ -222,7 +222,8 @@ class Detector(keras.Model):
             **suppression: `score_threshold`, `iou_threshold` ... instead of the detector's own.
 
         Returns:
-            An `evaluation.Evaluation`: `mAP`, `AP`, `coco`, `per_class` ...; printed, a table.
+            An `evaluation.DetectorEvaluation`: `mAP`, `AP`, `coco`, `per_class` ...; printed, a
+            table; `save(folder)` writes the report.
 
         Raises:
             UserError: data that cannot be used, or that have no object of the detector's classes.

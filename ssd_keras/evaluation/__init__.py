@@ -13,7 +13,11 @@ from ssd_keras.evaluation.errors import error_analysis
 from ssd_keras.evaluation.files import make_folder, write_evaluation
 from ssd_keras.evaluation.measuring import Evaluation, json_ready, measure
 from ssd_keras.evaluation.metrics import DEFINITIONS, evaluate
-from ssd_keras.evaluation.of_detector import check_measurable, measure_detector
+from ssd_keras.evaluation.of_detector import (
+    DetectorEvaluation,
+    check_measurable,
+    measure_detector,
+)
 from ssd_keras.evaluation.report import report
 from ssd_keras.evaluation.results import read_results, to_results, write_results
 from ssd_keras.evaluation.tables import tabulate
@@ -21,6 +25,7 @@ from ssd_keras.evaluation.voc import voc_ap
 
 __all__ = [
     "DEFINITIONS",
+    "DetectorEvaluation",
     "Evaluation",
     "best_default_boxes",
     "check_measurable",

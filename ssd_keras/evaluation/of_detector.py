@@ -2,18 +2,58 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
 from ssd_keras.data import verdict
 from ssd_keras.data.source import Source
 from ssd_keras.data.specs import load_source
+from ssd_keras.detections import Detections
 from ssd_keras.display import listed
 from ssd_keras.errors import UserError
 from ssd_keras.evaluation.detecting import detect_source
+from ssd_keras.evaluation.files import make_folder, write_evaluation
 from ssd_keras.evaluation.measuring import Evaluation, measure
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class DetectorEvaluation(Evaluation):
+    """What was measured of a detector, with what it was measured on.
+
+    Attributes:
+        source: the data.
+        detections: those of each image; None for one that could not be read.
+        title: heading of the report.
+    """
+
+    source: Source
+    detections: Sequence[Detections | None]
+    title: str
+
+    def save(self, folder: str | Path) -> dict[str, Path]:
+        """Writes report.html, metrics.json and detections.json; returns file name to path.
+
+        Raises:
+            UserError: the folder or a file cannot be written.
+        """
+        make_folder(folder)
+        return write_evaluation(
+            folder,
+            self,
+            self.source.ground_truth(),
+            self.detections,
+            self.source.classes,
+            title=self.title,
+            subtitle=f"on {self.source.spec}",
+            image=self.source.image,
+            category_ids=self.source.category_ids,
+        )
 
 
 def measure_detector(
     detector, source: Source, batch_size: int = 16, *, worst: int = 12, **suppression
-) -> Evaluation:
+) -> DetectorEvaluation:
     """Detects in all images of a source and measures what was found.
 
     Args:
@@ -30,7 +70,9 @@ def measure_detector(
     found = detect_source(detector, source, batch_size, **suppression)
     anchors = getattr(detector.box_network, "level_anchors", ())
     truth = source.ground_truth()
-    return measure(truth, found, source.classes, level_anchors=anchors, worst=worst)
+    measured = measure(truth, found, source.classes, level_anchors=anchors, worst=worst)
+    title = f"Evaluation of {detector.name}"
+    return DetectorEvaluation(**vars(measured), source=source, detections=found, title=title)
 
 
 def check_measurable(source: Source) -> str:

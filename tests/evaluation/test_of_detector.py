@@ -1,5 +1,7 @@
 """A detector is measured by one call."""
 
+import json
+
 import pytest
 
 from ssd_keras import data, evaluation
@@ -39,6 +41,16 @@ def test_it_is_printed_as_a_table(folder):
     assert lines[0].startswith(f"voc.ap50          {measured.mAP:.3f}  VOC 2010")
     assert [line.split()[:2] for line in lines[-3:]] == [["cat", "3"], ["dog", "1"], ["bird", "0"]]
     assert repr(measured) == str(measured)
+
+
+def test_it_is_saved_as_a_report(folder, tmp_path):
+    measured = lively_detector().measure(folder, batch_size=2, worst=1)
+    written = measured.save(tmp_path / "new")
+    assert sorted(written) == ["detections.json", "metrics.json", "report.html"]
+    metrics = json.loads(written["metrics.json"].read_text())
+    assert metrics["voc"]["ap50"] == measured.mAP
+    assert len(json.loads(written["detections.json"].read_text())) == 800
+    assert f"Evaluation of {lively_detector().name}" in written["report.html"].read_text()
 
 
 def test_suppression_is_the_detectors_own_unless_told_otherwise(folder, monkeypatch):
