@@ -11,7 +11,6 @@ the classes) to --out. metrics.json holds voc.ap50, voc.ap50_11point, the twelve
 
 from __future__ import annotations
 
-import math
 import time
 from pathlib import Path
 
@@ -20,8 +19,7 @@ from absl import flags
 import ssd_keras
 from ssd_keras import data, evaluation
 from ssd_keras.commands import _program, _suppression
-from ssd_keras.data import verdict
-from ssd_keras.display import column, listed
+from ssd_keras.display import listed
 from ssd_keras.errors import UserError
 
 FLAGS = flags.FLAGS
@@ -56,8 +54,7 @@ def main(argv):
     started = time.monotonic()
     measured = evaluation.measure(truth, found, classes, level_anchors=anchors, worst=FLAGS.worst)
     print(f"Measured in {time.monotonic() - started:.1f} s.\n", flush=True)
-    print(numbers(measured.metrics))
-    print(class_lines(measured.metrics))
+    print(measured)
     paths = evaluation.write_evaluation(
         out_folder(),
         measured,
@@ -118,18 +115,8 @@ def read(rule: dict) -> tuple:
 
 
 def say_left_out(source) -> None:
-    """Says how much of the data is not measured on; nothing in common with them is a fault."""
-    left = verdict.judge(source)
-    if not left.kept and "unknown_class" in left.lost:
-        theirs = listed(data.load_source(FLAGS.data).classes, 5)
-        ours = listed(source.classes, 5)
-        raise UserError(
-            f"No object of '{FLAGS.data}' is of a class that the detector knows: the data have "
-            f"{theirs}; the detector {ours}."
-        )
-    if not left.kept:
-        raise UserError(f"'{FLAGS.data}' has nothing to measure on: {left.why()}")
-    if losses := left.losses():
+    """Says how much of the data is not measured on."""
+    if losses := evaluation.check_measurable(source):
         check = _program.command("check-data", f"--data={FLAGS.data}")
         print(f"Not measured on: {losses}. {check} tells where.", flush=True)
 
@@ -143,38 +130,3 @@ def out_folder() -> Path:
         return run if run.is_dir() else run.parent
     results = Path(FLAGS.detections)
     return results.with_name(f"{results.stem}_evaluation")
-
-
-def numbers(metrics: dict) -> str:
-    """Every number with its definition, and what the errors cost."""
-    lines = []
-    for key, meaning in evaluation.DEFINITIONS.items():
-        group, name = key.split(".")
-        lines.append(f"{key:<18}{number(metrics[group][name])}  {meaning}")
-    errors = metrics["errors"]
-    lines.append(
-        "\nErrors: how many, and their cost in mAP if put right in turn (1 - voc.ap50 in all)"
-    )
-    for name, cost in errors["cost"].items():
-        lines.append(f"{name:<18}{number(cost)}  {errors['counts'][name]} in all")
-    return "\n".join(lines)
-
-
-def class_lines(metrics: dict, most: int = 25) -> str:
-    """A line for each class: AP and the score threshold of the best F1."""
-    rows = metrics["per_class"]
-    head, *cells = column(["class", *list(rows)[:most]])
-    lines = ["", f"{head}  objects  AP@0.5    AP  best score threshold    F1"]
-    for cell, row in zip(cells, rows.values(), strict=False):
-        lines.append(
-            f"{cell}  {row['objects']:>7}{number(row['voc_ap50']):>8}"
-            f"{number(row['coco_AP']):>6}{number(row['threshold']):>22}{number(row['best_f1']):>6}"
-        )
-    if len(rows) > most:
-        lines.append(f"... {len(rows) - most} more classes in the report")
-    return "\n".join(lines)
-
-
-def number(value: float) -> str:
-    """Three digits, or a dash for what cannot be measured."""
-    return "    -" if math.isnan(value) else f"{value:.3f}"

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from absl import flags
 
-from ssd_keras import data, zoo
 from ssd_keras.commands import _program, _suppression
 from ssd_keras.errors import UserError, did_you_mean
-from ssd_keras.training import Recipe, RunSettings, find_devices, suggest, train
+from ssd_keras.training import Recipe, RunSettings
+from ssd_keras.training.one_line import SETTINGS, train
 
 CONFIGS = Path(__file__).with_name("configs")
 BY_MODEL_AND_DATA = " By default as the model and the size of the data ask for."
@@ -103,12 +103,7 @@ def main(argv):
     del argv
     if FLAGS.backbone and not FLAGS["model"].present:
         raise UserError("--backbone needs a --model, such as SSD_Mine_300.")
-    zoo.parse(FLAGS.model, FLAGS.backbone)
-    # Before anything is computed, which several devices may ask for.
-    find_devices(FLAGS.devices)
-    source = data.load_source(FLAGS.train_data)
-    settings = suggest(FLAGS.model, len(source), given_values())
-    train(settings, FLAGS.run_dir, train_source=source)
+    train(model=FLAGS.model, run_dir=FLAGS.run_dir, **given_values())
     print(f"\nBest detector: {FLAGS.run_dir}/best.keras; pictures: {FLAGS.run_dir}/pictures")
     judged_on = FLAGS.eval_data or FLAGS.train_data
     words = [f"--run_dir={FLAGS.run_dir}", f"--data={judged_on}"]
@@ -116,8 +111,8 @@ def main(argv):
 
 
 def given_values() -> dict:
-    """The flags that have a value, by the names of `RunSettings` and `Recipe`."""
-    names = {*RunSettings.__dataclass_fields__, *Recipe.__dataclass_fields__} - {"recipe", "model"}
+    """The flags that have a value, by the names that `ssd_keras.train` has."""
+    names = ("train_data", "eval_data", *SETTINGS)
     values = {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
     values["freeze"] = tuple(values["freeze"])
     values["model_options"] = dict(_option(pair) for pair in values["model_options"])
