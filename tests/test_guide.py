@@ -1,14 +1,18 @@
 """The guides for beginners, English and Korean: their numbers are those of their pictures."""
 
+import ast
 import importlib.util
+import inspect
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import ssd_keras
 from ssd_keras import boxes
 from ssd_keras.evaluation.voc import average_precision, curve
+from ssd_keras.training.one_line import SETTINGS
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 GUIDES = {"en": DOCS / "guide.md", "ko": DOCS / "guide.ko.md"}
@@ -103,3 +107,21 @@ def test_a_picture_is_drawn(make, name):
     picture = make.PICTURES[name](make.translator("en"))
     assert picture.dtype == np.uint8
     assert picture.std() > 20
+
+
+def test_what_is_called_in_python_exists(guide):
+    calls = [
+        call
+        for block in re.findall(r"```py\n(.*?)```", guide, re.S)
+        for call in ast.walk(ast.parse(block))
+        if isinstance(call, ast.Call)
+    ]
+    train = next(call for call in calls if ast.unparse(call.func) == "ssd_keras.train")
+    given = {keyword.arg for keyword in train.keywords}
+    assert given <= {*inspect.signature(ssd_keras.train).parameters, *SETTINGS}
+    for call, owner in (("load", ssd_keras), ("detect", ssd_keras.Detector)):
+        assert any(ast.unparse(c.func).endswith(f".{call}") for c in calls)
+        assert callable(getattr(owner, call))
+    for call in ("above", "save"):
+        assert any(ast.unparse(c.func).endswith(f".{call}") for c in calls)
+        assert callable(getattr(ssd_keras.Detections, call))

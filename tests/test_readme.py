@@ -390,7 +390,7 @@ def test_names_are_looked_up(name, there):
 
 # --- translations
 
-TRANSLATED = {"docs/guide.md": "docs/guide.ko.md"}
+TRANSLATED = {"README.md": "README.ko.md", "docs/guide.md": "docs/guide.ko.md"}
 
 
 def fenced(text: str) -> list[str]:
