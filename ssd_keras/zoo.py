@@ -25,11 +25,10 @@ from ssd_keras.presets import MODELS as MODELS
 from ssd_keras.reading import AGAIN, exists
 from ssd_keras.run_folder import RunFolder
 from ssd_keras.weights import load_backbone_weights
-from ssd_keras.weights.catalogue import is_published
 from ssd_keras.weights.catalogue import list_weights as list_weights
 from ssd_keras.weights.detector_files import detector_like, load_detector_weights
 from ssd_keras.weights.keras_archive import load_archive
-from ssd_keras.weights.published import detector_file
+from ssd_keras.weights.published import detector_file, means_published
 
 # === Building ===
 
@@ -195,6 +194,6 @@ def _advice(given: Path, file: Path) -> str:
     folder = RunFolder(given)
     if file == folder.best and exists(folder.last):
         return f"Give '{folder.last}' instead, or put back a good copy."
-    if is_published(str(given)) and not exists(given):
+    if means_published(given):
         return "Remove it: the same command makes it again."
     return AGAIN

@@ -89,6 +89,18 @@ def detector_like(path: str | Path, name: str, classes: Sequence[str]):
         return Detector.from_config({**config, "classes": list(classes), "box_network": network})
 
 
+def model_of(path: str | Path) -> str:
+    """The model name of a trained detector, such as "SSD_MobileNetV2_300".
+
+    Args:
+        path: how it is named, see `published.detector_file`.
+
+    Raises:
+        UserError: there is no detector of that name.
+    """
+    return _config(detector_file(path))["name"]
+
+
 def load_detector_weights(detector, path: str | Path) -> StartReport:
     """Fills a detector by layer name from a trained one.
 

@@ -37,9 +37,14 @@ def detector_file(name: str | os.PathLike) -> Path:
     path = Path(name)
     if exists(path):
         return RunFolder(path).detector_file() if path.is_dir() else path
-    if is_published(os.fspath(name)):
+    if means_published(name):
         return published_file(find_entry(os.fspath(name)))
     raise _no_detector(path)
+
+
+def means_published(name: str | os.PathLike) -> bool:
+    """Whether a name means published weights: it is one of theirs, and nothing lies there."""
+    return is_published(os.fspath(name)) and not exists(Path(name))
 
 
 def _no_detector(path: Path) -> UserError:
