@@ -1,0 +1,71 @@
+"""Networks that their authors' own code made, with random weights, and what that code gives."""
+
+import lzma
+import tarfile
+
+import numpy as np
+import pytest
+
+from ssd_keras.resizing import resize
+from ssd_keras.weights import import_detector
+
+pytestmark = pytest.mark.slow
+
+API = ("ssd_inception_v2_w025", "ssdlite_mobilenet_v2")
+
+
+def frozen_graph(shared, name, folder):
+    with tarfile.open(shared(f"zoo/{name}.tar.xz")) as archive:
+        archive.extract(f"{name}/frozen_inference_graph.pb", folder, filter="data")
+    return folder / name / "frozen_inference_graph.pb"
+
+
+@pytest.fixture(scope="module", params=API)
+def api(request, shared, tmp_path_factory):
+    """(what was imported, what the TF Object Detection API gives)."""
+    path = frozen_graph(shared, request.param, tmp_path_factory.mktemp("zoo"))
+    return import_detector(path), np.load(shared(f"zoo/{request.param}.npz"))
+
+
+def assert_near(found, wanted, share=1e-4):
+    wanted = wanted.reshape(found.shape)
+    np.testing.assert_allclose(found, wanted, atol=share * np.abs(wanted).max())
+
+
+def test_raw_outputs_and_default_boxes_are_the_apis(api):
+    imported, wanted = api
+    # The network's input is -1..1 there.
+    outputs = imported.detector.predict_on_batch(
+        (wanted["preprocessed"].reshape(1, 300, 300, 3) + 1) * 127.5
+    )
+    assert_near(outputs["boxes"], wanted["box_encodings"])
+    assert_near(outputs["classes"], wanted["class_logits_with_background"])
+    anchors = imported.detector.box_network.anchors
+    np.testing.assert_allclose(anchors, wanted["anchors_yxyx_normalized"], atol=1e-5)
+    assert imported.unused == ()
+
+
+def test_detections_in_a_picture_of_another_size_are_the_apis(api):
+    imported, wanted = api
+    assert imported.detector.resize == "corner"
+    found = imported.detector.detect(wanted["image"])
+    assert len(found) == 100
+    np.testing.assert_allclose(found.scores, wanted["frozen_detection_scores"].ravel(), atol=1e-4)
+    boxes = wanted["frozen_detection_boxes"].reshape(-1, 4)
+    np.testing.assert_allclose(found.boxes, boxes, atol=1e-4)
+    classes = wanted["frozen_detection_classes"].ravel()
+    np.testing.assert_array_equal(found.labels + 1, classes)
+
+
+def test_torchvisions_ssd300(shared, tmp_path):
+    wanted = np.load(shared("zoo/ssd300_vgg16.npz"))
+    path = tmp_path / "x.pth"
+    path.write_bytes(lzma.decompress(shared("zoo/ssd300_vgg16.pth.xz").read_bytes()))
+    detector = import_detector(path).detector
+    assert detector.resize == "half_pixel"
+    outputs = detector.predict_on_batch(resize(wanted["image"], (300, 300))[None])
+    assert_near(outputs["boxes"], wanted["box_encodings"][..., [1, 0, 3, 2]])
+    assert_near(outputs["classes"], wanted["class_logits"])
+    # It cuts boxes to the picture before it compares them, which tells after the surest.
+    found = detector.detect(wanted["image"])
+    np.testing.assert_allclose(found.scores[:50], wanted["detection_scores"][:50], atol=1e-4)
