@@ -1,6 +1,10 @@
 """Finds objects in images or video, draws them and writes what was found as JSON.
 
 ssd-keras detect --run_dir=runs/pets --images="photos/*.jpg" --out=found
+ssd-keras detect --weights=ssd_mobilenet_v2_coco --images="photos/*.jpg"
+
+--weights and --run_dir mean the same: a run folder, a .keras file, or published weights, whose
+names ssd_keras.list_weights() shows and which are fetched the first time.
 
 --images is an image, a folder, a glob, a video file or the number of a camera. Each picture is
 written with its boxes as NAME.jpg and NAME.json, below the folders it lies in; a video as NAME.mp4
@@ -30,11 +34,14 @@ from ssd_keras.errors import UserError
 from ssd_keras.image_search import FoundImages, find_images
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("run_dir", None, "Run folder, or a .keras file.", required=True)
+flags.DEFINE_string(
+    "run_dir", None, "Run folder, .keras file, or name of published weights.", required=True
+)
+flags.DEFINE_alias("weights", "run_dir")
 flags.DEFINE_string(
     "images", None, "Image, folder, glob, video file or number of a camera.", required=True
 )
-flags.DEFINE_string("out", None, "Folder for pictures and JSON.", required=True)
+flags.DEFINE_string("out", "detections", "Folder for pictures and JSON.")
 flags.DEFINE_bool("recursive", False, "Of a folder, take the images of its sub-folders as well.")
 flags.adopt_module_key_flags(_suppression)
 flags.DEFINE_integer("batch_size", 8, "Images per step.", lower_bound=1)

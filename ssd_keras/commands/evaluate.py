@@ -21,13 +21,20 @@ from ssd_keras import data, evaluation
 from ssd_keras.commands import _program, _suppression
 from ssd_keras.display import listed
 from ssd_keras.errors import UserError
+from ssd_keras.weights.published import results_folder
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("run_dir", "", "Run folder, or a .keras file: the detector to measure.")
+flags.DEFINE_string(
+    "run_dir", "", "The detector to measure: run folder, .keras file, or name of published weights."
+)
+flags.DEFINE_alias("weights", "run_dir")
 flags.DEFINE_string("detections", "", "COCO results (JSON) of any detector, instead of --run_dir.")
 flags.DEFINE_string("data", None, "Data to measure on, FORMAT:PLACE#SPLIT.", required=True)
 flags.DEFINE_string(
-    "out", "", "Folder for the files; default: the run folder, or FILE_evaluation beside results."
+    "out",
+    "",
+    "Folder for the files; default: the run folder, or NAME_evaluation of results or published "
+    "weights.",
 )
 flags.DEFINE_integer("batch_size", 16, "Images per step.", lower_bound=1)
 flags.adopt_module_key_flags(_suppression)
@@ -126,7 +133,6 @@ def out_folder() -> Path:
     if FLAGS.out:
         return Path(FLAGS.out)
     if FLAGS.run_dir:
-        run = Path(FLAGS.run_dir)
-        return run if run.is_dir() else run.parent
+        return results_folder(FLAGS.run_dir, "evaluation")
     results = Path(FLAGS.detections)
     return results.with_name(f"{results.stem}_evaluation")

@@ -19,9 +19,13 @@ from ssd_keras.commands._calibration import calibration_images
 from ssd_keras.deploy import form_comparison
 from ssd_keras.errors import UserError
 from ssd_keras.files import check_writable, write_bytes
+from ssd_keras.weights.published import results_folder
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("run_dir", None, "Folder of the run, or a .keras file.", required=True)
+flags.DEFINE_string(
+    "run_dir", None, "Run folder, .keras file, or name of published weights.", required=True
+)
+flags.DEFINE_alias("weights", "run_dir")
 flags.DEFINE_string("data", None, "Data to compare on, FORMAT:PLACE#SPLIT.", required=True)
 flags.DEFINE_string("calibration_data", "", "For int8: data to take value ranges from.")
 flags.DEFINE_integer("calibration_images", 200, "For int8: how many images of it to use.")
@@ -29,14 +33,17 @@ flags.DEFINE_list("forms", list(form_comparison.FORMS), "Which forms to compare.
 flags.DEFINE_list("threads", ["1", "4"], "Threads to measure the time with.")
 flags.DEFINE_integer("images", 0, "Only the first so many images; 0 for all.")
 flags.DEFINE_float("max_drop", 0.02, "Largest loss of AP50 that is accepted.")
-flags.DEFINE_string("out", "", "Folder for the report; the run folder if empty.")
+flags.DEFINE_string(
+    "out",
+    "",
+    "Folder for the report; default: the run folder, or NAME_exports of published weights.",
+)
 flags.adopt_module_key_flags(_suppression)
 
 
 def main(_):
     """Compares with the flags' values, prints the table and writes the files."""
-    folder = Path(FLAGS.out or FLAGS.run_dir)
-    folder = folder.parent if folder.suffix == ".keras" else folder
+    folder = out_folder()
     forms = [form.strip() for form in FLAGS.forms]
     form_comparison.check_forms(forms)
     if "tflite int8" in forms and not FLAGS.calibration_data:
@@ -71,6 +78,11 @@ def main(_):
     if drop > FLAGS.max_drop:
         print(f"error: {form} loses {drop:.4f} AP50, more than {FLAGS.max_drop}.", file=sys.stderr)
         sys.exit(1)
+
+
+def out_folder() -> Path:
+    """Where the report goes."""
+    return Path(FLAGS.out) if FLAGS.out else results_folder(FLAGS.run_dir, "exports")
 
 
 def _threads() -> list[int]:

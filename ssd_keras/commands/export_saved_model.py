@@ -10,7 +10,10 @@ from ssd_keras import deploy
 from ssd_keras.commands import _suppression
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("run_dir", None, "Folder of the run, or a .keras file.", required=True)
+flags.DEFINE_string(
+    "run_dir", None, "Run folder, .keras file, or name of published weights.", required=True
+)
+flags.DEFINE_alias("weights", "run_dir")
 flags.DEFINE_string("out", None, "The folder to write.", required=True)
 flags.adopt_module_key_flags(_suppression)
 

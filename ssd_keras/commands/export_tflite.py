@@ -15,9 +15,13 @@ from ssd_keras.commands import _suppression
 from ssd_keras.commands._calibration import calibration_images
 from ssd_keras.errors import UserError
 from ssd_keras.files import check_writable, write_bytes
+from ssd_keras.resizing import CORNER
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("run_dir", None, "Folder of the run, or a .keras file.", required=True)
+flags.DEFINE_string(
+    "run_dir", None, "Run folder, .keras file, or name of published weights.", required=True
+)
+flags.DEFINE_alias("weights", "run_dir")
 flags.DEFINE_string("out", None, "The .tflite file to write.", required=True)
 flags.DEFINE_string("quantization", "none", f"One of {', '.join(deploy.QUANTIZATIONS)}.")
 flags.DEFINE_string(
@@ -71,6 +75,8 @@ def _report(path: Path, detector):
     pixels = "uint8" if FLAGS.quantization == "int8" else "float32"
     print(f"{path}  {path.stat().st_size / 1e6:.2f} MB")
     print(f"  input    image [1, {height}, {width}, 3] {pixels}, RGB 0..255")
+    if detector.resize == CORNER:
+        print("  resize   bilinear, source = x * n / S, as it was trained; not half-pixel centres")
     if FLAGS.postprocess == "none":
         print("  outputs  box codes, class scores; anchors.f32 is packed inside (unzip it)")
         return

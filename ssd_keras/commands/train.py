@@ -2,6 +2,7 @@
 
 ssd-keras train --model=SSD_MobileNet_300 --train_data=voc:DIR#train
     --eval_data=voc:DIR#val --run_dir=runs/pets --backbone_weights=imagenet
+ssd-keras train --weights=ssd_mobilenet_v2_coco --train_data=voc:DIR#train --run_dir=runs/pets
 
 What is not given follows the model's published recipe, scaled to the batch and to the number of
 images; small data sets are fine-tuned on. A ready recipe comes with --config=NAME; flags given
@@ -18,14 +19,18 @@ from absl import flags
 from ssd_keras.commands import _program, _suppression
 from ssd_keras.errors import UserError, did_you_mean
 from ssd_keras.training import Recipe, RunSettings
-from ssd_keras.training.one_line import SETTINGS, train
+from ssd_keras.training.one_line import MODEL, SETTINGS, train
 
 CONFIGS = Path(__file__).with_name("configs")
 BY_MODEL_AND_DATA = " By default as the model and the size of the data ask for."
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("config", "", "A ready recipe: its name, or a file of flags.")
-flags.DEFINE_string("model", "SSD_MobileNet_300", "Model: <BoxNetwork>_<Backbone>_<size>.")
+flags.DEFINE_string(
+    "model",
+    None,
+    f"Model: <BoxNetwork>_<Backbone>_<size>; by default that of --weights, or {MODEL}.",
+)
 flags.DEFINE_string("train_data", None, "Data to train on, FORMAT:PLACE#SPLIT.", required=True)
 flags.DEFINE_string("eval_data", "", "Data to judge on; empty for none.")
 flags.DEFINE_string("run_dir", None, "Folder of the run.", required=True)
@@ -36,7 +41,9 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "backbone", None, "Your own Core Network, FILE.py:FUNCTION; the middle of --model is then free."
 )
-flags.DEFINE_string("weights", "", "Trained detector to start from: run folder or .keras file.")
+flags.DEFINE_string(
+    "weights", "", "Detector to start from: run folder, .keras file, published name."
+)
 flags.DEFINE_float("width", RunSettings.width, "Channel multiplier, 0.25 to 1.")
 flags.DEFINE_string("box_scale", "", "Sizes of the default boxes, 'voc' or 'coco' (smaller).")
 flags.DEFINE_float("smallest_box", None, "Smallest default box, as a share of the image.")

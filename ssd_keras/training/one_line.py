@@ -16,6 +16,7 @@ from ssd_keras.training.defaults import suggest
 from ssd_keras.training.distribution import find_devices
 from ssd_keras.training.recipe import Recipe
 from ssd_keras.training.settings import RunSettings
+from ssd_keras.weights.detector_files import model_of
 
 MODEL = "SSD_MobileNet_300"
 _FIELDS = {**RunSettings.__dataclass_fields__, **Recipe.__dataclass_fields__}
@@ -40,7 +41,7 @@ def train(
     Args:
         train_data: data to train on, a SPEC such as "voc:photos#train" or a source.
         run_dir: folder of the run, which holds all that comes of it.
-        model: `<BoxNetwork>_<Backbone>_<size>`; None: SSD_MobileNet_300.
+        model: `<BoxNetwork>_<Backbone>_<size>`; None: that of `weights`, or SSD_MobileNet_300.
         eval_data: data to judge on; None for none.
         **settings: values of `RunSettings` and `Recipe` by their names, which are those of the
             flags: `epochs`, `batch_size`, `backbone_weights`, `weights` ... None is as not given.
@@ -52,7 +53,7 @@ def train(
     given = checked(settings)
     if given.get("backbone") and model is None:
         raise UserError("A backbone of your own needs a model's name, such as SSD_Mine_300.")
-    model = model or MODEL
+    model = model or model_to_train(given.get("weights", ""))
     zoo.parse(model, given.get("backbone"))
     # Before anything is computed, which several devices may ask for.
     find_devices(given.get("devices", RunSettings.devices))
@@ -61,6 +62,11 @@ def train(
     given |= {"train_data": source.spec, "eval_data": judge.spec if judge is not None else ""}
     found = suggest(model, len(source), given)
     return run.train(found, os.fspath(run_dir), train_source=source, eval_source=judge)
+
+
+def model_to_train(weights: str) -> str:
+    """The model that is trained where none is named: that of the detector it starts from."""
+    return model_of(weights) if weights else MODEL
 
 
 def checked(settings: Mapping) -> dict:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import ssd_keras
 from ssd_keras import locks
 from ssd_keras.errors import UserError, did_you_mean
 from ssd_keras.files import replace, write_text
@@ -45,6 +45,22 @@ def detector_file(name: str | os.PathLike) -> Path:
 def means_published(name: str | os.PathLike) -> bool:
     """Whether a name means published weights: it is one of theirs, and nothing lies there."""
     return is_published(os.fspath(name)) and not exists(Path(name))
+
+
+def results_folder(name: str | os.PathLike, ending: str) -> Path:
+    """Where results of a detector go unless told otherwise.
+
+    Args:
+        name: how the detector is named.
+        ending: what the results are.
+
+    Returns:
+        The run folder, the folder of a .keras file, or NAME_ENDING for published weights.
+    """
+    if means_published(name):
+        return Path(f"{os.fspath(name)}_{ending}")
+    path = Path(name)
+    return path if path.is_dir() else path.parent
 
 
 def _no_detector(path: Path) -> UserError:
@@ -85,11 +101,7 @@ def _tell_of_others(entry: Entry):
 
 
 def _version() -> str:
-    try:
-        release = importlib.metadata.version("ssd-keras")
-    except importlib.metadata.PackageNotFoundError:
-        release = "source"
-    return f"{release}.{FORM}"
+    return f"{ssd_keras.__version__}.{FORM}"
 
 
 def _imported(entry: Entry, folder: Path) -> Imported:

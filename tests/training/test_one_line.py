@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import ssd_keras
+import tests.tiny
 from ssd_keras import data
 from ssd_keras.errors import UserError
 from ssd_keras.training import Recipe, RunSettings, run
-from ssd_keras.training.one_line import SETTINGS
+from ssd_keras.training.one_line import SETTINGS, model_to_train
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = {
@@ -111,3 +112,9 @@ def test_wrong_data_are_named(seen, tmp_path, given, reason):
 def test_every_setting_has_a_kind():
     fields = {**RunSettings.__dataclass_fields__, **Recipe.__dataclass_fields__}
     assert {"epochs", "weights", "patience", "freeze"} < set(SETTINGS) < set(fields)
+
+
+def test_a_start_says_which_model_is_trained(tmp_path):
+    assert model_to_train("") == "SSD_MobileNet_300"
+    tests.tiny.detector().save(tmp_path / "best.keras")
+    assert model_to_train(str(tmp_path)) == "SSD_Tiny_32"

@@ -272,3 +272,12 @@ def test_a_process_that_waits_for_a_killed_one_goes_on(tmp_path):
         pass
     other.join()
     assert told == [f"process {other.pid} on '{locks.socket.gethostname()}'"]
+
+
+def test_results_go_beside_the_detector_or_to_a_folder_of_its_name(tiny, tmp_path):
+    del tiny
+    file = tmp_path / "best.keras"
+    file.write_bytes(b"")
+    assert published.results_folder(tmp_path, "exports") == tmp_path
+    assert published.results_folder(str(file), "exports") == tmp_path
+    assert str(published.results_folder("tiny_coco", "exports")) == "tiny_coco_exports"
