@@ -110,3 +110,15 @@ def test_commands_are_spelt_as_the_program_was_started(monkeypatch, module, spel
     monkeypatch.setattr(sys.modules["__main__"], "__spec__", spec)
     assert _program.command("export-tflite", "--out=my file") == spelt
     assert _program.usage("a\nssd-keras export-tflite '--out=my file'") == f"a\n{spelt}"
+
+
+def test_help_that_nobody_reads_to_its_end_is_no_fault(monkeypatch):
+    def refuse(text):
+        raise BrokenPipeError
+
+    left = []
+    monkeypatch.setattr(sys, "stdout", types.SimpleNamespace(write=refuse, flush=lambda: None))
+    monkeypatch.setattr(_program, "_let_go_of_output", lambda: left.append(True))
+    with pytest.raises(SystemExit) as ended:
+        _program._parse(["x", "--help"], lambda argv: argv, __name__)
+    assert (ended.value.code, left) == (_program.NOBODY_READS, [True])

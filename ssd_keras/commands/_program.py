@@ -159,7 +159,7 @@ def _parse(argv: list[str], expand, module: str) -> list[str]:
     except UserError as error:
         _stop(str(error))
     if wanted := HELP.intersection(argv[1:]):
-        print(_help(module, everything="--helpfull" in wanted))
+        _say(_help(module, everything="--helpfull" in wanted))
         sys.exit()
     try:
         return flags.FLAGS(argv)
@@ -180,6 +180,14 @@ def _help(module: str, everything: bool) -> str:
         return f"{text}\n{flags.FLAGS.get_help()}"
     shown = "".join(flags.FLAGS.module_help(name).partition(":")[2] for name in (module, __name__))
     return f"{text}{shown}\n\nTry --helpfull to get a list of all flags."
+
+
+def _say(text: str):
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        _let_go_of_output()
+        sys.exit(NOBODY_READS)
 
 
 def _stop(message: str, code: int = FAULT):
