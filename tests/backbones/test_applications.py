@@ -42,7 +42,7 @@ def loaded(ours, theirs, name, tmp_path):
 
 
 def outputs(model, layer, images):
-    return keras.Model(model.input, model.get_layer(layer).output).predict_on_batch(images)
+    return keras.Model(model.input, model.get_layer(layer).output)(images)
 
 
 # Core, our builder, Keras' model, side of an image where the grids of both agree, layer to
@@ -50,7 +50,9 @@ def outputs(model, layer, images):
 SAME = [
     ("MobileNetV2", mobilenet_v2, "MobileNetV2", 96, "out_relu", "tf"),
     ("VGG16", vgg16, "VGG16", 64, "block5_conv3", "caffe"),
-    ("ResNet101", resnet101, "ResNet101", 64, "conv1_relu", "caffe"),
+    pytest.param(
+        *("ResNet101", resnet101, "ResNet101", 64, "conv1_relu", "caffe"), marks=pytest.mark.slow
+    ),
 ]
 
 
@@ -72,6 +74,7 @@ def test_weights_fill_the_backbone_and_mean_the_same(
     )
 
 
+@pytest.mark.slow
 def test_inception_takes_its_weights_whatever_they_are_numbered(tmp_path):
     keras.layers.Conv2D(1, 1)  # moves the counter of Keras' names on
     theirs = randomised(

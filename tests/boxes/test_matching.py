@@ -205,6 +205,7 @@ def test_misspelt_rule_suggests_the_right_one(small_anchors):
         box_ops.match(np.zeros((1, 4), np.float32), small_anchors, rule="bipartit")
 
 
+@pytest.mark.slow
 def test_eager_compiled_and_xla_give_the_same_on_500_sets_full_of_ties(small_anchors):
     rng = np.random.default_rng(8)
     boxes = tf.constant(np.concatenate([random_boxes(rng, 250, 12, grid=g) for g in (6, 16)]))

@@ -121,7 +121,7 @@ def test_equals_the_rule_in_numpy_with_xla(name):
     _check(box_ops.suppress(boxes, scores, **options), boxes, scores, **options)
 
 
-@pytest.mark.parametrize("size", [5, 64])
+@pytest.mark.parametrize("size", [pytest.param(5, marks=pytest.mark.slow), 64])
 @pytest.mark.parametrize("name", ["few", "ties", "equal", "crowded", "cut before suppression"])
 def test_the_size_of_the_chunks_changes_nothing(name, size, monkeypatch):
     *scene, options = SCENES[name]
@@ -159,6 +159,7 @@ def test_images_that_need_many_chunks_do_not_disturb_others():
 
 
 @pytest.mark.parametrize("options", [{}, {"class_agnostic": True}], ids=["usual", "agnostic"])
+@pytest.mark.slow
 def test_with_and_without_xla_are_the_same(options):
     boxes, scores = _scene(9, 600, 4, 1, ties=True)
     first = box_ops.suppress(boxes, scores, **options)

@@ -142,7 +142,7 @@ def test_training_leaves_crowds_out_and_keeps_difficult_objects(tmp_path):
     assert (labels >= 0).sum() == 1
 
 
-@pytest.mark.parametrize("augmentation", ["light", "mosaic"])
+@pytest.mark.parametrize("augmentation", ["light", pytest.param("mosaic", marks=pytest.mark.slow)])
 def test_other_chains_repeat_too(source, augmentation):
     first = batches(source, steps=2, augmentation=augmentation)
     assert_same(batches(source, steps=2, augmentation=augmentation, parallelism=1), first)

@@ -31,7 +31,7 @@ def test_raw_outputs_are_those_of_the_graph(build, tmp_path):
     (tmp_path / "x.pb").write_bytes(data)
     imported = import_detector(tmp_path / "x.pb")
     codes, logits = api_graphs.run(data, IMAGES)
-    ours = imported.detector.predict_on_batch(IMAGES)
+    ours = imported.detector(IMAGES)
     np.testing.assert_allclose(ours["boxes"], codes, atol=1e-4)
     np.testing.assert_allclose(ours["classes"], logits, atol=1e-4)
     assert imported.unused == ()
@@ -58,7 +58,7 @@ def graphs_outputs(shared, photographs):
 
 def test_a_published_detector_computes_what_its_graph_computes(person, photographs, graphs_outputs):
     codes, logits = graphs_outputs[:2]
-    ours = person.detector.predict_on_batch(photographs)
+    ours = person.detector(photographs)
     np.testing.assert_allclose(ours["boxes"], codes.reshape(5, -1, 4), atol=1e-4)
     np.testing.assert_allclose(ours["classes"], logits, atol=1e-4)
 
@@ -114,12 +114,12 @@ def small(tmp_path_factory):
     """(a frozen graph's tensors, what the imported detector predicts)."""
     path = tmp_path_factory.mktemp("graph") / "x.pb"
     path.write_bytes(api_graphs.mobilenet_v1())
-    predicted = import_detector(path).detector.predict_on_batch(IMAGES)
+    predicted = import_detector(path).detector(IMAGES)
     return tensorflow_files.read_frozen_graph(path).variables, predicted
 
 
 def assert_same(imported, predicted):
-    ours = imported.detector.predict_on_batch(IMAGES)
+    ours = imported.detector(IMAGES)
     for key in ("boxes", "classes"):
         np.testing.assert_allclose(ours[key], predicted[key], atol=1e-5)
 
@@ -176,8 +176,8 @@ def test_class_numbers_without_a_name_are_left_out(small, tmp_path):
     (tmp_path / "labels.txt").write_text("???\ncat\n???\ndog\n")
     imported = import_detector(tmp_path / "x.pb", labels=tmp_path / "labels.txt")
     assert imported.detector.classes == ("cat", "dog")
-    ours = imported.detector.predict_on_batch(IMAGES)["classes"]
-    np.testing.assert_allclose(ours, predicted["classes"][..., [0, 1, 3]], atol=1e-5)
+    ours = imported.detector(IMAGES)["classes"]
+    np.testing.assert_allclose(ours, np.asarray(predicted["classes"])[..., [0, 1, 3]], atol=1e-5)
 
 
 @pytest.mark.parametrize(
