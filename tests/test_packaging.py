@@ -139,10 +139,11 @@ def test_the_command_is_ours_where_others_have_programs_of_the_same_names(
 @pytest.mark.slow
 def test_a_comparison_starts_its_runs_from_any_folder(installed, tmp_path):
     """Its processes begin with the script of the command, which no module is named after."""
+    flags = ["--model=SSD_MobileNet_96", "--steps=1", "--runs_dir=runs"]
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments/__init__.py").write_text("raise SystemExit('somebody else')")
     done = subprocess.run(
-        [installed / "bin" / "ssd-keras", "compare", "--small", "--runs_dir=runs"],
+        [installed / "bin" / "ssd-keras", "compare", "--small", *flags],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(installed)},
         capture_output=True,
@@ -151,4 +152,4 @@ def test_a_comparison_starts_its_runs_from_any_folder(installed, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     table = (tmp_path / "runs/table.md").read_text(encoding="utf-8")
-    assert "`ssd-keras compare --small --runs_dir=runs`" in table
+    assert f"`ssd-keras compare --small {' '.join(flags)}`" in table
