@@ -15,12 +15,13 @@ from ssd_keras import data
 from ssd_keras.training import Recipe, RunSettings, run
 
 SETTINGS = RunSettings(
-    model="SSD_MobileNet_96",
-    train_data="shapes#train,count=16,size=96",
-    width=0.25,
+    model="SSD_Smooth_64",
+    backbone=f"{Path(__file__).with_name('ten_steps.py')}:smooth_backbone",
+    model_options={"extras": []},
+    train_data="shapes#train,count=64,size=64",
     augmentation="none",
     precision="float32",
-    recipe=Recipe(epochs=40, batch_size=8, learning_rate=3e-3, ema=0.9),
+    recipe=Recipe(epochs=40, batch_size=8, learning_rate=1e-2, ema=0.9),
 )
 
 

@@ -21,8 +21,7 @@ def test_their_weights_are_equal_to_the_bit(tmp_path, ema):
         fit_and_train.SETTINGS,
         model="SSD_Tiny_32",
         backbone=f"{ROOT / 'tests' / 'tiny.py'}:backbone",
-        model_options={"extras": []},
-        width=1.0,
+        train_data="shapes#train,count=16,size=32",
         recipe=dataclasses.replace(fit_and_train.SETTINGS.recipe, epochs=8, ema=ema),
     )
     trained = fit_and_train.trained(settings, tmp_path)
@@ -42,7 +41,7 @@ def test_their_mean_average_precision_is_equal(tmp_path, backend):
     )
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "found.json").read_text())
-    assert found["mAP"]["train"] > 0.3
+    assert found["mAP"]["train"] > 0.05
     assert found["mAP"]["fit"] == found["mAP"]["train"]
     assert found["AP"]["fit"] == found["AP"]["train"]
     assert found["difference"] == 0.0
