@@ -5,10 +5,6 @@ from ssd_keras.data.images import ImageError as ImageError
 from ssd_keras.data.images import max_megapixels as max_megapixels
 from ssd_keras.data.images import read_image as read_image
 from ssd_keras.data.images import set_max_megapixels as set_max_megapixels
-from ssd_keras.data.pipeline import batch_indices as batch_indices
-from ssd_keras.data.pipeline import evaluation_batches as evaluation_batches
-from ssd_keras.data.pipeline import steps_per_epoch as steps_per_epoch
-from ssd_keras.data.pipeline import training_batches as training_batches
 from ssd_keras.data.source import GroundTruth as GroundTruth
 from ssd_keras.data.source import Problem as Problem
 from ssd_keras.data.source import Source as Source
@@ -16,3 +12,14 @@ from ssd_keras.data.source import left_out as left_out
 from ssd_keras.data.source import unread_notice as unread_notice
 from ssd_keras.data.specs import load_source as load_source
 from ssd_keras.data.specs import open_source as open_source
+
+# Batches are made by TensorFlow, whatever the backend of Keras; all else does without.
+_BATCHES = ("batch_indices", "evaluation_batches", "steps_per_epoch", "training_batches")
+
+
+def __getattr__(name: str):
+    if name in _BATCHES:
+        from ssd_keras.data import pipeline
+
+        return getattr(pipeline, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

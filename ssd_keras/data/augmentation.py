@@ -13,6 +13,8 @@ stateless seed. `apply` is a pure function of image, boxes and draw.
 
 from __future__ import annotations
 
+import tensorflow as tf
+
 from ssd_keras.boxes.geometry import iou_of_coordinates
 from ssd_keras.resizing import HALF_PIXEL
 
@@ -36,8 +38,6 @@ def draw_ssd(seed, boxes, height, width) -> dict:
         becomes the picture, in shares of the image, beyond 0..1 where the image was expanded;
         `flip`; `interpolation`: index into `INTERPOLATIONS`.
     """
-    import tensorflow as tf
-
     u = tf.random.stateless_uniform([24], seed)
     draw = _draw_photometric(u[:9], 32.0, 0.5, 18.0)
     expand = tf.where(u[9] < 0.5, 1.0 + 3.0 * u[10], 1.0)
@@ -60,8 +60,6 @@ def draw_crop(seed, boxes, choice):
     Candidates are the whole image and, for each constraint, the first of 50 random regions with
     which some box has at least that IoU; `choice` in 0..1 picks one of the candidates.
     """
-    import tensorflow as tf
-
     count = len(MIN_IOUS)
     u = tf.random.stateless_uniform([4, count, TRIALS], tf.stack([seed[0], seed[1] + 1]))
     regions = random_regions(u)
@@ -82,8 +80,6 @@ def random_regions(u, min_scale: float = 0.3):
     Scale s is U(min_scale, 1), the ratio r U(.5, 2) clamped to s^2..1/s^2, width s*sqrt(r), height
     s/sqrt(r), the position uniform.
     """
-    import tensorflow as tf
-
     scale = min_scale + (1 - min_scale) * u[0]
     ratio = tf.clip_by_value(0.5 + 1.5 * u[1], scale**2, 1 / scale**2)
     root = tf.sqrt(ratio)
@@ -94,8 +90,6 @@ def random_regions(u, min_scale: float = 0.3):
 
 def draw_light(seed, boxes, height, width) -> dict:
     """Draws a light chain for fine-tuning: mild colour, a window of 0.75 to 1.2 sides, flip."""
-    import tensorflow as tf
-
     u = tf.random.stateless_uniform([24], seed)
     draw = _draw_photometric(u[:9], 16.0, 0.2, 8.0)
     # A window a little smaller or larger than the image, near its place.
@@ -109,8 +103,6 @@ def draw_light(seed, boxes, height, width) -> dict:
 
 def draw_none(seed, boxes, height, width) -> dict:
     """No change: the whole image, plainly resized."""
-    import tensorflow as tf
-
     return {
         "brightness": tf.constant(0.0),
         "contrast": tf.constant(1.0),
@@ -127,8 +119,6 @@ NAMES = ("ssd", "light", "mosaic", "none")
 
 
 def _draw_photometric(u, brightness, spread, hue) -> dict:
-    import tensorflow as tf
-
     on = u[:4] < 0.5
     amount = 2 * u[4:8] - 1
     return {
@@ -141,16 +131,12 @@ def _draw_photometric(u, brightness, spread, hue) -> dict:
 
 
 def _index(u, count):
-    import tensorflow as tf
-
     count = tf.cast(count, tf.int32)
     return tf.minimum(tf.cast(u * tf.cast(count, tf.float32), tf.int32), count - 1)
 
 
 def _ious(a, b):
     """IoU `[n, m + 1]` of boxes `[n, 4]` and `[m, 4]`; the last column is -1."""
-    import tensorflow as tf
-
     # Coordinate by coordinate: arrays whose last axis is 2 are slow.
     rows = [column[:, None] for column in tf.unstack(a, axis=1)]
     columns = [column[None, :] for column in tf.unstack(b, axis=1)]
@@ -182,8 +168,6 @@ def apply(
         image `[h, w, 3]` in 0..255, and the boxes whose centre is in the window, cut to
         it, with their labels.
     """
-    import tensorflow as tf
-
     place = placement(tf.shape(image)[:2], draw["window"], image_size)
     picture = sample(image, place, draw["interpolation"], resize)
     picture = distort(picture, draw)
@@ -210,8 +194,6 @@ def placement(size, window, image_size) -> dict:
         where they lie in the result, and `window` float32 `[4]`: the given one moved by less than
         a pixel so that the map from source to target is exact.
     """
-    import tensorflow as tf
-
     pixels = tf.cast(tf.tile(size, [2]), tf.float32)
     result = tf.cast(tf.tile(tf.constant(image_size), [2]), tf.float32)
     whole = tf.cast(size, tf.float32)
@@ -238,8 +220,6 @@ def sample(image, place, interpolation, resize: str = HALF_PIXEL):
 
     Of the other interpolations, which are there for variety, nearest and bicubic follow `resize`.
     """
-    import tensorflow as tf
-
     centres = {"half_pixel_centers": resize == HALF_PIXEL}
 
     first, last = place["source"][:2], place["source"][2:]
@@ -266,7 +246,6 @@ def _lanczos(image, size):
     Rows and columns one after the other, each as rows of one very deep pixel: the same to the bit
     as both at once, in half the time, because TensorFlow's sum over columns works pixel by pixel.
     """
-    import tensorflow as tf
 
     def rows(image, count):
         height, width = tf.unstack(tf.shape(image)[:2])
@@ -286,8 +265,6 @@ def _lanczos(image, size):
 
 def lay_on_fill(picture, place, image_size):
     """Puts the resized part at its place on a canvas of the fill colour."""
-    import tensorflow as tf
-
     height, width = image_size
     begin, end = place["target"][:2], place["target"][2:]
     rows = end[0] - begin[0]
@@ -305,8 +282,6 @@ def lay_on_fill(picture, place, image_size):
 
 def transform_boxes(boxes, labels, window):
     """Boxes seen through `window`: those whose centre is inside, in its shares, cut to it."""
-    import tensorflow as tf
-
     low, span = window[:2], window[2:] - window[:2]
     boxes = (boxes - tf.tile(low, [2])) / tf.tile(span, [2])
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
@@ -318,8 +293,6 @@ def transform_boxes(boxes, labels, window):
 
 def mosaic(pictures):
     """Four pictures `(image [h, w, 3], boxes, labels)` as the quarters of one."""
-    import tensorflow as tf
-
     images, boxes, labels = zip(*pictures, strict=True)
     rows = [tf.concat(images[:2], 1), tf.concat(images[2:], 1)]
     placed = [
@@ -331,8 +304,6 @@ def mosaic(pictures):
 
 def mirror(image, boxes):
     """Image and boxes flipped left to right."""
-    import tensorflow as tf
-
     ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=-1)
     return tf.reverse(image, [1]), tf.stack([ymin, 1 - xmax, ymax, 1 - xmin], -1)
 
@@ -340,8 +311,6 @@ def mirror(image, boxes):
 def distort(image, draw):
     """Photometric distortion of float RGB 0..255: brightness, then contrast before or after
     saturation and hue. Values may leave 0..255."""
-    import tensorflow as tf
-
     image = adjust_brightness(image, draw["brightness"])
     early = tf.where(draw["contrast_first"], draw["contrast"], 1.0)
     late = tf.where(draw["contrast_first"], 1.0, draw["contrast"])
@@ -352,8 +321,6 @@ def distort(image, draw):
 
 
 def _unless(neutral, value, change, image):
-    import tensorflow as tf
-
     return tf.cond(tf.equal(value, neutral), lambda: image, lambda: change(image))
 
 
@@ -369,8 +336,6 @@ def adjust_contrast(image, factor):
 
 def adjust_saturation(image, factor):
     """Multiplies the saturation of HSV by `factor`, at most to full saturation."""
-    import tensorflow as tf
-
     return _unless(
         1.0, factor, lambda x: tf.raw_ops.AdjustSaturation(images=x, scale=factor), image
     )
@@ -378,7 +343,5 @@ def adjust_saturation(image, factor):
 
 def adjust_hue(image, degrees):
     """Turns the hue of HSV by `degrees` of 360."""
-    import tensorflow as tf
-
     turn = degrees / 360.0
     return _unless(0.0, degrees, lambda x: tf.raw_ops.AdjustHue(images=x, delta=turn), image)

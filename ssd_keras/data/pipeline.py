@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable
 
 import numpy as np
+import tensorflow as tf
 from absl import logging
 
 from ssd_keras.data import augmentation as augment
@@ -109,8 +110,6 @@ class _Order:
 
     def index(self, step, slot, extra: int = 0):
         """Index of the image; another `extra` gives further permutations."""
-        import tensorflow as tf
-
         count, batch_size = self.count, self.batch_size
         per_epoch = max(1, count // batch_size)
         rounds = -(-batch_size // count)  # more than one only where a batch repeats images
@@ -121,8 +120,6 @@ class _Order:
 
     def key(self, step, slot, extra: int = 0):
         """The seed of the random changes at a place, int `[2]`."""
-        import tensorflow as tf
-
         seed = tf.constant([self._seed32, 20117 + extra])
         return tf.random.experimental.stateless_fold_in(seed, step * self.batch_size + slot)
 
@@ -161,8 +158,6 @@ class _Chain:
         return augment.mosaic(parts)
 
     def _changed(self, step, slot, careful, size, extra: int = 0):
-        import tensorflow as tf
-
         image, boxes, labels = self.read(self.order.index(step, slot, extra), careful)
         height, width, _ = tf.unstack(tf.shape(image))
         draw = augment.draw_for(self.augmentation)(
@@ -182,8 +177,6 @@ def _batches(prepare, first: int, count: int | None, size: int, fast: bool, para
         fast: whether to try first without care.
         parallelism: elements prepared at a time; None lets TensorFlow choose.
     """
-    import tensorflow as tf
-
     place = tf.TensorSpec([], tf.int64)
     prepare = tf.function(prepare, [place, tf.TensorSpec([], tf.bool)], autograph=False)
     group = math.gcd(size, GROUP) if fast else 1
@@ -219,16 +212,12 @@ def _one(parts: tuple):
 
 def _joined(groups):
     """`[groups, group, ...]` as `[groups * group, ...]`."""
-    import tensorflow as tf
-
     count, size, *rest = groups.shape
     return tf.reshape(groups, [count * size, *rest])
 
 
 def _as_written():
     """Options of a data set that is too small to be worth optimising, which takes longer."""
-    import tensorflow as tf
-
     options = tf.data.Options()
     options.autotune.enabled = False
     options.experimental_optimization.apply_default_optimizations = False
@@ -242,8 +231,6 @@ def steps_per_epoch(source: Source, batch_size: int) -> int:
 
 def batch_indices(source: Source, step: int, *, batch_size: int = 32, seed: int = 0) -> list[int]:
     """Indices of the images of a training batch, of a mosaic's those of the first quarters."""
-    import tensorflow as tf
-
     order = _Order(len(source), batch_size, seed)
     slots = [tf.constant(slot, tf.int64) for slot in range(batch_size)]
     return [int(order.index(step, slot)) for slot in slots]
@@ -266,8 +253,6 @@ def evaluation_batches(
         image that cannot be read is black, and so are those of index -1 that the last batch is
         filled up with to B, so that every batch has the same shape.
     """
-    import tensorflow as tf
-
     read, fast = _image_reader(source, 0)
     count = len(source)
 
@@ -294,8 +279,6 @@ def evaluation_batches(
 
 
 def _pad(boxes, labels, max_boxes):
-    import tensorflow as tf
-
     boxes, labels = boxes[:max_boxes], labels[:max_boxes]
     missing = max_boxes - tf.shape(labels)[0]
     boxes = tf.pad(boxes, [[0, missing], [0, 0]], constant_values=-1.0)
@@ -318,8 +301,6 @@ def _training_reader(source: Source, cache_bytes: int):
     Crowds are left out. An image that turns out unreadable teaches nothing: it is an even grey
     without objects.
     """
-    import tensorflow as tf
-
     truth = source.ground_truth()
     keep = [~t.crowd for t in truth]
     starts = tf.constant(np.cumsum([0, *(k.sum() for k in keep)]))
@@ -345,8 +326,6 @@ def _image_reader(source: Source, cache_bytes: int):
         the function of the index and whether to read carefully: without care, a damaged file is a
         fault of the step; and whether reading without care is faster at all.
     """
-    import tensorflow as tf
-
     reader = _Careful(source, cache_bytes)
     plain, encoded = tf.constant(source.plain), _encoded_reader(source)
 
@@ -372,8 +351,6 @@ def _image_reader(source: Source, cache_bytes: int):
 
 def _encoded_reader(source: Source):
     """A TensorFlow function from an index to the bytes of the image file."""
-    import tensorflow as tf
-
     paths = [os.fsencode(truth.path or "") for truth in source.ground_truth()]
     places = tf.constant(paths)
 

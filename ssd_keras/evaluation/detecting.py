@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from ssd_keras.data.pipeline import evaluation_batches
+from ssd_keras import data
 from ssd_keras.data.source import Source, unread_notice
 from ssd_keras.detections import Detections
 from ssd_keras.errors import UserError
@@ -34,7 +34,7 @@ def detect_source(
         UserError: not one image could be read.
     """
     # Not rounded to whole grey levels, so that the detector sees what `Detector.detect` shows it.
-    batches = evaluation_batches(
+    batches = data.evaluation_batches(
         source,
         image_size=detector.image_size,
         batch_size=batch_size,
