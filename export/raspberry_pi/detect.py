@@ -1,11 +1,13 @@
 """Detects objects on a Raspberry Pi or any Linux computer with an exported .tflite file.
 
-Needs no ssd-keras and no TensorFlow, only this file:
+Needs no ssd-keras and no TensorFlow, only this file, a 64-bit system and Python 3.10 to 3.14:
 
-    pip install ai-edge-litert numpy pillow
-    python detect.py --model=pets.tflite --image=photo.jpg
+    python3 -m venv detect
+    detect/bin/pip install ai-edge-litert numpy pillow
+    detect/bin/python detect.py --model=pets.tflite --image=photo.jpg
 
-Without Pillow (for a camera, say), import it and give `Detector.detect` an array:
+Files of every --postprocess work. Without Pillow (for a camera, say), import it and give
+`Detector.detect` an array:
 
     detector = Detector("pets.tflite", threads=4)
     for name, score, (top, left, bottom, right) in detector.detect(frame):
@@ -28,22 +30,30 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 SETTINGS_FILE = "ssd_keras.json"
+ANCHORS_FILE = "anchors.f32"
 LABEL_FILES = ("labels.txt", "labelmap.txt")
 IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 
 
 class Detector:
-    """A .tflite file with outputs boxes, classes, scores, count and its labels inside."""
+    """A .tflite file with its labels inside, and the outputs of any --postprocess of export.tflite.
+
+    "builtin" and "op" give boxes, classes, scores and count; "none" codes and scores, of which
+    `decode` and `suppress` make the same.
+    """
 
     def __init__(self, path: str, threads: int = 4):
         with open_file(path) as file:
             content = file.read()
         self.labels = read_labels(content)
-        self.centre = 0.0 if read_settings(content).get("resize") == "corner" else 0.5
+        self._settings = read_settings(content)
+        self.centre = 0.0 if self._settings.get("resize") == "corner" else 0.5
         self._interpreter = Interpreter(model_content=content, num_threads=threads)
         self._interpreter.allocate_tensors()
         (self._input,) = self._interpreter.get_input_details()
         self._outputs = self._interpreter.get_output_details()
+        if len(self._outputs) == 2:
+            self._anchors = read_anchors(content)
 
     def detect(self, image: np.ndarray, min_score: float = 0.4) -> list[tuple]:
         """Finds the objects in an RGB image `[height, width, 3]`, 0..255, of any size.
@@ -51,24 +61,94 @@ class Detector:
         Returns:
             (name, score, (top, left, bottom, right) in pixels) of each, best first.
         """
+        self._interpreter.set_tensor(self._input["index"], self.to_input(image))
+        self._interpreter.invoke()
+        outputs = [self._interpreter.get_tensor(output["index"])[0] for output in self._outputs]
+        boxes, labels, scores = self._detections(*outputs)
+        boxes = boxes * np.array([image.shape[0], image.shape[1]] * 2)
+        return [
+            (self.labels[int(label)], float(score), tuple(float(x) for x in box))
+            for box, label, score in zip(boxes, labels, scores)  # noqa: B905
+            if score >= min_score
+        ]
+
+    def to_input(self, image: np.ndarray) -> np.ndarray:
+        """The pixels that the network gets, `[1, height, width, 3]`."""
         _, height, width, _ = self._input["shape"]
         pixels = resize(image, height, width, self.centre)
         if self._input["dtype"] == np.uint8:
             pixels = np.round(pixels)
-        self._interpreter.set_tensor(
-            self._input["index"], pixels[None].astype(self._input["dtype"])
-        )
-        self._interpreter.invoke()
-        boxes, classes, scores, count = (
-            self._interpreter.get_tensor(output["index"])[0] for output in self._outputs
-        )
-        scale = np.array([image.shape[0], image.shape[1]] * 2)
+        return pixels[None].astype(self._input["dtype"])
+
+    def _detections(self, *outputs: np.ndarray) -> tuple:
+        """Boxes `[D, 4]` in 0..1, classes `[D]` and scores `[D]`."""
+        if len(outputs) == 2:
+            codes, scores = outputs
+            boxes = decode(codes, self._anchors, self._settings["variances"])
+            return suppress(boxes, scores, self._settings)
+        boxes, classes, scores, count = outputs
         # Slots beyond the count mean nothing.
-        return [
-            (self.labels[int(label)], float(score), tuple(float(x) for x in box * scale))
-            for box, label, score in zip(boxes[: int(count)], classes, scores)  # noqa: B905
-            if score >= min_score
-        ]
+        return tuple(output[: int(count)] for output in (boxes, classes, scores))
+
+
+def decode(codes: np.ndarray, anchors: np.ndarray, variances) -> np.ndarray:
+    """Codes dy, dx, dh, dw `[A, 4]` -> corners ymin, xmin, ymax, xmax `[A, 4]`, float32.
+
+    Args:
+        codes: the first output of a file of --postprocess=none.
+        anchors: the default boxes as centre y, centre x, height, width.
+        variances: factors of the codes.
+    """
+    variances = np.float32(variances)
+    middle = codes[:, :2] * variances[:2] * anchors[:, 2:] + anchors[:, :2]
+    half = np.exp(codes[:, 2:] * variances[2:]) * np.float32(0.5) * anchors[:, 2:]
+    return np.concatenate([middle - half, middle + half], axis=1)
+
+
+def suppress(boxes: np.ndarray, scores: np.ndarray, rule: dict) -> tuple:
+    """The suppression of "builtin", outside of the file.
+
+    Args:
+        boxes: corners `[A, 4]`.
+        scores: `[A, C]`.
+        rule: score_threshold, iou_threshold, max_detections, max_per_class and class_agnostic, as
+            they are in ssd_keras.json.
+
+    Returns:
+        Boxes `[D, 4]` clipped to 0..1, classes `[D]` and scores `[D]`, best first.
+    """
+    best_of_box = scores.argmax(axis=1)
+    found = []
+    for label in [None] if rule["class_agnostic"] else range(scores.shape[1]):
+        column = scores.max(axis=1) if label is None else scores[:, label]
+        candidates = np.argsort(-column, kind="stable")[: rule["max_per_class"]]
+        candidates = candidates[column[candidates] > rule["score_threshold"]]
+        for box in _survivors(boxes, candidates, rule["iou_threshold"]):
+            found.append((-column[box], best_of_box[box] if label is None else label, box))
+    found = sorted(found)[: rule["max_detections"]]
+    chosen = [box for _, _, box in found]
+    return (
+        boxes[chosen].clip(0, 1),
+        np.array([label for _, label, _ in found]),
+        np.array([-score for score, _, _ in found]),
+    )
+
+
+def _survivors(boxes: np.ndarray, candidates: np.ndarray, iou_threshold: float) -> list[int]:
+    """Those of the candidates, best first, that no better one overlaps by more than this."""
+    survivors = []
+    while len(candidates):
+        best, candidates = candidates[0], candidates[1:]
+        survivors.append(int(best))
+        candidates = candidates[_iou(boxes[best], boxes[candidates]) <= iou_threshold]
+    return survivors
+
+
+def _iou(box: np.ndarray, others: np.ndarray) -> np.ndarray:
+    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
+    shared = (high - low).clip(0).prod(axis=1)
+    area, areas = (b[..., 2:] - b[..., :2] for b in (box, others))
+    return shared / (area.prod() + areas.prod(axis=1) - shared)
 
 
 def open_file(path: str):
@@ -102,6 +182,14 @@ def read_settings(content: bytes) -> dict:
         if SETTINGS_FILE not in archive.namelist():
             return {}
         return json.loads(archive.read(SETTINGS_FILE))
+
+
+def read_anchors(content: bytes) -> np.ndarray:
+    """The default boxes packed into a file of --postprocess=none, `[A, 4]`."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if ANCHORS_FILE not in archive.namelist():
+            raise ValueError("The model has raw outputs and no default boxes: export it again.")
+        return np.frombuffer(archive.read(ANCHORS_FILE), "<f4").reshape(-1, 4)
 
 
 def resize(image: np.ndarray, height: int, width: int, centre: float = 0.5) -> np.ndarray:

@@ -8,8 +8,10 @@
 import {loadAndCompile, loadLiteRt, Tensor} from '@litertjs/core';
 import {packedFiles} from './packed_files.js';
 import {resized} from './pixels.js';
+import {decode, suppress} from './suppression.js';
 
 const RUNTIME = new URL('./node_modules/@litertjs/core/wasm/', import.meta.url).href;
+const ANCHORS_FILE = 'anchors.f32';
 const SETTINGS_FILE = 'ssd_keras.json';
 const LABEL_FILES = ['labels.txt', 'labelmap.txt'];
 
@@ -23,8 +25,7 @@ function startRuntime() {
 
 export class Detector {
   /**
-   * @param {Uint8Array} bytes a .tflite file with the outputs boxes, classes, scores, count and
-   *     its labels inside.
+   * @param {Uint8Array} bytes a .tflite file of any --postprocess with its labels inside.
    */
   static async load(bytes) {
     if (String.fromCharCode(...bytes.subarray(4, 8)) !== 'TFL3') {
@@ -37,18 +38,18 @@ export class Detector {
       accelerator: 'wasm',
       cpuOptions: {numThreads: Math.min(4, navigator.hardwareConcurrency ?? 1)},
     });
-    const outputs = model.getOutputDetails().length;
-    if (outputs !== 4) {
+    try {
+      return new Detector(model, labels, readSettings(files), readAnchors(files, model));
+    } catch (fault) {
       model.delete();
-      throw new Error(
-          `The file has ${outputs} outputs; a detection has four (boxes, classes, scores, count). ` +
-          'Export it with --postprocess=builtin or op.');
+      throw fault;
     }
-    return new Detector(model, labels, readSettings(files));
   }
 
-  constructor(model, labels, settings) {
+  constructor(model, labels, settings, anchors) {
     this.labels = labels;
+    this.settings = settings;
+    this.anchors = anchors;
     this.centre = settings.resize === 'corner' ? 0 : 0.5;
     this.model = model;
     const [input] = model.getInputDetails();
@@ -69,18 +70,33 @@ export class Detector {
     let outputs = [];
     try {
       outputs = await this.model.run([input]);
-      const [boxes, classes, scores, count] = await Promise.all(outputs.map((o) => o.data()));
+      const found = this.detections(await Promise.all(outputs.map((o) => o.data())));
       const scale = [image.height, image.width, image.height, image.width];
-      // Slots beyond the count mean nothing.
-      return Array.from({length: Math.min(count[0], scores.length)}, (_, i) => ({
-        name: this.labels[classes[i]] ?? `class ${classes[i]}`,
-        score: scores[i],
-        box: scale.map((side, edge) => boxes[4 * i + edge] * side),
-      })).filter(({score}) => score >= minScore);
+      return found.filter(({score}) => score >= minScore).map(({label, score, box}) => ({
+        name: this.labels[label] ?? `class ${label}`,
+        score,
+        box: scale.map((side, edge) => box[edge] * side),
+      }));
     } finally {
       // The runtime's memory is not garbage-collected.
       for (const tensor of [input, ...outputs]) tensor.delete();
     }
+  }
+
+  /** Classes, scores and boxes in 0..1, of raw outputs or of those that suppression has left. */
+  detections(outputs) {
+    if (this.anchors) {
+      const [codes, scores] = outputs;
+      const corners = decode(codes, this.anchors, this.settings.variances);
+      return suppress(corners, scores, this.settings);
+    }
+    const [boxes, classes, scores, count] = outputs;
+    // Slots beyond the count mean nothing.
+    return Array.from({length: Math.min(count[0], scores.length)}, (_, i) => ({
+      label: classes[i],
+      score: scores[i],
+      box: boxes.subarray(4 * i, 4 * i + 4),
+    }));
   }
 
   /** Frees the model's memory. */
@@ -93,6 +109,20 @@ export class Detector {
 function readSettings(files) {
   const packed = files.get(SETTINGS_FILE);
   return packed === undefined ? {} : JSON.parse(new TextDecoder().decode(packed));
+}
+
+/** The default boxes of a file with raw outputs; undefined for one with suppression inside. */
+function readAnchors(files, model) {
+  const outputs = model.getOutputDetails().length;
+  if (outputs === 4) return undefined;
+  const packed = files.get(ANCHORS_FILE);
+  if (outputs !== 2 || packed === undefined) {
+    throw new Error(
+        `The file has ${outputs} outputs and ${packed ? '' : 'no '}default boxes: export it with ` +
+        'export.tflite.');
+  }
+  // A copy, as floats must start at a multiple of four bytes.
+  return new Float32Array(packed.slice().buffer);
 }
 
 function readLabels(files) {

@@ -30,6 +30,7 @@ PAGE = frozenset(
         "detector.js",
         "pixels.js",
         "packed_files.js",
+        "suppression.js",
         f"{RUNTIME}/core/dist/index.js",
         f"{RUNTIME}/wasm-utils/dist/index.js",
         *(

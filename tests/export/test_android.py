@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from ssd_keras.boxes import Suppression
 from ssd_keras.deploy import metadata
 from ssd_keras.deploy.tflite_file import packed_files
 from tests.conftest import ROOT
@@ -69,6 +70,7 @@ def test_what_the_app_reads_from_the_file_is_in_it(float_file):
     settings = set(re.findall(r'settings\.get\w+\("(.+?)"\)', KOTLIN))
     assert packed == {metadata.LABEL_FILES[0], metadata.SETTINGS_FILE}
     assert packed <= set(files)
-    assert settings == {"image_size", "quantization", "postprocess"}
+    assert {"image_size", "quantization", "postprocess", "variances", "resize"} <= settings
+    assert settings >= set(Suppression().as_dict())
     assert settings <= set(metadata.settings_of(files))
     assert metadata.settings_of(files)["image_size"] == [96, 96]

@@ -10,10 +10,12 @@ import pytest
 from PIL import Image
 
 from ssd_keras import deploy
+from ssd_keras.deploy.tflite_file import TFLiteFile
 from ssd_keras.resizing import resize
 from tests import mutations
 from tests.conftest import ROOT
-from tests.deploy.conftest import pictures
+from tests.deploy.conftest import assemble, pictures
+from tests.export import golden
 
 SCRIPT = ROOT / "export" / "raspberry_pi" / "detect.py"
 IMAGE = pictures(1, seed=9)[0]
@@ -49,6 +51,64 @@ def test_it_finds_what_the_library_finds(request, script, tmp_path, name):
     np.testing.assert_allclose([score for _, score, _ in found], wanted.scores)
     pixels = wanted.boxes * [120, 160, 120, 160]
     np.testing.assert_allclose([box for _, _, box in found], pixels, atol=1e-3)
+
+
+@pytest.mark.parametrize("rule", golden.RULES)
+def test_suppression_outside_is_that_of_the_library(script, rule):
+    num_classes, suppression = golden.RULES[rule]
+    codes, scores, anchors = golden.raw_outputs(num_classes)
+    corners = script.decode(codes, anchors, golden.VARIANCES)
+    boxes, labels, scores = script.suppress(corners, scores, suppression.as_dict())
+    golden.assert_detections(
+        np.concatenate([boxes, labels[:, None], scores[:, None]], axis=1), rule
+    )
+
+
+@pytest.mark.parametrize("class_agnostic", [False, True])
+@pytest.mark.parametrize("quantization", ["none", "int8"])
+def test_a_file_of_raw_outputs_finds_what_one_with_suppression_finds(
+    script, tmp_path, quantization, class_agnostic
+):
+    path = tmp_path / "model.tflite"
+    path.write_bytes(assemble("none", quantization, class_agnostic=class_agnostic))
+    found = script.Detector(str(path)).detect(IMAGE, min_score=0.0)
+    inside = assemble("builtin", quantization, class_agnostic=class_agnostic)
+    wanted = deploy.TFLiteDetector(inside).detect(IMAGE)
+    assert len(found) == len(wanted) > 20
+    pixels = wanted.boxes * [120, 160, 120, 160]
+    wanted = by_score(zip(wanted.names, wanted.scores, pixels, strict=True))
+    for (name, score, box), (its_name, its_score, its_box) in zip(
+        by_score(found), wanted, strict=True
+    ):
+        assert name == its_name
+        np.testing.assert_allclose(score, its_score, atol=1e-6)
+        np.testing.assert_allclose(box, its_box, atol=1e-3)
+
+
+def by_score(detections) -> list:
+    """Best first; of equal scores, which int8 has, each file has an order of its own."""
+    return sorted(detections, key=lambda found: (-round(float(found[1]), 5), found[0]))
+
+
+def test_raw_outputs_without_default_boxes_are_one_line(tmp_path):
+    file = TFLiteFile(assemble("none"))
+    del file.files["anchors.f32"]
+    (tmp_path / "model").write_bytes(file.to_bytes())
+    done = run(f"--model={tmp_path}/model", "--image=none.jpg")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        "error: The model has raw outputs and no default boxes: export it again."
+    )
+
+
+@pytest.mark.parametrize("way", golden.CENTRES)
+@pytest.mark.parametrize("name", golden.PHOTOGRAPHS)
+def test_the_network_gets_the_pixels_that_the_library_gives_it(script, tmp_path, name, way):
+    (tmp_path / "photo.png").write_bytes(golden.photograph(name))
+    image = script.read_image(str(tmp_path / "photo.png"))
+    golden.assert_pixels(
+        np.round(script.resize(image, *golden.SIZE, golden.CENTRES[way])), name, way
+    )
 
 
 def run(*arguments) -> subprocess.CompletedProcess:

@@ -1,5 +1,6 @@
 """The web page finds in the browser what the library finds with the same file."""
 
+import base64
 import functools
 import http.server
 import importlib.util
@@ -20,6 +21,7 @@ from ssd_keras.detections import Detections
 from ssd_keras.resizing import resize
 from tests.conftest import ROOT
 from tests.deploy.conftest import CLASSES, assemble, pictures
+from tests.export import golden
 
 pytestmark = pytest.mark.slow
 
@@ -191,9 +193,13 @@ def visit(chromium, folder, tmp_path_factory):
     return visit
 
 
-@pytest.mark.parametrize("options", [{}, {"quantization": "int8"}], ids=["float32", "int8"])
-def test_the_page_lists_what_the_library_finds(visit, options):
-    assert_shows_what_the_library_finds(visit, assemble("builtin", **options))
+@pytest.mark.parametrize(
+    ("kind", "quantization"),
+    [("builtin", "none"), ("builtin", "int8"), ("none", "none"), ("none", "int8")],
+)
+def test_the_page_lists_what_the_library_finds(visit, kind, quantization):
+    content = assemble(kind, quantization)
+    assert_shows_what_the_library_finds(visit, content, assemble("builtin", quantization))
 
 
 def test_the_page_takes_files_of_many_classes(visit, monkeypatch):
@@ -204,10 +210,11 @@ def test_the_page_takes_files_of_many_classes(visit, monkeypatch):
     assert_shows_what_the_library_finds(visit, content)
 
 
-def assert_shows_what_the_library_finds(visit, content: bytes):
+def assert_shows_what_the_library_finds(visit, content: bytes, inside: bytes | None = None):
+    """`inside`: the same network with the suppression in the file, if `content` has none."""
     shown = visit(content, CHOOSE_FILES)
     assert not shown["fault"], shown["status"]
-    wanted = deploy.TFLiteDetector(content).detect(IMAGE)
+    wanted = deploy.TFLiteDetector(inside or content).detect(IMAGE)
     numbers = np.array([[float(cell) for cell in row[1:]] for row in shown["rows"]])
     found = Detections(
         numbers[:, 1:] / [120, 160, 120, 160],
@@ -275,7 +282,7 @@ def test_names_are_shown_as_they_are(visit, float_file):
     ("content", "message"),
     [
         (lambda: b"something else", "This is not a .tflite file."),
-        (lambda: assemble("none"), "The file has 2 outputs; a detection has four"),
+        (lambda: without_anchors(assemble("none")), "The file has 2 outputs and no default boxes:"),
         (
             lambda: flatbuffer.write(flatbuffer.read(assemble("builtin"))),
             "The file holds no labels: export it with export.tflite.",
@@ -287,6 +294,12 @@ def test_wrong_files_are_told_in_one_sentence(visit, content, message):
     shown = visit(content(), CHOOSE_MODEL)
     assert shown["fault"]
     assert shown["status"].startswith(message)
+
+
+def without_anchors(content: bytes) -> bytes:
+    file = TFLiteFile(content)
+    del file.files["anchors.f32"]
+    return file.to_bytes()
 
 
 def node(script: str, argument: str = "") -> str:
@@ -338,3 +351,59 @@ def test_packed_files_are_read(tmp_path, float_file):
     )
     wanted = {name: data.decode() for name, data in packed_files(float_file).items()}
     assert json.loads(printed) == wanted
+
+
+@pytest.mark.parametrize("rule", golden.RULES)
+def test_suppression_outside_is_that_of_the_library(tmp_path, rule):
+    golden.write_raw_outputs(rule, tmp_path)
+    printed = node(
+        "import {readFileSync} from 'node:fs';"
+        "import {decode, suppress} from './suppression.js';"
+        "const read = (name) => readFileSync(process.argv[1] + '/' + name);"
+        "const floats = (name) => new Float32Array(new Uint8Array(read(name)).buffer);"
+        "const rule = JSON.parse(read('rule.json'));"
+        "const corners = decode(floats('codes'), floats('anchors'), rule.variances);"
+        "const found = suppress(corners, floats('scores'), rule);"
+        "console.log(JSON.stringify(found.map((f) => [...f.box, f.label, f.score])));",
+        str(tmp_path),
+    )
+    golden.assert_detections(json.loads(printed), rule)
+
+
+@pytest.mark.parametrize("way", golden.CENTRES)
+@pytest.mark.parametrize("name", golden.PHOTOGRAPHS)
+def test_the_network_gets_the_pixels_that_the_library_gives_it(tmp_path, name, way):
+    """Of a photograph that stands upright, as browsers decode it."""
+    image = golden.upright(name)
+    height, width = image.shape[:2]
+    np.dstack([image, np.full((height, width), 255, np.uint8)]).tofile(tmp_path / "image")
+    size = f"{golden.SIZE[0]}, {golden.SIZE[1]}, 'uint8', {golden.CENTRES[way]}"
+    printed = node(
+        "import {readFileSync} from 'node:fs';"
+        "import {resized} from './pixels.js';"
+        "const data = readFileSync(process.argv[1] + '/image');"
+        f"const image = {{data, height: {height}, width: {width}}};"
+        f"console.log(JSON.stringify([...resized(image, {size})]));",
+        str(tmp_path),
+    )
+    golden.assert_pixels(json.loads(printed), name, way)
+
+
+@pytest.mark.parametrize("name", golden.PHOTOGRAPHS)
+def test_the_page_opens_photographs_upright(visit, float_file, name):
+    """The browser turns them as their EXIF data say; the network gets what Python gives it."""
+    photograph = base64.b64encode(golden.photograph(name)).decode()
+    steps = f"""
+      {CHOOSE_MODEL}
+      const blob = await (await fetch('data:image/png;base64,{photograph}')).blob();
+      const picture = await createImageBitmap(blob);
+      const [width, height] = [picture.width, picture.height];
+      const canvas = new OffscreenCanvas(width, height).getContext('2d');
+      canvas.drawImage(picture, 0, 0);
+      const pixels = await import('/pixels.js');
+      const image = canvas.getImageData(0, 0, width, height);
+      const values = pixels.resized(image, {golden.SIZE[0]}, {golden.SIZE[1]}, 'uint8');
+      status.textContent = JSON.stringify([...values]);
+    """
+    shown = visit(float_file, steps)
+    golden.assert_pixels(json.loads(shown["status"]), name, "half_pixel")

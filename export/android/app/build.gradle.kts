@@ -1,16 +1,13 @@
-plugins {
-    id("com.android.application")
-    id("org.jetbrains.kotlin.android")
-}
+plugins { id("com.android.application") }
 
 android {
     namespace = "io.github.ssdkeras.detect"
-    compileSdk = 35
+    compileSdk = 36
 
     defaultConfig {
         applicationId = "io.github.ssdkeras.detect"
         minSdk = 28
-        targetSdk = 35
+        targetSdk = 36
         versionCode = 1
         versionName = "1.0"
     }
@@ -28,24 +25,27 @@ android {
     // Both libraries map the file straight from the app package.
     androidResources { noCompress += "tflite" }
 
+    // Kotlin is compiled for the same.
     compileOptions {
         sourceCompatibility = JavaVersion.VERSION_17
         targetCompatibility = JavaVersion.VERSION_17
     }
 }
 
-kotlin { jvmToolchain(17) }
-
+// The newest stable ones of November 2026:
+// https://developer.android.com/jetpack/androidx/releases/activity and .../camera
+// https://ai.google.dev/edge/litert/android and https://github.com/google-ai-edge/mediapipe/releases
+// Their native libraries are made for pages of 16 KB, which Google Play asks for.
 dependencies {
-    implementation("androidx.activity:activity-ktx:1.10.1")
-    implementation("androidx.camera:camera-camera2:1.4.2")
-    implementation("androidx.camera:camera-lifecycle:1.4.2")
-    "mediapipeImplementation"("com.google.mediapipe:tasks-vision:0.10.35")
-    "litertImplementation"("com.google.ai.edge.litert:litert:2.1.6")
+    implementation("androidx.activity:activity-ktx:1.13.0")
+    implementation("androidx.camera:camera-camera2:1.6.2")
+    implementation("androidx.camera:camera-lifecycle:1.6.2")
+    "mediapipeImplementation"("com.google.mediapipe:tasks-vision:1.0.0")
+    "litertImplementation"("com.google.ai.edge.litert:litert:2.2.0")
 }
 
 val model = layout.projectDirectory.file("src/main/assets/detector.tflite").asFile
-tasks.named("preBuild") {
+tasks.matching { it.name == "preBuild" }.configureEach {
     doFirst {
         check(model.isFile) { "Put a file made by export.tflite at $model." }
     }

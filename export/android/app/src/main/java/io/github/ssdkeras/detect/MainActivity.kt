@@ -4,6 +4,7 @@ import android.Manifest
 import android.graphics.Bitmap
 import android.graphics.ImageDecoder
 import android.graphics.Matrix
+import android.hardware.display.DisplayManager
 import android.net.Uri
 import android.os.Bundle
 import android.os.SystemClock
@@ -18,6 +19,10 @@ import androidx.camera.lifecycle.ProcessCameraProvider
 import java.io.IOException
 import java.util.concurrent.ExecutorService
 import java.util.concurrent.Executors
+import kotlin.math.max
+
+/** Pictures with a longer side than this are opened smaller: a canvas refuses them. */
+private const val LONGEST_SIDE = 4096
 
 /** Detects objects in the camera's images or in a picture. */
 class MainActivity : ComponentActivity() {
@@ -27,6 +32,16 @@ class MainActivity : ComponentActivity() {
     /** All detection happens on this thread. */
     private val worker: ExecutorService = Executors.newSingleThreadExecutor()
     private var detector: Detector? = null
+    private var analysis: ImageAnalysis? = null
+
+    /** The activity survives a rotation, so the camera must be told of it. */
+    private val rotations = object : DisplayManager.DisplayListener {
+        override fun onDisplayChanged(displayId: Int) = followRotation()
+
+        override fun onDisplayAdded(displayId: Int) = Unit
+
+        override fun onDisplayRemoved(displayId: Int) = Unit
+    }
 
     private val askForCamera =
         registerForActivityResult(ActivityResultContracts.RequestPermission()) { granted ->
@@ -49,10 +64,28 @@ class MainActivity : ComponentActivity() {
         worker.execute { attempt { detector = createDetector(this) } }
     }
 
+    override fun onStart() {
+        super.onStart()
+        displays().registerDisplayListener(rotations, null)
+        followRotation()
+    }
+
+    override fun onStop() {
+        super.onStop()
+        displays().unregisterDisplayListener(rotations)
+    }
+
     override fun onDestroy() {
         super.onDestroy()
         worker.execute { detector?.close() }
         worker.shutdown()
+    }
+
+    private fun displays() = getSystemService(DisplayManager::class.java)
+
+    private fun followRotation() {
+        val rotation = view.display?.rotation ?: return
+        analysis?.targetRotation = rotation
     }
 
     private fun startCamera() {
@@ -67,6 +100,8 @@ class MainActivity : ComponentActivity() {
                 analysis.setAnalyzer(worker) { frame ->
                     frame.use { attempt { detect(upright(it)) } }
                 }
+                this.analysis = analysis
+                followRotation()
                 attempt {
                     provider.get().unbindAll()
                     provider.get()
@@ -89,15 +124,24 @@ class MainActivity : ComponentActivity() {
         worker.execute {
             attempt {
                 val image = try {
-                    ImageDecoder.decodeBitmap(
-                        ImageDecoder.createSource(contentResolver, place),
-                    ) { decoder, _, _ -> decoder.allocator = ImageDecoder.ALLOCATOR_SOFTWARE }
+                    openPicture(place)
                 } catch (error: IOException) {
                     throw IllegalStateException(getString(R.string.unreadable_picture), error)
                 }
-                detect(image.copy(Bitmap.Config.ARGB_8888, false))
+                detect(image)
             }
         }
+    }
+
+    /** The picture as it is held: unlike BitmapFactory, ImageDecoder turns it as EXIF data say. */
+    private fun openPicture(place: Uri): Bitmap {
+        val source = ImageDecoder.createSource(contentResolver, place)
+        val image = ImageDecoder.decodeBitmap(source) { decoder, info, _ ->
+            decoder.allocator = ImageDecoder.ALLOCATOR_SOFTWARE
+            val longest = max(info.size.width, info.size.height)
+            decoder.setTargetSampleSize((longest + LONGEST_SIDE - 1) / LONGEST_SIDE)
+        }
+        return image.copy(Bitmap.Config.ARGB_8888, false)
     }
 
     private fun detect(image: Bitmap) {

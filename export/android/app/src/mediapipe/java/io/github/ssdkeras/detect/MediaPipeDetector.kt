@@ -9,7 +9,10 @@ import com.google.mediapipe.tasks.vision.objectdetector.ObjectDetector
 
 fun createDetector(context: Context): Detector = MediaPipeDetector(context)
 
-/** The file's metadata tell MediaPipe all it has to know. */
+/**
+ * The file's metadata tell MediaPipe all it has to know. Of a file of --postprocess=none, too, but
+ * there it suppresses by a rule of its own: across classes.
+ */
 private class MediaPipeDetector(context: Context) : Detector {
     private val detector = ObjectDetector.createFromOptions(
         context,
@@ -20,13 +23,14 @@ private class MediaPipeDetector(context: Context) : Detector {
             .build(),
     )
 
-    override fun detect(image: Bitmap): List<Detection> =
-        BitmapImageBuilder(image).build().use { input ->
-            detector.detect(input).detections().map { found ->
-                val best = found.categories().first()
-                Detection(best.categoryName(), best.score(), found.boundingBox())
-            }
+    override fun detect(image: Bitmap): List<Detection> {
+        // Not closed: that would recycle the bitmap, which is still to be drawn.
+        val input = BitmapImageBuilder(image).build()
+        return detector.detect(input).detections().map { found ->
+            val best = found.categories().first()
+            Detection(best.categoryName(), best.score(), found.boundingBox())
         }
+    }
 
     override fun close() = detector.close()
 }

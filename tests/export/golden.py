@@ -1,0 +1,127 @@
+"""What every sample must make of the same raw outputs and the same photograph.
+
+The samples are in Python, JavaScript and Kotlin; the library, in TensorFlow, says what is right.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ssd_keras import boxes, deploy
+from ssd_keras.boxes import Suppression
+from ssd_keras.data import images
+from ssd_keras.deploy.decoding import anchor_centers
+from ssd_keras.resizing import resize
+from tests.deploy.conftest import assemble
+
+VARIANCES = (0.1, 0.1, 0.2, 0.2)
+# Rules that each part of suppression decides on at least once.
+RULES = {
+    "usual": (3, Suppression()),
+    "strict": (3, Suppression(score_threshold=0.3, iou_threshold=0.2, max_detections=9)),
+    "agnostic": (3, Suppression(class_agnostic=True)),
+    "one class": (1, Suppression()),
+    "few candidates": (4, Suppression(max_per_class=5)),
+    "nothing": (3, Suppression(score_threshold=0.9999)),
+}
+# Width and height of a photograph as the camera writes it; EXIF 6: the phone was held upright.
+PHOTOGRAPHS = {
+    "4:3": (64, 48, 1),
+    "16:9": (80, 45, 1),
+    "EXIF 6": (64, 48, 6),
+    "EXIF 3": (48, 64, 3),
+}
+SIZE = (37, 29)
+# Where each way of resizing has the centre of a pixel.
+CENTRES = {"half_pixel": 0.5, "corner": 0.0}
+
+
+@functools.cache
+def raw_outputs(num_classes: int, count: int = 300) -> tuple[np.ndarray, ...]:
+    """Codes `[A, 4]`, scores `[A, C]` and default boxes `[A, 4]` as centres and sizes, float32."""
+    rng = np.random.default_rng(num_classes)
+    centres, sides = rng.uniform(0, 1, (count, 2)), rng.uniform(0.05, 0.5, (count, 2))
+    corners = np.concatenate([centres - sides / 2, centres + sides / 2], 1).astype(np.float32)
+    codes = rng.normal(0, 1, (count, 4)).astype(np.float32)
+    odds = np.exp(rng.normal(0, 3, (count, num_classes + 1)))
+    scores = (odds / odds.sum(1, keepdims=True))[:, 1:].astype(np.float32)
+    # Equal scores: the first class and the first box win.
+    scores[1] = scores[0]
+    return codes, scores, anchor_centers(corners)
+
+
+@functools.cache
+def detections(rule: str) -> np.ndarray:
+    """ymin, xmin, ymax, xmax, class and score `[D, 6]` by the library, for the rule's outputs."""
+    num_classes, suppression = RULES[rule]
+    codes, scores, centers = raw_outputs(num_classes)
+    corners = np.concatenate(
+        [centers[:, :2] - centers[:, 2:] / 2, centers[:, :2] + centers[:, 2:] / 2], 1
+    )
+    found = boxes.suppress(
+        boxes.decode(codes[None], corners, VARIANCES), scores[None], **suppression.as_dict()
+    )
+    found = {key: np.asarray(value)[0] for key, value in found.items()}
+    rows = np.concatenate([found["boxes"], found["labels"][:, None], found["scores"][:, None]], 1)
+    return rows[: int(found["count"])]
+
+
+def write_raw_outputs(rule: str, folder: Path):
+    """The outputs as `codes`, `scores` and `anchors` (float32), the rule as `rule.json`."""
+    num_classes, suppression = RULES[rule]
+    names = ("codes", "scores", "anchors")
+    for name, values in zip(names, raw_outputs(num_classes), strict=True):
+        values.tofile(folder / name)
+    settings = suppression.as_dict() | {"variances": VARIANCES}
+    (folder / "rule.json").write_text(json.dumps(settings))
+
+
+def assert_detections(found: np.ndarray, rule: str):
+    """`found` `[D, 6]`, as those of `detections`, is what the library finds."""
+    wanted = detections(rule)
+    found = np.asarray(found, np.float64).reshape(-1, 6)
+    assert len(found) == len(wanted)
+    np.testing.assert_array_equal(found[:, 4], wanted[:, 4])
+    np.testing.assert_allclose(found[:, 5], wanted[:, 5], atol=1e-6)
+    np.testing.assert_allclose(found[:, :4], wanted[:, :4], atol=2e-6)
+
+
+def photograph(name: str) -> bytes:
+    """A PNG file with this orientation in its EXIF data."""
+    width, height, orientation = PHOTOGRAPHS[name]
+    rng = np.random.default_rng(width)
+    blocks = rng.integers(0, 256, (-(-height // 4), -(-width // 4), 3))
+    pixels = np.kron(blocks, np.ones((4, 4, 1)))[:height, :width].astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "png", exif=exif)
+    return stream.getvalue()
+
+
+def upright(name: str) -> np.ndarray:
+    """The photograph as the library reads it, uint8 `[H, W, 3]`."""
+    return np.asarray(images.decode_image(photograph(name)))
+
+
+def network_pixels(name: str, way: str) -> np.ndarray:
+    """What the library feeds an int8 network, uint8 `[*SIZE, 3]`."""
+    return np.round(resize(upright(name), SIZE, way)).clip(0, 255).astype(np.uint8)
+
+
+def assert_pixels(found: np.ndarray, name: str, way: str):
+    """Within one grey level of what the library feeds."""
+    wanted = network_pixels(name, way)
+    found = np.asarray(found, np.int64).reshape(wanted.shape)
+    assert np.abs(found - wanted).max() <= 1
+
+
+def found_inside(image: np.ndarray, quantization: str = "none", min_score: float = 0.3):
+    """The detections of the file that has the suppression inside."""
+    return deploy.TFLiteDetector(assemble("builtin", quantization)).detect(image).above(min_score)

@@ -1,0 +1,176 @@
+"""The Kotlin of the Android app compiles, and its parts without Android give Python's values.
+
+The compiler is the npm package kotlin-compiler, which holds the one for the JVM as well; of
+Android and of the libraries there are stubs with the published signatures (android_stubs.txt in
+Java, litert_stubs.txt in Kotlin). It needs npm and Java 17; without them the tests are skipped.
+"""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ssd_keras.deploy.tflite_file import packed_files
+from tests.conftest import ROOT
+from tests.export import golden
+
+pytestmark = pytest.mark.slow
+
+COMPILER = "kotlin-compiler@2.4.20"
+APP = ROOT / "export" / "android" / "app" / "src"
+HERE = Path(__file__).parent
+MEMORY = "-Xmx1g"
+SECONDS = 500
+WITHOUT_ANDROID = ("PackedFiles.kt", "Pixels.kt", "Suppression.kt")
+
+# Reads what is asked for from the folder in its first argument and prints the answer.
+PROGRAM = """
+import io.github.ssdkeras.detect.*
+import java.io.File
+import java.nio.*
+
+fun main(arguments: Array<String>) {
+    val (task, folder) = arguments
+    fun floats(name: String) =
+        ByteBuffer.wrap(File(folder, name).readBytes()).order(ByteOrder.LITTLE_ENDIAN)
+            .asFloatBuffer().let { FloatArray(it.remaining()).also { all -> it.get(all) } }
+    val numbers = arguments.drop(2).map { it.toFloat() }
+    when (task) {
+        "suppress" -> {
+            val rule = Rule(
+                numbers[0], numbers[1], numbers[2].toInt(), numbers[3].toInt(), numbers[4] > 0)
+            val corners = decode(floats("codes"), floats("anchors"), numbers.drop(5).toFloatArray())
+            for (found in suppress(corners, floats("scores"), rule)) {
+                val box = (0..3).map { corners[4 * found.box + it].coerceIn(0f, 1f) }
+                println((box + found.label + found.score).joinToString(" "))
+            }
+        }
+        "resize" -> {
+            val sides = numbers.map { it.toInt() }
+            val image = floats("argb").map { it.toInt() }.toIntArray()
+            val argb = IntArray(image.size / 3) {
+                (image[3 * it] shl 16) or (image[3 * it + 1] shl 8) or image[3 * it + 2]
+            }
+            val from = Size(sides[0], sides[1])
+            println(resized(argb, from, Size(sides[2], sides[3]), numbers[4]).joinToString(" "))
+        }
+        "packed" -> for ((name, bytes) in packedFiles(File(folder, "model").readBytes())) {
+            println("$name ${bytes.contentHashCode()}")
+        }
+    }
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def compiler(tmp_path_factory) -> Path:
+    """The folder of the compiler's jars."""
+    for program in ("npm", "java"):
+        if shutil.which(program) is None:
+            pytest.skip(f"needs {program}")
+    folder = tmp_path_factory.mktemp("kotlin")
+    install = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", COMPILER]
+    done = subprocess.run(install, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"{COMPILER} cannot be installed: {done.stderr.strip().splitlines()[-1]}")
+    return folder / "node_modules" / "kotlin-compiler"
+
+
+def compile_kotlin(compiler: Path, sources: list[Path], out: Path) -> str:
+    """What the compiler complains about; "" if it all compiles."""
+    jars = ":".join(str(jar) for jar in (compiler / "lib").glob("*.jar"))
+    main = "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler"
+    command = ["java", MEMORY, "-cp", jars, main, "-no-reflect", "-kotlin-home", compiler]
+    command += ["-jvm-target", "17", "-d", out, *sources]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
+    assert (done.returncode == 0) == ("error:" not in done.stderr), done.stderr
+    return "\n".join(line for line in done.stderr.splitlines() if "error:" in line)
+
+
+def write_stubs(folder: Path):
+    """A file for each class of the stubs, and R with the names that the app uses."""
+    java = (HERE / "android_stubs.txt").read_text()
+    kotlin = "\n".join(path.read_text() for path in APP.rglob("*.kt"))
+    used = sorted(set(re.findall(r"\bR\.(\w+)\.(\w+)", kotlin)))
+    kinds = {kind: [name for its, name in used if its == kind] for kind, _ in used}
+    fields = " ".join(
+        f"public static class {kind} {{ public static int {', '.join(names)}; }}"
+        for kind, names in kinds.items()
+    )
+    java += f"\npackage io.github.ssdkeras.detect;\npublic class R {{ {fields} }}\n"
+    for block in re.split(r"(?m)^(?=package )", java)[1:]:
+        package = re.match(r"package (.+);", block)[1]
+        name = re.search(r"^public .*?(?:class|interface|enum) (\w+)", block, re.M)[1]
+        path = folder / package.replace(".", "/") / f"{name}.java"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block)
+
+
+@pytest.mark.parametrize("flavor", ["mediapipe", "litert"])
+def test_each_flavor_compiles_against_the_published_signatures(compiler, tmp_path, flavor):
+    write_stubs(tmp_path / "stubs")
+    litert = tmp_path / "stubs" / "Litert.kt"
+    litert.write_text((HERE / "litert_stubs.txt").read_text())
+    sources = [APP / "main", APP / flavor, tmp_path / "stubs"]
+    assert compile_kotlin(compiler, sources, tmp_path / "out") == ""
+
+
+@pytest.fixture(scope="module")
+def run(compiler, tmp_path_factory):
+    """`run(task, folder, numbers...)`: what the app's parts without Android print."""
+    folder = tmp_path_factory.mktemp("program")
+    (folder / "Program.kt").write_text(PROGRAM)
+    sources = [path for path in APP.rglob("*.kt") if path.name in WITHOUT_ANDROID]
+    assert len(sources) == len(WITHOUT_ANDROID)
+    assert compile_kotlin(compiler, [*sources, folder / "Program.kt"], folder / "out") == ""
+
+    def run(task: str, place: Path, *numbers: float) -> str:
+        jars = f"{folder / 'out'}:{compiler / 'lib' / 'kotlin-stdlib.jar'}"
+        command = ["java", MEMORY, "-cp", jars, "ProgramKt", task, place, *map(str, numbers)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    return run
+
+
+def test_a_wrong_name_does_not_compile(compiler, tmp_path):
+    """The compiler is one that complains."""
+    (tmp_path / "Wrong.kt").write_text("fun wrong(text: String) = text.lenght")
+    complaint = compile_kotlin(compiler, [tmp_path / "Wrong.kt"], tmp_path / "out")
+    assert "nresolved reference 'lenght'" in complaint
+
+
+@pytest.mark.parametrize("rule", golden.RULES)
+def test_suppression_outside_is_that_of_the_library(run, tmp_path, rule):
+    golden.write_raw_outputs(rule, tmp_path)
+    _, suppression = golden.RULES[rule]
+    numbers = (suppression.score_threshold, suppression.iou_threshold, suppression.max_detections)
+    numbers += (suppression.max_per_class, int(suppression.class_agnostic), *golden.VARIANCES)
+    printed = run("suppress", tmp_path, *numbers)
+    golden.assert_detections([line.split() for line in printed.splitlines()], rule)
+
+
+@pytest.mark.parametrize("way", golden.CENTRES)
+@pytest.mark.parametrize("name", golden.PHOTOGRAPHS)
+def test_the_network_gets_the_pixels_that_the_library_gives_it(run, tmp_path, name, way):
+    image = golden.upright(name)
+    image.astype(np.float32).tofile(tmp_path / "argb")
+    printed = run("resize", tmp_path, *image.shape[:2], *golden.SIZE, golden.CENTRES[way])
+    golden.assert_pixels(np.round(np.array(printed.split(), float)), name, way)
+
+
+def test_packed_files_are_read(run, tmp_path, float_file):
+    (tmp_path / "model").write_bytes(float_file)
+    lines = run("packed", tmp_path).splitlines()
+    wanted = packed_files(float_file)
+    assert lines == [f"{name} {java_hash(content)}" for name, content in wanted.items()]
+
+
+def java_hash(content: bytes) -> int:
+    """java.util.Arrays.hashCode of the bytes."""
+    value = 1
+    for byte in content:
+        value = (31 * value + (byte - 256 if byte > 127 else byte)) & 0xFFFFFFFF
+    return value - (1 << 32) if value >> 31 else value
