@@ -36,7 +36,7 @@ IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 
 
 class Detector:
-    """A .tflite file with its labels inside, and the outputs of any --postprocess of export.tflite.
+    """A .tflite file with its labels inside, and the outputs of any --postprocess.
 
     "builtin" and "op" give boxes, classes, scores and count; "none" codes and scores, of which
     `decode` and `suppress` make the same.
@@ -173,7 +173,7 @@ def read_labels(content: bytes) -> list[str]:
         for name in LABEL_FILES:
             if name in archive.namelist():
                 return archive.read(name).decode().splitlines()
-    raise ValueError("The model holds no label file: export it with export.tflite.")
+    raise ValueError("The model holds no label file: export it with ssd-keras export-tflite.")
 
 
 def read_settings(content: bytes) -> dict:

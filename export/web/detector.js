@@ -1,5 +1,5 @@
 /**
- * Runs a .tflite file made by export.tflite: an image in, objects out.
+ * Runs a .tflite file made by ssd-keras export-tflite: an image in, objects out.
  *
  *   const detector = await Detector.load(bytes);
  *   for (const {name, score, box} of await detector.detect(imageData, 0.4)) ...
@@ -119,7 +119,7 @@ function readAnchors(files, model) {
   if (outputs !== 2 || packed === undefined) {
     throw new Error(
         `The file has ${outputs} outputs and ${packed ? '' : 'no '}default boxes: export it with ` +
-        'export.tflite.');
+        'ssd-keras export-tflite.');
   }
   // A copy, as floats must start at a multiple of four bytes.
   return new Float32Array(packed.slice().buffer);
@@ -128,7 +128,7 @@ function readAnchors(files, model) {
 function readLabels(files) {
   const name = LABEL_FILES.find((file) => files.has(file));
   if (name === undefined) {
-    throw new Error('The file holds no labels: export it with export.tflite.');
+    throw new Error('The file holds no labels: export it with ssd-keras export-tflite.');
   }
   const text = new TextDecoder().decode(files.get(name));
   // A class without a name still has a number.

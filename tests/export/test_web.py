@@ -285,7 +285,7 @@ def test_names_are_shown_as_they_are(visit, float_file):
         (lambda: without_anchors(assemble("none")), "The file has 2 outputs and no default boxes:"),
         (
             lambda: flatbuffer.write(flatbuffer.read(assemble("builtin"))),
-            "The file holds no labels: export it with export.tflite.",
+            "The file holds no labels: export it with ssd-keras export-tflite.",
         ),
     ],
     ids=["no_model", "raw", "no_labels"],

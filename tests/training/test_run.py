@@ -143,7 +143,7 @@ def test_losses_are_said_before_training_and_may_be_accepted(
     monkeypatch.setattr(run._Run, "fit", lambda *_: pytest.skip("said and begun"))
     with pytest.raises(pytest.skip.Exception):
         train(dataclasses.replace(settings, accept_losses=True), tmp_path / "run")
-    assert "9 of 13 objects are lost (9 zero_area). python -m" in capsys.readouterr().out
+    assert "9 of 13 objects are lost (9 zero_area). ssd-keras check-data" in capsys.readouterr().out
 
 
 OWN_BACKBONE = """

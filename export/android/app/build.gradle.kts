@@ -35,7 +35,7 @@ android {
 // The newest stable ones of November 2026:
 // https://developer.android.com/jetpack/androidx/releases/activity and .../camera
 // https://ai.google.dev/edge/litert/android and https://github.com/google-ai-edge/mediapipe/releases
-// Their native libraries are made for pages of 16 KB, which Google Play asks for.
+// Google Play asks for native libraries made for pages of 16 KB; ../README.md says which are known.
 dependencies {
     implementation("androidx.activity:activity-ktx:1.13.0")
     implementation("androidx.camera:camera-camera2:1.6.2")
@@ -47,6 +47,6 @@ dependencies {
 val model = layout.projectDirectory.file("src/main/assets/detector.tflite").asFile
 tasks.matching { it.name == "preBuild" }.configureEach {
     doFirst {
-        check(model.isFile) { "Put a file made by export.tflite at $model." }
+        check(model.isFile) { "Put a file made by ssd-keras export-tflite at $model." }
     }
 }
