@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable
 
 import keras
 import numpy as np
+from keras import ops
 
 from ssd_keras.float32 import float32_model
 from ssd_keras.jit import jit
@@ -130,7 +131,7 @@ class MeasuredStatistics(keras.callbacks.Callback):
     def _measure(self, averaged: bool):
         sync_weights(self.model)
         statistics = _statistics_of(self.model)
-        step = int(unscaled_optimizer(self.model.optimizer).iterations)
+        step = int(ops.convert_to_numpy(unscaled_optimizer(self.model.optimizer).iterations))
         if self.measured_at == (step, averaged) or not statistics.lag(step, averaged):
             return
         self.measured_at = (step, averaged)

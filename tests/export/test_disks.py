@@ -100,7 +100,9 @@ def test_a_full_disk_for_temporary_files(shapes_run, disk, tmp_path):
     assert_one_sentence(done, f"No space left on device. The disk at '{disk}' has")
     assert "Set TMPDIR to a folder on a disk with room" in done.stderr
     assert not list(tmp_path.glob("new/*"))
-    assert sorted(path.name for path in disk.iterdir()) == [
+    # AutoGraph removes its files when an interpreter ends, which a forked program has not.
+    left = (path.name for path in disk.iterdir())
+    assert sorted(name for name in left if not name.startswith("__autograph")) == [
         "export_report.html",
         "export_report.json",
         "out",

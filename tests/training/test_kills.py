@@ -150,7 +150,7 @@ elif what == "before it is moved":
 else:
     os.replace = deadly(os.replace, after=die)
 
-from experiments import _program, train
+from ssd_keras.commands import _program, train
 
 _program.run(train.main, train.expand_config)
 """
