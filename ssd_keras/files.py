@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
 import stat
@@ -47,6 +48,20 @@ def open_regular(path: str | os.PathLike) -> BinaryIO:
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def measure(path: str | os.PathLike) -> tuple[int, str]:
+    """Bytes and sha256 of a regular file, read block by block.
+
+    Raises:
+        OSError: as of `open_regular`.
+    """
+    digest, size = hashlib.sha256(), 0
+    with open_regular(path) as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+            size += len(block)
+    return size, digest.hexdigest()
 
 
 def _check_regular(mode: int, path: str) -> None:

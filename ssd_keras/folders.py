@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -14,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ssd_keras.errors import UserError
-from ssd_keras.files import UNCHANGED, disk_errors, open_regular, sync
+from ssd_keras.files import UNCHANGED, disk_errors, measure, sync
 
 
 def replace_folder(folder: str | Path, write: Callable[[Path], object], manifest: str) -> Path:
@@ -125,16 +124,10 @@ def _unchanged(folder: Path, manifest: str) -> list[str]:
 
 def _digest(path: Path) -> str | None:
     """Tells a file from a changed one; None of what is no file."""
-    digest = hashlib.sha256()
     try:
-        if path.is_symlink():
-            return None
-        with open_regular(path) as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        return None if path.is_symlink() else measure(path)[1]
     except OSError:
         return None
-    return digest.hexdigest()
 
 
 def _put(temporary: Path, place: Path):

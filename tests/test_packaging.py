@@ -98,6 +98,20 @@ def installed(tmp_path_factory):
     return place
 
 
+def run_installed(installed, folder, *words):
+    """What the installed command prints when it is started in a folder."""
+    done = subprocess.run(
+        [installed / "bin" / "ssd-keras", *words],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.mark.slow
 def test_one_package_its_command_and_its_data_are_installed(installed):
     version = ssd_keras.__version__
@@ -124,16 +138,7 @@ def test_the_command_is_ours_where_others_have_programs_of_the_same_names(
     for name in ("experiments/train.py", "export/tflite.py", "train.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("raise SystemExit('somebody else')")
-    done = subprocess.run(
-        [installed / "bin" / "ssd-keras", *words],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(installed)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert told in done.stdout
+    assert told in run_installed(installed, tmp_path, *words)
 
 
 @pytest.mark.slow
@@ -142,14 +147,6 @@ def test_a_comparison_starts_its_runs_from_any_folder(installed, tmp_path):
     flags = ["--model=SSD_MobileNet_96", "--steps=1", "--runs_dir=runs"]
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments/__init__.py").write_text("raise SystemExit('somebody else')")
-    done = subprocess.run(
-        [installed / "bin" / "ssd-keras", "compare", "--small", *flags],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(installed)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    run_installed(installed, tmp_path, "compare", "--small", *flags)
     table = (tmp_path / "runs/table.md").read_text(encoding="utf-8")
     assert f"`ssd-keras compare --small {' '.join(flags)}`" in table

@@ -14,6 +14,8 @@ from ssd_keras.errors import UserError, unknown
 _CHUNK = 512
 # A model file can ask for more than any memory holds.
 MAX_SLOTS = 1 << 20
+# What of the rule users choose, by these names everywhere.
+SETTINGS = ("score_threshold", "iou_threshold", "max_detections", "class_agnostic")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ssd_keras import data, deploy
-
-FEW_IMAGES = 100
+from ssd_keras.deploy.writing import FEW_IMAGES
 
 
 def calibration_images(spec: str, count: int) -> Mapping[str, np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from absl import flags
 
-from ssd_keras.boxes import Suppression
+from ssd_keras.boxes.suppression import SETTINGS, Suppression
 
 FLAGS = flags.FLAGS
 flags.DEFINE_float("score_threshold", None, "Detections must score higher; else the detector's.")
@@ -16,7 +16,6 @@ flags.DEFINE_bool(
     "class_agnostic", None, "Boxes of all classes are compared; else as in the detector."
 )
 PICTURED_SCORE = 0.4
-NAMES = ("score_threshold", "iou_threshold", "max_detections", "class_agnostic")
 
 
 def suppression() -> dict:
@@ -25,7 +24,7 @@ def suppression() -> dict:
     Raises:
         UserError: a value that makes no sense, which should show before anything is computed.
     """
-    given = {name: FLAGS[name].value for name in NAMES}
+    given = {name: FLAGS[name].value for name in SETTINGS}
     Suppression().changed(**given)
     return given
 

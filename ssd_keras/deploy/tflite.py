@@ -23,13 +23,13 @@ from ssd_keras.deploy.tflite_file import TFLiteFile
 from ssd_keras.float32 import float32_model
 from ssd_keras.resizing import CORNER, HALF_PIXEL
 
-# int8 networks that keep their mAP to 0.04 change the scores of objects by 0.001 to 0.05 (a dozen
-# detectors), those that lose most of it by more than 0.2.
 # What apps have to know of resizing, where it is not the usual way.
 RESIZED = {
     HALF_PIXEL: "",
     CORNER: "Images are to be resized bilinearly with source = x * n / S, not half-pixel centres. ",
 }
+# int8 networks that keep their mAP to 0.04 change the scores of objects by 0.001 to 0.05 (a dozen
+# detectors), those that lose most of it by more than 0.2.
 LARGEST_SCORE_CHANGE = 0.1
 CHECKED_IMAGES = 32
 NAMED = 5

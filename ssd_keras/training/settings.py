@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 
 from ssd_keras.batch_norm import BATCHES
-from ssd_keras.boxes import Suppression
+from ssd_keras.boxes.suppression import SETTINGS, Suppression
 from ssd_keras.errors import UserError, did_you_mean
 from ssd_keras.training.recipe import Recipe
 
@@ -100,8 +100,7 @@ class RunSettings:
     @property
     def suppression(self) -> dict:
         """What the detector suppresses otherwise than by its own rule; None: as that has it."""
-        names = ("score_threshold", "iou_threshold", "max_detections", "class_agnostic")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in SETTINGS}
 
     def as_stored(self) -> dict:
         """The settings as settings.json holds them and gives them back."""

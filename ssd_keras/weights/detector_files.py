@@ -117,7 +117,8 @@ def load_detector_weights(detector, path: str | Path) -> StartReport:
     """
     path = detector_file(path)
     arrays = read_keras_file(path)
-    classes = _classes(path)
+    config = _config(path)
+    classes = config["classes"]
     skipped, pairs = (), {}
     if classes != list(detector.classes):
         pairs = same_classes(detector.classes, classes)
@@ -131,7 +132,7 @@ def load_detector_weights(detector, path: str | Path) -> StartReport:
     if wanted - set(report.loaded) or report.mismatched:
         detector.set_weights(before)
         raise UserError(_explain(detector, path, report, wanted))
-    detector.resize = _config(path)["resize"]
+    detector.resize = config["resize"]
     kept = {detector.classes[new]: classes[old] for new, old in sorted(pairs.items())}
     new = tuple(name for name in detector.classes if name not in kept) if kept else ()
     return StartReport(path, report, skipped, kept, new)
@@ -150,10 +151,6 @@ def _kept_heads(detector, arrays: dict, pairs: dict[int, int], trained: int) -> 
         if columns:
             kept[name] = columns
     return kept
-
-
-def _classes(path: Path) -> list[str]:
-    return _config(path)["classes"]
 
 
 def _config(path: Path) -> dict:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import http.client
 import os
 import re
@@ -16,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ssd_keras.errors import UserError, one_line
-from ssd_keras.files import disk_errors, open_regular, sync, write_text
+from ssd_keras.files import disk_errors, measure, sync, write_text
 from ssd_keras.reading import exists, read_bytes
 from ssd_keras.weights.catalogue import Remote
 from ssd_keras.weights.files import MAX_FILE_BYTES
@@ -95,15 +94,10 @@ def _another(path: Path, reason: str) -> UserError:
 
 
 def _measure(path: Path) -> tuple[int, str]:
-    digest, size = hashlib.sha256(), 0
     try:
-        with open_regular(path) as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
-                size += len(block)
+        return measure(path)
     except OSError as error:
         raise UserError(f"'{path}' cannot be read: {one_line(error)}.") from error
-    return size, digest.hexdigest()
 
 
 # === Fetching ===

@@ -161,19 +161,21 @@ def Clock():
     import keras
 
     class _Clock(keras.callbacks.Callback):
+        group = max(1, FLAGS.steps // 10)
+
         def on_train_begin(self, logs=None):
             self.marks = [time.perf_counter()]
 
         def on_train_batch_end(self, batch, logs=None):
-            group = max(1, (FLAGS.steps) // 10)
-            if batch == 0 or (batch >= WARM_UP - 1 and (batch - WARM_UP + 1) % group == 0):
+            timed = batch - WARM_UP + 1
+            if batch == 0 or (timed >= 0 and timed % self.group == 0):
                 # The loss is there when the step has been computed, not only asked for.
                 float(logs["loss"])
                 self.marks.append(time.perf_counter())
 
         def seconds(self) -> dict[str, float]:
-            group = max(1, FLAGS.steps // 10)
-            each = [(b - a) / group for a, b in zip(self.marks[2:-1], self.marks[3:], strict=True)]
+            pairs = zip(self.marks[2:-1], self.marks[3:], strict=True)
+            each = [(end - start) / self.group for start, end in pairs]
             return {
                 "first step": self.marks[1] - self.marks[0],
                 "step": statistics.median(each),
@@ -202,7 +204,8 @@ def seconds_of_the_objective(detector, images, truth) -> float:
     boxes, labels = (ops.convert_to_tensor(truth[key]) for key in ("boxes", "labels"))
     targets = encode(boxes, labels)
     gradient = jit(gradient_of(lambda p, t: network.loss(t, p)["loss"]))
-    return seconds(lambda: encode(boxes, labels)) + seconds(lambda: gradient(predictions, targets))
+    encoding = seconds(lambda: wait_for(encode(boxes, labels)))
+    return encoding + seconds(lambda: wait_for(gradient(predictions, targets)))
 
 
 def gradient_of(loss):
@@ -225,11 +228,11 @@ def gradient_of(loss):
 
 
 def seconds(run, repeats: int = 20) -> float:
-    """Median seconds of a call, after two to warm up; its results are waited for."""
+    """Median seconds of a call, after two to warm up."""
     times = []
     for _ in range(repeats + 2):
         start = time.perf_counter()
-        wait_for(run())
+        run()
         times.append(time.perf_counter() - start)
     return statistics.median(times[2:])
 
@@ -248,17 +251,7 @@ def wait_for(results) -> None:
 
 def detected_per_second(detector, images) -> float:
     """Images a second through the network, decoding and suppression, read by the host."""
-
-    def run():
-        return list(detector.detect_batches([images]))
-
-    run()
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return len(images) / statistics.median(times)
+    return len(images) / seconds(lambda: list(detector.detect_batches([images])), repeats=5)
 
 
 def peak_bytes() -> int | None:

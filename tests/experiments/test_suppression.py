@@ -7,7 +7,7 @@ from ssd_keras.boxes import Suppression
 from ssd_keras.commands import _suppression
 from ssd_keras.errors import UserError
 
-OWN = dict.fromkeys(_suppression.NAMES)
+OWN = dict.fromkeys(_suppression.SETTINGS)
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,11 @@ def wait_for(process, beginning):
     raise AssertionError(process.stderr.read())
 
 
+def error_line(complaint):
+    (line,) = [line for line in complaint.splitlines() if line.startswith("error:")]
+    return line
+
+
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
     """The folder of a run that nothing disturbed, and how long it took."""
@@ -188,7 +193,7 @@ def test_a_second_process_is_refused_and_changes_nothing(straight, tmp_path):
     first.send_signal(signal.SIGSTOP)
     try:
         _, complaint = finish(start(folder), code=2)
-        (line,) = [line for line in complaint.splitlines() if line.startswith("error:")]
+        line = error_line(complaint)
         assert f"'{folder}' is in use by process {first.pid} on '" in line
         assert "Traceback" not in complaint
         # Those who only read may.
@@ -247,7 +252,7 @@ def test_a_disk_that_fills_during_the_run(straight, disk):
         assert "Traceback" not in complaint
         if process.returncode == 2:
             met += 1
-            (line,) = [line for line in complaint.splitlines() if line.startswith("error:")]
+            line = error_line(complaint)
             assert "No space left on device" in line
             assert not list(folder.rglob(".partial-*"))
     assert met > 1
@@ -264,7 +269,7 @@ def test_files_that_may_not_grow(straight, tmp_path):
     limit = RunFolder(folder).state.stat().st_size // 2
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     _, complaint = finish(process, code=2)
-    (line,) = [line for line in complaint.splitlines() if line.startswith("error:")]
+    line = error_line(complaint)
     assert "cannot be written: File too large" in line
     finish(start(folder))
     assert_same(folder, straight[0])
