@@ -20,6 +20,7 @@ except ImportError:  # Windows has no locks that a killed process loses as surel
 NAME = ".lock"
 # Seconds between two looks at a folder that another process holds.
 PATIENCE = 0.2
+_LOOKS = 10
 _held: set[int] = set()
 
 
@@ -132,10 +133,13 @@ def _acquire(folder: Path, advice: str) -> int | None:
 
 
 def _holder(descriptor: int) -> str:
-    with contextlib.suppress(OSError):
-        text = os.pread(descriptor, 200, 0).decode(errors="replace")
-        if text.startswith("process ") and text.isprintable():
-            return text
+    """Who holds a folder, which it writes in the moment after it has locked it."""
+    for _ in range(_LOOKS):
+        with contextlib.suppress(OSError):
+            text = os.pread(descriptor, 200, 0).decode(errors="replace")
+            if text.startswith("process ") and text.isprintable():
+                return text
+        time.sleep(PATIENCE / _LOOKS)
     return "another process"
 
 
