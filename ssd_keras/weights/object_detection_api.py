@@ -188,9 +188,42 @@ def import_tensors(
     parts, names, unused = _collect(file.variables, family)
     _fix_epsilons(parts, file, family)
     size = image_size or facts.image_size or (DEFAULT_SIZE, DEFAULT_SIZE)
+    heads = _heads(parts, origin)
+    numbers, classes, label_note = class_list(labels, heads.classes)
+    anchors, anchor_note = _anchors(facts, size, heads.per_cell)
+    detector = _detector(parts, family, origin, facts, size, heads, anchors, classes)
+    _keep_classes(parts, heads.per_cell, numbers)
+    epsilons = batch_norm_epsilons(detector)
+    folded = tuple(name for name in epsilons if name in parts and "bias" in parts[name])
+    weights = {
+        name: Tensors(_arrays(name, arrays, epsilons), tuple(names[name]))
+        for name, arrays in parts.items()
+    }
+    size_told = bool(facts.image_size or image_size)
+    return Imported(
+        detector=detector,
+        origin=origin,
+        mapped=fill(detector, weights),
+        unused=tuple(sorted(unused)),
+        notes=(label_note, anchor_note, *_notes(detector, facts, size_told, len(folded))),
+        suppression={**DEFAULT_SUPPRESSION, **(facts.suppression or {})},
+        folded=folded,
+    )
+
+
+def _detector(
+    parts: dict,
+    family: _Family,
+    origin: str,
+    facts: Facts,
+    size: tuple[int, int],
+    heads: _Heads,
+    anchors: ScaleAnchors | ListedAnchors,
+    classes: tuple[str, ...],
+) -> Detector:
+    """The detector of these shapes, whose weights are still random."""
     width = _width(parts, family, origin)
     extras, separable = _extras(parts, origin)
-    heads = _heads(parts, origin)
     check_plan(
         origin,
         image_size=size,
@@ -201,8 +234,6 @@ def import_tensors(
         extras=extras,
     )
     backbone = family.build(size, width, _least(parts, family))
-    numbers, classes, label_note = class_list(labels, heads.classes)
-    anchors, anchor_note = _anchors(facts, size, heads.per_cell)
     try:
         network = SSD(
             len(classes),
@@ -217,41 +248,34 @@ def import_tensors(
         )
         lite = "SSDLite" if heads.separable else "SSD"
         name = f"{lite}_{family.name}_{size[0]}"
-        detector = Detector(backbone, network, classes, name=name, resize=CORNER)
+        return Detector(backbone, network, classes, name=name, resize=CORNER)
     except ValueError as error:
         raise UserError(
             f"{origin}: no detector can be built of these tensors ({error})."
         ) from error
-    for level, per_cell in enumerate(heads.per_cell):
+
+
+def _keep_classes(parts: dict, per_cell: tuple[int, ...], numbers: tuple[int, ...]):
+    """Leaves only these classes in the heads."""
+    for level, boxes in enumerate(per_cell):
         head = parts[f"level{level}_classes"]
         for part in ("kernel", "bias"):
-            head[part] = keep_classes(head[part], per_cell, numbers)
-    epsilons = batch_norm_epsilons(detector)
-    folded = [name for name in epsilons if name in parts and "bias" in parts[name]]
-    weights = {
-        name: Tensors(_arrays(name, arrays, epsilons), tuple(names[name]))
-        for name, arrays in parts.items()
-    }
-    mapped = fill(detector, weights)
+            head[part] = keep_classes(head[part], boxes, numbers)
+
+
+def _notes(detector: Detector, facts: Facts, size_told: bool, folded: int) -> list[str]:
+    """What was taken from the file and what was assumed."""
+    height, width = detector.image_size
+    network = detector.box_network
     notes = [
-        label_note,
-        anchor_note,
-        _told(f"image size {size[0]}x{size[1]}", facts.image_size if not image_size else size),
+        _told(f"image size {height}x{width}", size_told),
         "images are resized as the API does, sampled at the corners of pixels",
         _told(f"{network.scores} scores", facts.scores),
         _told("box coder " + ", ".join(f"{1 / v:g}" for v in network.variances), facts.variances),
     ]
     if folded:
-        notes.append(f"{len(folded)} batch norms were folded into their convolutions")
-    return Imported(
-        detector=detector,
-        origin=origin,
-        mapped=mapped,
-        unused=tuple(sorted(unused)),
-        notes=tuple(notes),
-        suppression={**DEFAULT_SUPPRESSION, **(facts.suppression or {})},
-        folded=tuple(folded),
-    )
+        notes.append(f"{folded} batch norms were folded into their convolutions")
+    return notes
 
 
 def graph_facts(file: TensorFlowFile) -> Facts:
