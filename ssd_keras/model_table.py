@@ -58,7 +58,7 @@ def table_row(detector: Detector) -> dict[str, str]:
 
     Returns:
         name, parameters, non_trainable, macs, default_boxes (YOLO: boxes) and maps (side of each
-        level, finest first), as text.
+        level, finest first, or rows x columns), as text.
     """
     frozen = sum(math.prod(weight.shape) for weight in detector.non_trainable_weights)
     return {
@@ -67,5 +67,9 @@ def table_row(detector: Detector) -> dict[str, str]:
         "non_trainable": str(frozen),
         "macs": str(count_macs(detector)),
         "default_boxes": str(detector.output["boxes"].shape[1]),
-        "maps": " ".join(str(rows) for rows, _ in detector.box_network.level_maps),
+        "maps": " ".join(_sides(*cells) for cells in detector.box_network.level_maps),
     }
+
+
+def _sides(rows: int, columns: int) -> str:
+    return str(rows) if rows == columns else f"{rows}x{columns}"

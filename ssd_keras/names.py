@@ -1,4 +1,4 @@
-"""A model's name: `<BoxNetwork>_<Backbone>_<size>`."""
+"""A model's name: `<BoxNetwork>_<Backbone>_<size>`, the size one side or `<height>x<width>`."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from collections.abc import Callable
 from ssd_keras.errors import UserError, did_you_mean
 from ssd_keras.presets import BOX_NETWORKS, CORES, MODELS, find_core
 
-FORM = re.compile(r"([A-Za-z]+)_([A-Za-z0-9]+)_(\d+)")
+FORM = re.compile(r"([A-Za-z]+)_([A-Za-z0-9]+)_(\d+)(?:x(\d+))?", re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelName:
-    """A model's name, taken apart."""
+    """A model's name, taken apart.
+
+    Attributes:
+        box_network, backbone: the names of its parts.
+        image_size: (height, width) of the image in pixels.
+    """
 
     box_network: str
     backbone: str
-    size: int
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """(height, width) of the image in pixels."""
-        return self.size, self.size
+    image_size: tuple[int, int]
 
 
 def parse(name: str, backbone: Callable | str | None = None) -> ModelName:
-    """Takes `<BoxNetwork>_<Backbone>_<size>` apart.
+    """Takes `<BoxNetwork>_<Backbone>_<size>` or `..._<height>x<width>` apart.
 
     Args:
         name: the name.
@@ -46,10 +46,14 @@ def _split(name: str) -> ModelName:
     match = FORM.fullmatch(name)
     if not match:
         raise UserError(
-            f"There is no model '{name}': a name is <BoxNetwork>_<Backbone>_<size>.{_hint(name)}"
+            f"There is no model '{name}': a name is <BoxNetwork>_<Backbone>_<size>, the size in "
+            f"pixels one side of a square or <height>x<width>.{_hint(name)}"
             f" Known models: {', '.join(MODELS)}."
         )
-    parsed = ModelName(match[1], match[2], int(match[3]))
+    if match[3] == match[4]:
+        square = name.removesuffix(f"x{match[4]}")
+        raise UserError(f"There is no model '{name}': a square has one number, as in '{square}'.")
+    parsed = ModelName(match[1], match[2], (int(match[3]), int(match[4] or match[3])))
     if parsed.box_network not in BOX_NETWORKS:
         raise UserError(
             f"There is no model '{name}': '{parsed.box_network}' is no box network."
@@ -78,5 +82,6 @@ def _hint(name: str) -> str:
     match = FORM.fullmatch(name)
     if not match:
         return did_you_mean(name, MODELS)
-    known = [f"{box}_{core}_{match[3]}" for box in BOX_NETWORKS for core in CORES]
+    size = name.rpartition("_")[2]
+    known = [f"{box}_{core}_{size}" for box in BOX_NETWORKS for core in CORES]
     return did_you_mean(name, known)

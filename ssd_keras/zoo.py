@@ -49,7 +49,8 @@ def create(
     """Builds a detector by its name.
 
     Args:
-        name: `<BoxNetwork>_<Backbone>_<size>`, such as "SSD_MobileNet_300".
+        name: `<BoxNetwork>_<Backbone>_<size>`, such as "SSD_MobileNet_300", or with height and
+            width, such as "SSD_MobileNet_192x320" for cameras of 16:9.
         classes: class names, in the order of the labels.
         backbone_weights: "imagenet" (Keras' own file, downloaded if it is not in Keras' cache),
             the path of a weights file, or None for random weights.
@@ -64,7 +65,8 @@ def create(
             part of the name is then free.
         width: multiplier of the channels of backbone and box network, 0.25 to 1.
         box_scale: sizes of the default boxes, "voc" or "coco" (smaller); None: the model's own.
-        smallest_box: side of the smallest default box, as a share of the image; None: the model's.
+        smallest_box: side of the smallest default box, as a share of the image's shorter side;
+            None: the model's.
         finest_stride: pixels from one cell of the finest map to the next. MobileNet, MobileNetV2
             and InceptionV2 begin at 16; with 8 they get a map of twice as many cells each way
             before the others, with default boxes half as large, for small objects. None: the

@@ -25,6 +25,7 @@ MODELS = (
     "YOLO_MobileNet_96",
     "DSSD_MobileNetV2_128",
     "DSSD_Inception_139",
+    "DSSD_MobileNet_128x96",
 )
 # Those that between them hold every kind of layer.
 MIXED = ("SSD_VGG16_96", "SSDLite_MobileNetV2_96", "DSSD_ResNet101_96", "YOLO_MobileNet_96")
@@ -33,7 +34,7 @@ PAIRS = [
     *((name, policy) for name in MIXED for policy in ("mixed_float16", "mixed_bfloat16")),
 ]
 # A network of each kind that is built in a moment; the others take minutes together.
-QUICK = ("SSD_MobileNet_96", "DSSD_MobileNet_96", "YOLO_MobileNet_96")
+QUICK = ("SSD_MobileNet_96", "DSSD_MobileNet_96", "YOLO_MobileNet_96", "DSSD_MobileNet_128x96")
 CASES = [
     pair if pair[0] in QUICK else pytest.param(*pair, marks=pytest.mark.slow) for pair in PAIRS
 ]
@@ -46,9 +47,9 @@ def set_policy():
     keras.config.set_dtype_policy(before)
 
 
-def batch(size, count=2):
+def batch(image_size, count=2):
     random = np.random.default_rng(0)
-    images = random.uniform(0, 255, (count, size, size, 3)).astype("float32")
+    images = random.uniform(0, 255, (count, *image_size, 3)).astype("float32")
     boxes = np.full((count, 3, 4), -1.0, "float32")
     labels = np.full((count, 3), -1, "int32")
     boxes[:, 0], labels[:, 0] = [0.1, 0.1, 0.7, 0.6], 1
@@ -61,7 +62,7 @@ def test_trains_a_step_and_survives_being_saved(name, policy, set_policy, tmp_pa
     set_policy(policy)
     keras.utils.set_random_seed(0)
     detector = ssd_keras.create(name, ["cat", "dog"], width=0.25)
-    images, truth = batch(detector.image_size[0])
+    images, truth = batch(detector.image_size)
     optimizer = keras.optimizers.SGD(1e-3, global_clipnorm=1.0)
     if policy == "mixed_float16":
         # With the usual first scale of 2^15 gradients overflow, and the step is left out.
@@ -103,7 +104,7 @@ def small_backbone(image_size):
 @pytest.mark.parametrize("box_network", ["SSD", "SSDLite", "DSSD", "YOLO"])
 def test_any_box_network_goes_with_a_users_own_backbone(box_network, tmp_path):
     detector = ssd_keras.create(f"{box_network}_Mine_64", ["cat"], backbone=small_backbone)
-    images, _ = batch(64)
+    images, _ = batch((64, 64))
     detector.save(tmp_path / "mine.keras")
     again = ssd_keras.load(tmp_path / "mine.keras")
     for key, value in again(images).items():
@@ -132,7 +133,7 @@ keras.utils.set_random_seed(0)
 for name in sys.argv[1:]:
     backbone = small_backbone if "Mine" in name else None
     detector = ssd_keras.create(name, ["cat", "dog"], width=0.25, backbone=backbone)
-    images, truth = batch(detector.image_size[0])
+    images, truth = batch(detector.image_size)
     detector.compile(keras.optimizers.SGD(1e-3, global_clipnorm=1.0))
     history = detector.fit(images, truth, epochs=2, batch_size=2, verbose=0).history
     assert np.all(np.isfinite(history["loss"])), history
@@ -156,5 +157,5 @@ def run_without_tensorflow(names):
 
 @pytest.mark.slow
 def test_trains_and_detects_under_jax_without_tensorflow():
-    done = run_without_tensorflow(["SSD_Mine_64", "DSSD_Mine_64", "YOLO_Mine_64"])
+    done = run_without_tensorflow(["SSD_Mine_64", "DSSD_Mine_96x64", "YOLO_Mine_64"])
     assert done.stdout.strip().endswith("fine"), done.stderr[-2000:]

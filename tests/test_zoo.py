@@ -9,6 +9,7 @@ import pytest
 import ssd_keras
 from ssd_keras.complexity import count_macs
 from ssd_keras.errors import UserError
+from ssd_keras.model_table import table_row
 
 
 def names(count):
@@ -308,6 +309,25 @@ def test_a_backbone_that_gives_no_maps_says_so():
 def test_a_backbone_that_is_no_model_says_so(box_network):
     with pytest.raises(UserError, match=r"must be a keras\.Model, got list"):
         ssd_keras.create(f"{box_network}_Mine_320", names(2), backbone=lambda size: [])
+
+
+@pytest.mark.parametrize(
+    ("name", "maps"),
+    [
+        ("SSD_MobileNet_320x192", "20x12 10x6 5x3 3x2 2x1 1"),
+        ("SSD_MobileNet_192x320", "12x20 6x10 3x5 2x3 1x2 1"),
+        ("DSSD_MobileNet_320x192", "20x12 10x6 5x3 3x2 2x1 1"),
+        ("YOLO_MobileNet_320x192", "5x3"),
+        pytest.param("SSD_VGG16_300x168", "38x21 19x11 10x6 5x3 3x1", marks=pytest.mark.slow),
+        pytest.param("DSSD_VGG16_512x288", "64x36 32x18 16x9 8x5 6x3 4x1", marks=pytest.mark.slow),
+        pytest.param("DSSD_ResNet101_193x321", "24x40 12x20 6x10 3x5 1x3", marks=pytest.mark.slow),
+    ],
+)
+def test_a_name_with_two_sides_is_height_and_width(name, maps):
+    detector = ssd_keras.create(name, names(2), width=0.25)
+    height, width = name.rpartition("_")[2].split("x")
+    assert detector.image_size == (int(height), int(width))
+    assert table_row(detector)["maps"] == maps
 
 
 @pytest.mark.parametrize(("size", "maps"), [(128, (8, 4, 2, 1, 1, 1)), (512, (32, 16, 8, 4, 2, 1))])

@@ -10,7 +10,7 @@ from ssd_keras import boxes
 
 @dataclasses.dataclass(frozen=True)
 class ScaleAnchors:
-    """Default boxes by scales relative to the image, as in the TF Object Detection API.
+    """Default boxes by scales relative to the shorter side, as in the TF Object Detection API.
 
     Scales go linearly from `min_scale` to `max_scale` over the levels. Every level has the
     `ratios` and one more square between its scale and the next. The finest level has three boxes:
@@ -34,7 +34,7 @@ class ScaleAnchors:
         return dataclasses.replace(self, finer_levels=count)
 
     def with_smallest(self, side: float) -> ScaleAnchors:
-        """The rule whose smallest box, on the finest map, has this side as a share of the image."""
+        """The rule whose smallest box, on the finest map, is this share of the shorter side."""
         return dataclasses.replace(self, smallest=side * 2**self.finer_levels)
 
     def levels(
@@ -48,16 +48,18 @@ class ScaleAnchors:
             max_scale=self.max_scale,
             first=first,
             ratios=self.ratios,
+            image_size=image_size,
         )
         for map_size in reversed(map_sizes[: self.finer_levels]):
             first = tuple((scale / 2, ratio) for scale, ratio in first)
-            levels = (*boxes.tf_od_levels([map_size], first=first), *levels)
+            finer = boxes.tf_od_levels([map_size], first=first, image_size=image_size)
+            levels = (*finer, *levels)
         return levels
 
 
 @dataclasses.dataclass(frozen=True)
 class PercentAnchors:
-    """Default boxes by per cents of the image, as in caffe-ssd.
+    """Default boxes by per cents of the image's shorter side, as in caffe-ssd.
 
     The levels after the first divide `min_percent..max_percent` in steps of whole per cents; the
     first level has `first_percent`. Each level has a square of its size, one of the geometric mean
@@ -69,8 +71,9 @@ class PercentAnchors:
         max_percent: size on the last level, about.
         outer_ratios: of the first and the last two levels; each brings its inverse.
         inner_ratios: of the levels between.
-        steps: distance of two cells of each level in pixels; None divides the image evenly.
-        starts: centre of each level's first cell in pixels; None: half a step.
+        steps: distance of two cells of each level in pixels, a number or (y, x); None divides the
+            image evenly.
+        starts: centre of each level's first cell in pixels, a number or (y, x); None: half a step.
         truncate: cut sizes to whole pixels, as caffe-ssd does.
 
     Source: caffe-ssd, examples/ssd/ssd_pascal.py; caffe-dssd for the ratios of ResNet-101.
@@ -81,12 +84,12 @@ class PercentAnchors:
     max_percent: int = 90
     outer_ratios: tuple[float, ...] = (2.0,)
     inner_ratios: tuple[float, ...] = (2.0, 3.0)
-    steps: tuple[float, ...] | None = None
-    starts: tuple[float, ...] | None = None
+    steps: tuple[float | tuple[float, float], ...] | None = None
+    starts: tuple[float | tuple[float, float], ...] | None = None
     truncate: bool = False
 
     def with_smallest(self, side: float) -> PercentAnchors:
-        """The rule whose smallest box has this side as a share of the image."""
+        """The rule whose smallest box is this share of the image's shorter side."""
         return dataclasses.replace(self, first_percent=100 * side)
 
     def levels(

@@ -179,17 +179,7 @@ def fuse(coarse, fine, channels: int, fusion: str, upsampling: str, activation: 
     if upsampling == "bilinear":
         up = layers.Resizing(*size, interpolation="bilinear", name=f"{name}_resize")(coarse)
     else:
-        windows = [deconvolution_window(a, b) for a, b in zip(coarse.shape[1:3], size, strict=True)]
-        kernel, strides, padding = zip(*windows, strict=True)
-        if len(set(padding)) > 1:
-            raise ValueError(
-                f"no deconvolution makes {size} cells of {tuple(coarse.shape[1:3])}; choose a "
-                "square image, or upsampling='bilinear'"
-            )
-        same = {"padding": "same", "output_padding": 0} if padding[0] == "same" else {}
-        up = layers.Conv2DTranspose(
-            channels, kernel, strides=strides, name=f"{name}_deconvolution", **same
-        )(coarse)
+        up = _deconvolution(coarse, size, channels, f"{name}_deconvolution")
     # Where both factors begin around 0, each spoils the other's gradient and little is learned for
     # hundreds of steps. So the coarse map begins as an open gate, around 1.
     offset = "ones" if fusion == "product" else "zeros"
@@ -200,11 +190,24 @@ def fuse(coarse, fine, channels: int, fusion: str, upsampling: str, activation: 
     return activated(join(name=f"{name}_{fusion}")([up, skip]), activation, f"{name}_relu")
 
 
+def _deconvolution(x, size: tuple[int, int], channels: int, name: str):
+    windows = [deconvolution_window(a, b) for a, b in zip(x.shape[1:3], size, strict=True)]
+    kernel, strides, padding = zip(*windows, strict=True)
+    same = {"padding": "same", "output_padding": 0} if set(padding) == {"same"} else {}
+    x = layers.Conv2DTranspose(channels, kernel, strides=strides, name=name, **same)(x)
+    if tuple(x.shape[1:3]) == size:
+        return x
+    # One axis is padded and the other is not: "same" cuts one cell at both ends.
+    edges = [(1, 1) if kind == "same" else (0, 0) for kind in padding]
+    return layers.Cropping2D(edges, name=f"{name}_crop")(x)
+
+
 def deconvolution_window(before: int, after: int) -> tuple[int, int, str]:
     """(kernel, stride, padding) of the deconvolution from one side length to another.
 
     1 -> n and 3 -> 5 have stride 1; 2n to 2n + 2 have stride 2 and kernel 2 to 4; 2n - 1 has
-    stride 2 and kernel 3 with "same" padding.
+    stride 2 and kernel 3 with "same" padding; n + 1 and n + 2, along the longer side of a map whose
+    shorter one goes to one cell, have stride 1.
 
     Raises:
         ValueError: there is none.
@@ -215,6 +218,8 @@ def deconvolution_window(before: int, after: int) -> tuple[int, int, str]:
         return 2 + after - 2 * before, 2, "valid"
     if after == 2 * before - 1:
         return 3, 2, "same"
+    if after - before in (1, 2):
+        return after - before + 1, 1, "valid"
     raise ValueError(
         f"no deconvolution makes {after} cells of {before}; choose an image size whose maps halve "
         "from level to level, or upsampling='bilinear'"

@@ -29,12 +29,14 @@ class Pyramid:
         levels: number of maps that predict.
         extras: those of them that follow the Core Network's.
         box_scale: "voc", "coco" (smaller boxes), or None for what was published.
+        last_map: rows and columns of the coarsest map.
     """
 
     image_size: tuple[int, int]
     levels: int
     extras: Sequence[Extra]
     box_scale: str | None = None
+    last_map: tuple[int, int] = (1, 1)
 
 
 def scale_anchors(pyramid: Pyramid) -> ScaleAnchors:
@@ -43,9 +45,15 @@ def scale_anchors(pyramid: Pyramid) -> ScaleAnchors:
 
 
 def vgg_anchors(pyramid: Pyramid) -> PercentAnchors:
-    """caffe-ssd's, which counts the cells of SSD300 in pixels that do not divide the image."""
-    steps = (8.0, 16.0, 32.0, 64.0, 100.0, 300.0) if pyramid.image_size == (300, 300) else None
-    return PercentAnchors(**_percents(VGG_PERCENTS, pyramid, "voc"), steps=steps)
+    """caffe-ssd's, which counts the cells of SSD300 in pixels that do not divide the image.
+
+    On a rectangle they stand in the middle of what each cell sees.
+    """
+    height, width = pyramid.image_size
+    centres = {"steps": (8.0, 16.0, 32.0, 64.0, 100.0, 300.0)} if height == width == 300 else {}
+    if height != width:
+        centres = _centres_of_sight(pyramid, starts=(4.0, 8.0), steps=(8.0, 16.0))
+    return PercentAnchors(**_percents(VGG_PERCENTS, pyramid, "voc"), **centres)
 
 
 def inception_anchors(pyramid: Pyramid) -> PercentAnchors:
@@ -55,24 +63,35 @@ def inception_anchors(pyramid: Pyramid) -> PercentAnchors:
 
 def resnet_anchors(pyramid: Pyramid) -> PercentAnchors:
     """caffe-dssd's, which stand in the middle of what each cell sees."""
-    start, step = 2.5, 8.0
-    starts, steps = [start, start], [step, 2 * step]
-    step *= 2
-    for extra in pyramid.extras:
-        start += step * (extra.kernel - 1) / 2
-        step *= extra.stride
-        starts.append(start)
-        steps.append(step)
-    side = min(pyramid.image_size)
-    starts[-1], steps[-1] = side / 2, float(side)
     usual = "coco" if pyramid.levels >= DEEP_LEVELS else "voc"
     return PercentAnchors(
         **_percents(RESNET_PERCENTS, pyramid, usual),
         outer_ratios=(1.6, 2.0, 3.0),
         inner_ratios=(1.6, 2.0, 3.0),
-        steps=tuple(steps),
-        starts=tuple(starts),
+        **_centres_of_sight(pyramid, starts=(2.5, 2.5), steps=(8.0, 16.0)),
     )
+
+
+def _centres_of_sight(pyramid: Pyramid, starts: tuple, steps: tuple) -> dict:
+    """Steps and starts of all levels in pixels, from those of the Core Network's maps.
+
+    A single cell stands in the middle of the image.
+    """
+    starts, steps = list(starts), list(steps)
+    for extra in pyramid.extras:
+        padding = 0 if extra.padding == "valid" else extra.padding
+        starts.append(starts[-1] + steps[-1] * ((extra.kernel - 1) / 2 - padding))
+        steps.append(steps[-1] * extra.stride)
+    last = [
+        (side / 2, float(side)) if cells == 1 else (starts[-1], steps[-1])
+        for side, cells in zip(pyramid.image_size, pyramid.last_map, strict=True)
+    ]
+    starts[-1], steps[-1] = (_one_for_both(*pair) for pair in zip(*last, strict=True))
+    return {"steps": tuple(steps), "starts": tuple(starts)}
+
+
+def _one_for_both(y: float, x: float) -> float | tuple[float, float]:
+    return y if y == x else (y, x)
 
 
 def _percents(table, pyramid: Pyramid, usual: str) -> dict:

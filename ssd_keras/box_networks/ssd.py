@@ -161,7 +161,10 @@ class SSD(DefaultBoxNetwork):
 def _anchors_for(request: Request, extras: Sequence[Extra]):
     """The rule of a core's default boxes, with what the user wants of it."""
     core, levels = request.core, len(request.maps) + len(extras)
-    rule = core.anchors(Pyramid(request.image_size, levels, extras, request.box_scale))
+    last = request.maps[-1].size
+    for extra in extras:
+        last = tuple(map(extra.size, last))
+    rule = core.anchors(Pyramid(request.image_size, levels, extras, request.box_scale, last))
     if request.finest_stride not in (None, *core.finest_strides[:1]):
         halvings = math.log2(core.finest_strides[0] / request.finest_stride)
         rule = rule.with_finer_levels(int(halvings))

@@ -160,6 +160,7 @@ def tf_od_levels(
     max_scale: float = 0.95,
     first: Sequence[tuple[float, float]] | None = ((0.1, 1.0), (0.2, 2.0), (0.2, 0.5)),
     ratios: Sequence[float] = (1.0, 2.0, 0.5, 3.0, 0.3333),
+    image_size: tuple[int, int] = (1, 1),
 ) -> tuple[Level, ...]:
     """Levels with the boxes of the TF Object Detection API's `ssd_anchor_generator`.
 
@@ -168,13 +169,15 @@ def tf_od_levels(
 
     Args:
         map_sizes: per level rows and columns, or one number for both.
-        min_scale: scale of the first level as a fraction of the image.
+        min_scale: scale of the first level as a fraction of the image's shorter side.
         max_scale: scale of the last level.
         first: `(scale, ratio)` of each box of the first level (`reduce_boxes_in_lowest_layer`);
             None: the first level is like the others.
-        ratios: aspect ratios (width / height).
+        ratios: aspect ratios in pixels (width / height).
+        image_size: height and width, in any unit.
     """
     count = len(map_sizes)
+    height, width = (min(image_size) / side for side in image_size)
     scales = [*np.linspace(min_scale, max_scale, count), 1.0] if count > 1 else [min_scale, 1.0]
     levels = []
     for k, map_size in enumerate(map_sizes):
@@ -186,7 +189,9 @@ def tf_od_levels(
         levels.append(
             Level(
                 map_size=(rows, cols),
-                sizes=tuple((s / math.sqrt(r), s * math.sqrt(r)) for s, r in boxes),
+                sizes=tuple(
+                    (height * s / math.sqrt(r), width * s * math.sqrt(r)) for s, r in boxes
+                ),
                 step=(1 / rows, 1 / cols),
                 start=(0.5 / rows, 0.5 / cols),
             )

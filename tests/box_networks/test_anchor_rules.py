@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from ssd_keras import boxes
-from ssd_keras.box_networks import ListedAnchors, ScaleAnchors
+from ssd_keras.box_networks import ListedAnchors, PercentAnchors, ScaleAnchors
 from ssd_keras.box_networks.anchor_rules import rule_config, rule_from_config
+from ssd_keras.box_networks.extras import resnet_extras, vgg_extras
+from ssd_keras.box_networks.published_anchors import Pyramid, resnet_anchors, vgg_anchors
 
 SIZES = (((0.1, 0.2), (0.3, 0.3)), ((0.5, 0.4),))
 
@@ -52,6 +54,7 @@ def test_finer_levels_halve_the_boxes_and_leave_the_other_levels_alone():
         ScaleAnchors(finer_levels=1),
         ListedAnchors(SIZES, steps=(8.0, 16.0)),
     ],
+    ids=lambda rule: type(rule).__name__,
 )
 def test_a_rule_comes_back_from_plain_values(rule):
     again = rule_from_config(json.loads(json.dumps(rule_config(rule))))
@@ -60,3 +63,60 @@ def test_a_rule_comes_back_from_plain_values(rule):
         boxes.default_boxes(again.levels(maps, (100, 100))),
         boxes.default_boxes(rule.levels(maps, (100, 100))),
     )
+
+
+# === Rectangles ===
+
+MAPS = [(20, 12), (10, 6), (5, 3)]
+THIRD = (1.0, 2.0, 0.5, 3.0, 1 / 3)
+RULES = [ScaleAnchors(ratios=THIRD), ScaleAnchors(ratios=THIRD, finer_levels=1), PercentAnchors()]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_boxes_are_those_of_the_square_of_the_shorter_side_in_pixels(rule):
+    square = rule.levels([(12, 12), (6, 6), (3, 3)], (192, 192))
+    for mine, theirs in zip(rule.levels(MAPS, (320, 192)), square, strict=True):
+        np.testing.assert_allclose(
+            np.multiply(mine.sizes, (320, 192)), np.multiply(theirs.sizes, 192)
+        )
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_picture_on_its_side_has_the_boxes_on_their_side(rule):
+    upright = boxes.default_boxes(rule.levels(MAPS, (320, 192)))
+    lying = boxes.default_boxes(rule.levels([size[::-1] for size in MAPS], (192, 320)))
+    turned = lying[:, [1, 0, 3, 2]]
+    assert {tuple(np.round(box, 4)) for box in turned} == {tuple(np.round(b, 4)) for b in upright}
+
+
+@pytest.mark.parametrize(
+    ("family", "extras_of", "starts", "last"),
+    [
+        (vgg_anchors, vgg_extras, (4.0, 8.0), (19, 11)),
+        (resnet_anchors, resnet_extras, (2.5, 2.5), (20, 12)),
+    ],
+)
+def test_centres_stand_in_the_middle_of_what_a_cell_sees(family, extras_of, starts, last):
+    """Measured by hand: which cells of the map before each window covers."""
+    extras, image = extras_of(min(last)), (last[0] * 16 - 4, last[1] * 16 - 8)
+    centres = [start + 8 * k * np.arange(999) for k, start in zip((1, 2), starts, strict=True)]
+    sizes, axis_maps = [last], [centres[1][: last[0]], centres[1][: last[1]]]
+    for extra in extras:
+        padding = 0 if extra.padding == "valid" else extra.padding
+        axis_maps = [_windowed(axis, extra, padding) for axis in axis_maps]
+        sizes.append(tuple(map(len, axis_maps)))
+    assert min(sizes[-1]) == 1 < max(sizes[-1])
+    pyramid = Pyramid(image, len(sizes) + 1, extras, last_map=sizes[-1])
+    first = (2 * last[0], 2 * last[1])
+    level = family(pyramid).levels([first, *sizes], image)[-1]
+    rows = (level.start[0] + level.step[0] * np.arange(sizes[-1][0])) * image[0]
+    np.testing.assert_allclose(rows, axis_maps[0])
+    assert level.start[1] == 0.5
+
+
+def _windowed(centres, extra, padding):
+    """Means of the places of the cells under each window, those of the padding too."""
+    step = centres[1] - centres[0] if len(centres) > 1 else 0.0
+    places = centres[0] + step * np.arange(-padding, len(centres) + padding)
+    count = (len(places) - extra.kernel) // extra.stride + 1
+    return np.array([np.mean(places[k * extra.stride :][: extra.kernel]) for k in range(count)])

@@ -71,6 +71,39 @@ def test_the_deconvolution_hits_the_size_exactly(before, after, kernel, stride):
     assert model(inputs).shape == (1, after, after, 8)
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((3, 2), (5, 3)),
+        ((5, 3), (10, 6)),
+        ((5, 2), (9, 3)),
+        ((6, 5), (11, 10)),
+        ((5, 6), (10, 11)),
+        ((6, 1), (8, 3)),
+        ((4, 1), (5, 2)),
+    ],
+)
+def test_the_deconvolution_hits_rectangles_and_keeps_its_place(before, after):
+    """Of a map that is one in a corner cell, the values around lie in that corner."""
+    coarse, fine = keras.Input((*before, 1)), keras.Input((*after, 1))
+    model = keras.Model(
+        [coarse, fine], blocks.fuse(coarse, fine, 1, "sum", "deconvolution", "relu", "f")
+    )
+    assert model.output.shape == (None, *after, 1)
+    enlarged = keras.Model(coarse, model.get_layer("f_up").input)
+    layer = model.get_layer("f_deconvolution")
+    layer.set_weights([np.ones_like(layer.kernel), np.zeros_like(layer.bias)])
+    for corner in ((0, 0), (-1, -1), (0, -1)):
+        lit = np.zeros((1, *before, 1), "float32")
+        lit[0, corner[0], corner[1]] = 1
+        found = np.asarray(enlarged(lit))[0, ..., 0]
+        assert found[corner] == 1
+        ys, xs = np.nonzero(found)
+        reach = [kernel - 1 for kernel in layer.kernel_size]
+        assert np.ptp(ys) <= reach[0]
+        assert np.ptp(xs) <= reach[1]
+
+
 @pytest.mark.parametrize(("before", "after"), [(4, 11), (10, 18), (5, 5)])
 def test_sizes_that_no_deconvolution_joins_are_named(before, after):
     with pytest.raises(ValueError, match=f"makes {after} cells of {before}.*bilinear"):

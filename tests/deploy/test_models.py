@@ -22,14 +22,14 @@ UNSEEN = pictures(2, seed=9)
 # Small, and with the same kinds of layers: a name that differs from another in its size alone is
 # the same model here.
 FAMILIES = sorted({re.sub(r"_\d+$", "", name) for name in zoo.MODELS})
-
+RECTANGLE = "DSSD_MobileNet_160x96"
 
 # YOLO's grid is so coarse that a smaller image would leave a single cell.
 SIZES = {"YOLO": 224}
 
 
 def small_name(family: str) -> str:
-    return f"{family}_{SIZES.get(family.split('_')[0], 96)}"
+    return family if "x" in family else f"{family}_{SIZES.get(family.split('_')[0], 96)}"
 
 
 @functools.cache
@@ -48,7 +48,7 @@ def images_of(detector) -> list[np.ndarray]:
     return [np.round(resize(image, detector.image_size))[None] for image in UNSEEN]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, RECTANGLE])
 def test_raw_outputs_are_keras_own(family):
     detector = small(family)
     for image in images_of(detector):
@@ -61,7 +61,7 @@ def test_raw_outputs_are_keras_own(family):
 
 
 # A backbone and a box network of each kind; int8 takes as long again.
-INT8_FAMILIES = ["SSD_VGG16", "SSDLite_MobileNetV2", "DSSD_MobileNet", "YOLO_Inception"]
+INT8_FAMILIES = ["SSD_VGG16", "SSDLite_MobileNetV2", "DSSD_MobileNet", "YOLO_Inception", RECTANGLE]
 
 
 @pytest.mark.parametrize("family", INT8_FAMILIES)
