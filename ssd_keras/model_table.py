@@ -28,7 +28,7 @@ class ModelList(tuple):
     def __repr__(self) -> str:
         head = (
             f"Models, with the numbers of {TABLE_CLASSES} classes:\n"
-            f"{'name':<24} {'parameters':>12} {'GMACs':>8} {'default boxes':>14}  maps"
+            f"{'name':<36} {'parameters':>12} {'GMACs':>8} {'default boxes':>14}  maps"
         )
         return "\n".join([head, *map(_line, self.rows)])
 
@@ -37,7 +37,7 @@ class ModelList(tuple):
 
 def _line(row: dict[str, str]) -> str:
     return (
-        f"{row['name']:<24} {int(row['parameters']):>12,} {int(row['macs']) / 1e9:>8.2f} "
+        f"{row['name']:<36} {int(row['parameters']):>12,} {int(row['macs']) / 1e9:>8.2f} "
         f"{int(row['default_boxes']):>14,}  {row['maps']}"
     )
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 
 import keras
 
 from ssd_keras import backbones
 from ssd_keras.backbones.inception_v3 import renumbered_inception_weights
+from ssd_keras.backbones.mobilenet_v3 import renamed_mobilenet_v3_weights
 from ssd_keras.backbones.vgg import convolutional_vgg_weights
 from ssd_keras.box_networks import DSSD, SSD, YOLO, BoxNetwork
 from ssd_keras.box_networks import extras as extra_levels
@@ -22,6 +24,9 @@ MODELS = (
     "SSD_MobileNet_300",
     "SSD_MobileNetV2_300",
     "SSDLite_MobileNetV2_300",
+    "SSDLite_MobileNetV3Large_320",
+    "SSDLite_MobileNetV3LargeReduced_320",
+    "SSDLite_MobileNetV3Small_320",
     "SSD_Inception_500",
     "SSD_ResNet101_321",
     "SSD_ResNet101_513",
@@ -78,6 +83,28 @@ class Core:
     dense: bool = False
 
 
+def _mobilenet_v3(size: str, **variant) -> Core:
+    """A row of MobileNet v3, "large" or "small"."""
+    keras_model = {"large": "MobileNetV3Large", "small": "MobileNetV3Small"}[size]
+
+    def application(width: float) -> keras.Model:
+        return getattr(keras.applications, keras_model)(
+            input_shape=(224, 224, 3), alpha=width, include_top=False, weights="imagenet", **variant
+        )
+
+    return Core(
+        build=functools.partial(backbones.mobilenet_v3, size=size, **variant),
+        application=None if variant.get("reduced_tail") else application,
+        adapt=renamed_mobilenet_v3_weights,
+        finest_strides=(16, 8),
+        extras=extra_levels.four_extras,
+        activation="relu6",
+        head_kernels=1,
+        decoder_channels=128,
+        recipe="ssd_mobile",
+    )
+
+
 CORES = {
     "VGG16": Core(
         build=backbones.vgg16,
@@ -114,6 +141,12 @@ CORES = {
         decoder_channels=128,
         recipe="ssd_mobile",
     ),
+    "MobileNetV3Large": _mobilenet_v3("large"),
+    "MobileNetV3LargeMinimalistic": _mobilenet_v3("large", minimalistic=True),
+    "MobileNetV3LargeReduced": _mobilenet_v3("large", reduced_tail=True),
+    "MobileNetV3Small": _mobilenet_v3("small"),
+    "MobileNetV3SmallMinimalistic": _mobilenet_v3("small", minimalistic=True),
+    "MobileNetV3SmallReduced": _mobilenet_v3("small", reduced_tail=True),
     "Inception": Core(
         build=backbones.inception_v3,
         application=lambda width: keras.applications.InceptionV3(

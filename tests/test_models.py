@@ -16,6 +16,8 @@ MODELS = (
     "SSD_MobileNet_96",
     "SSD_MobileNetV2_96",
     "SSDLite_MobileNetV2_96",
+    "SSDLite_MobileNetV3Large_96",
+    "SSDLite_MobileNetV3Small_96",
     "SSD_Inception_96",
     "SSD_ResNet101_96",
     "DSSD_ResNet101_96",
@@ -28,7 +30,13 @@ MODELS = (
     "DSSD_MobileNet_128x96",
 )
 # Those that between them hold every kind of layer.
-MIXED = ("SSD_VGG16_96", "SSDLite_MobileNetV2_96", "DSSD_ResNet101_96", "YOLO_MobileNet_96")
+MIXED = (
+    "SSD_VGG16_96",
+    "SSDLite_MobileNetV2_96",
+    "SSDLite_MobileNetV3Small_96",
+    "DSSD_ResNet101_96",
+    "YOLO_MobileNet_96",
+)
 PAIRS = [
     *((name, "float32") for name in MODELS),
     *((name, policy) for name in MIXED for policy in ("mixed_float16", "mixed_bfloat16")),

@@ -1,6 +1,7 @@
 """Models by their names."""
 
 import functools
+import math
 
 import keras
 import numpy as np
@@ -43,6 +44,9 @@ PINNED = {
     "YOLO_Inception_500": (69_035_838, 42_624, 21.7962),
 }
 MAPS = {
+    "MobileNetV3Large_320": (20, 10, 5, 3, 2, 1),
+    "MobileNetV3LargeReduced_320": (20, 10, 5, 3, 2, 1),
+    "MobileNetV3Small_320": (20, 10, 5, 3, 2, 1),
     "VGG16_300": (38, 19, 10, 5, 3, 1),
     "VGG16_512": (64, 32, 16, 8, 4, 2, 1),
     "MobileNet_300": (19, 10, 5, 3, 2, 1),
@@ -52,6 +56,9 @@ MAPS = {
     "ResNet101_513": (64, 32, 16, 8, 4, 2, 1),
 }
 DEFAULT_BOXES = {
+    "MobileNetV3Large_320": 2034,
+    "MobileNetV3LargeReduced_320": 2034,
+    "MobileNetV3Small_320": 2034,
     "VGG16_300": 8732,
     "VGG16_512": 24564,
     "MobileNet_300": 1917,
@@ -119,6 +126,28 @@ def test_its_variants_have_the_published_numbers(zeros, name, classes, options, 
     detector = ssd_keras.create(name, names(classes), **options)
     assert detector.count_params() == parameters
     assert round(count_macs(detector) / 1e9, 4) == gmacs
+
+
+# Millions of parameters and GMACs of SSDLite on COCO's 90 classes, as their papers print them.
+PRINTED = {
+    "SSDLite_MobileNetV3Large_320": (4.97, 0.62),
+    "SSDLite_MobileNetV3LargeReduced_320": (3.22, 0.51),
+    "SSDLite_MobileNetV3Small_320": (2.49, 0.21),
+    "SSDLite_MobileNetV3SmallReduced_320": (1.77, 0.16),
+}
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_it_costs_what_its_paper_says(zeros, name):
+    detector = ssd_keras.create(name, names(90))
+    parameters, gmacs = PRINTED[name]
+    assert trainable(detector) / 1e6 == pytest.approx(parameters, rel=0.012)
+    assert count_macs(detector) / 1e9 == pytest.approx(gmacs, abs=0.008)
+
+
+def trainable(detector):
+    """Parameters without the statistics of batch norms, as the papers count them."""
+    return sum(math.prod(weight.shape) for weight in detector.trainable_weights)
 
 
 @functools.cache

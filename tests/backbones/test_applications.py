@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from ssd_keras.backbones import inception_v3, mobilenet_v2, resnet101, vgg16
+from ssd_keras.backbones import inception_v3, mobilenet_v2, mobilenet_v3, resnet101, vgg16
 from ssd_keras.errors import UserError
 from ssd_keras.presets import CORES
 from ssd_keras.weights import load_backbone_weights
@@ -45,14 +45,16 @@ def outputs(model, layer, images):
     return keras.Model(model.input, model.get_layer(layer).output)(images)
 
 
+def slow(*case):
+    return pytest.param(*case, marks=pytest.mark.slow)
+
+
 # Core, our builder, Keras' model, side of an image where the grids of both agree, layer to
 # compare, how Keras wants its images.
 SAME = [
     ("MobileNetV2", mobilenet_v2, "MobileNetV2", 96, "out_relu", "tf"),
     ("VGG16", vgg16, "VGG16", 64, "block5_conv3", "caffe"),
-    pytest.param(
-        *("ResNet101", resnet101, "ResNet101", 64, "conv1_relu", "caffe"), marks=pytest.mark.slow
-    ),
+    slow("ResNet101", resnet101, "ResNet101", 64, "conv1_relu", "caffe"),
 ]
 
 
@@ -72,6 +74,49 @@ def test_weights_fill_the_backbone_and_mean_the_same(
     np.testing.assert_allclose(
         outputs(ours, layer, images), expected, atol=1e-4 * np.abs(expected).max()
     )
+
+
+# Core, Keras' model and its options, side of an image.
+MOBILENET_V3 = [
+    ("MobileNetV3Small", "MobileNetV3Small", {}, 100),
+    slow("MobileNetV3Large", "MobileNetV3Large", {}, 96),
+    slow("MobileNetV3LargeMinimalistic", "MobileNetV3Large", {"minimalistic": True}, 96),
+    slow(
+        "MobileNetV3SmallMinimalistic", "MobileNetV3Small", {"minimalistic": True, "alpha": 0.5}, 96
+    ),
+]
+
+
+@pytest.mark.parametrize(("core", "application", "options", "size"), MOBILENET_V3)
+def test_mobilenet_v3_is_keras_own(core, application, options, size, tmp_path):
+    make = getattr(keras.applications, application)
+    theirs = randomised(
+        make(input_shape=(size, size, 3), include_top=False, weights=None, **options)
+    )
+    ours = CORES[core].build((size, size), width=options.get("alpha", 1.0))
+    report = loaded(ours, theirs, core, tmp_path)
+    assert report.missing == report.unused == ()
+    images = np.random.default_rng(1).uniform(0, 255, (1, size, size, 3)).astype("float32")
+    expected = theirs(images)
+    np.testing.assert_allclose(
+        ours(images)["conv_1_act"], expected, atol=1e-4 * np.abs(expected).max()
+    )
+
+
+@pytest.mark.parametrize(
+    ("keras_2", "ours"),
+    [
+        ("Conv", "conv"),
+        ("Conv/BatchNorm", "conv_bn"),
+        ("expanded_conv/squeeze_excite/Conv_1", "expanded_conv_squeeze_excite_conv_1"),
+        ("expanded_conv_10/depthwise/BatchNorm", "expanded_conv_10_depthwise_bn"),
+        ("Conv_1", "conv_1"),
+    ],
+)
+def test_mobilenet_v3_takes_the_names_of_keras_2(keras_2, ours):
+    adapted = CORES["MobileNetV3Small"].adapt({keras_2: [1], "Conv_2": [2], "Logits": [3]})
+    assert adapted == {ours: [1]}
+    assert ours in {layer.name for layer in mobilenet_v3((96, 96), size="small").layers}
 
 
 @pytest.mark.slow

@@ -15,6 +15,11 @@ from ssd_keras.backbones import feature_maps
         ("vgg16", 512, [("block4_conv3_norm", 64, 8, 128), ("fc7", 32, 16, 256)]),
         ("mobilenet_v2", 300, [("block_13_expand_relu", 19, 16, 144), ("out_relu", 10, 32, 1280)]),
         (
+            "mobilenet_v3",
+            320,
+            [("expanded_conv_12_expand_act", 20, 16, 192), ("conv_1_act", 10, 32, 240)],
+        ),
+        (
             "inception_v3",
             500,
             [("mixed2", 60, 8, 72), ("mixed7", 29, 16, 192), ("mixed10", 14, 32, 512)],
@@ -34,6 +39,7 @@ def test_maps_have_the_grids_of_the_published_detectors(build, size, expected):
     [
         ("mobilenet", ("conv_pw_5_relu", 38, 8, 64)),
         ("mobilenet_v2", ("block_6_expand_relu", 38, 8, 48)),
+        ("mobilenet_v3", ("expanded_conv_6_expand_act", 38, 8, 96)),
         ("inception_v2", ("Mixed_3c", 38, 8, 80)),
     ],
 )

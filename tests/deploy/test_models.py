@@ -61,7 +61,14 @@ def test_raw_outputs_are_keras_own(family):
 
 
 # A backbone and a box network of each kind; int8 takes as long again.
-INT8_FAMILIES = ["SSD_VGG16", "SSDLite_MobileNetV2", "DSSD_MobileNet", "YOLO_Inception", RECTANGLE]
+INT8_FAMILIES = [
+    "SSD_VGG16",
+    "SSDLite_MobileNetV2",
+    "SSDLite_MobileNetV3Small",
+    "DSSD_MobileNet",
+    "YOLO_Inception",
+    RECTANGLE,
+]
 
 
 @pytest.mark.parametrize("family", INT8_FAMILIES)
