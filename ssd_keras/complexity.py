@@ -20,11 +20,17 @@ def count_macs(model: keras.Model) -> int:
 
 
 def _layer_macs(layer: layers.Layer) -> int:
-    if isinstance(layer, layers.Conv2DTranspose):
-        # Every input cell is multiplied with the whole kernel.
-        return math.prod(layer.input.shape[1:3]) * math.prod(layer.kernel.shape)
-    if isinstance(layer, (layers.Conv2D, layers.DepthwiseConv2D)):
-        return math.prod(layer.output.shape[1:3]) * math.prod(layer.kernel.shape)
     if isinstance(layer, layers.Dense):
         return math.prod(layer.kernel.shape)
+    # Every input cell of a deconvolution is multiplied with the whole kernel.
+    kinds = ((layers.Conv2DTranspose, "input"), ((layers.Conv2D, layers.DepthwiseConv2D), "output"))
+    for kind, side in kinds:
+        if isinstance(layer, kind):
+            return _cells(layer, side) * math.prod(layer.kernel.shape)
     return 0
+
+
+def _cells(layer: layers.Layer, side: str) -> int:
+    """Cells of the maps that go into or come out of a layer, which may stand in several places."""
+    maps = (getattr(node, f"{side}_tensors")[0] for node in layer._inbound_nodes)
+    return sum(math.prod(x.shape[1:3]) for x in maps)

@@ -12,7 +12,7 @@ from ssd_keras import backbones
 from ssd_keras.backbones.inception_v3 import renumbered_inception_weights
 from ssd_keras.backbones.mobilenet_v3 import renamed_mobilenet_v3_weights
 from ssd_keras.backbones.vgg import convolutional_vgg_weights
-from ssd_keras.box_networks import DSSD, SSD, YOLO, BoxNetwork
+from ssd_keras.box_networks import DSSD, FPN, SSD, YOLO, BoxNetwork, FPNLite
 from ssd_keras.box_networks import extras as extra_levels
 from ssd_keras.box_networks import published_anchors as anchors
 
@@ -34,6 +34,9 @@ MODELS = (
     "DSSD_ResNet101_513",
     "DSSD_MobileNet_300",
     "DSSD_VGG16_300",
+    "FPNLite_MobileNetV2_320",
+    "FPNLite_MobileNetV2_640",
+    "FPN_MobileNet_640",
     "YOLO_Inception_500",
 )
 
@@ -52,6 +55,8 @@ class Core:
         adapt: Keras' weights, layer -> arrays, to those of `build`.
         without_weights: layers that ImageNet weights may leave as they are.
         sizes: smallest and largest image side it is offered for.
+        stage_ends: arguments of `build` that give the maps at the ends of its stages, which a
+            pyramid joins, where SSD looks at others.
         finest_strides: strides that the finest map can have, the usual one first; `build` takes
             them as `finest_stride`. Empty where there is no choice.
         extras: the extra levels, from the shorter side of its last map.
@@ -71,6 +76,7 @@ class Core:
     adapt: Callable[[dict], dict] = _unchanged
     without_weights: tuple[str, ...] = ()
     sizes: tuple[int, int] = (96, 1024)
+    stage_ends: Mapping = dataclasses.field(default_factory=dict)
     finest_strides: tuple[int, ...] = ()
     extras: Callable[[int], list] = extra_levels.extras_to_one_cell
     extra_block: str = "conv_bn"
@@ -134,6 +140,7 @@ CORES = {
         application=lambda width: keras.applications.MobileNetV2(
             input_shape=(224, 224, 3), alpha=width, include_top=False, weights="imagenet"
         ),
+        stage_ends={"stage_ends": True},
         finest_strides=(16, 8),
         extras=extra_levels.four_extras,
         activation="relu6",
@@ -198,11 +205,25 @@ class BoxNetworkPreset:
         build: the class.
         settings: what it has instead of the core's.
         recipe: a published recipe of its own, instead of the core's.
+        joins_maps: it looks at the ends of the core's stages, from the finest stride on that the
+            core offers.
     """
 
     build: type[BoxNetwork]
     settings: Mapping = dataclasses.field(default_factory=dict)
     recipe: str | None = None
+    joins_maps: bool = False
+
+    def core_options(self, core: Core, finest_stride: int | None = None) -> dict:
+        """The arguments of `Core.build` for this box network, and the user's stride if he has one.
+
+        A core without a row (the user's own) takes none.
+        """
+        options = {} if finest_stride is None else {"finest_stride": finest_stride}
+        if not self.joins_maps:
+            return options
+        finest = {"finest_stride": min(core.finest_strides)} if core.finest_strides else {}
+        return {**finest, **core.stage_ends, **options}
 
 
 BOX_NETWORKS = {
@@ -211,5 +232,7 @@ BOX_NETWORKS = {
         SSD, {"extra_block": "separable", "separable_heads": True, "head_kernels": 3}
     ),
     "DSSD": BoxNetworkPreset(DSSD),
+    "FPN": BoxNetworkPreset(FPN, joins_maps=True),
+    "FPNLite": BoxNetworkPreset(FPNLite, joins_maps=True),
     "YOLO": BoxNetworkPreset(YOLO, recipe="yolo"),
 }

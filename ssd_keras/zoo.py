@@ -95,7 +95,8 @@ def create(
         _check_stride(core, parsed.backbone, finest_stride)
         _check_names(preset, box_network)
         size, own = parsed.image_size, backbone is not None
-        built = core.build(size) if own else _known_core(core, size, width, finest_stride)
+        options = {} if own else {"width": width, **preset.core_options(core, finest_stride)}
+        built = core.build(size, **options)
         if backbone_weights is not None:
             _load_core(built, core, backbone_weights, width)
         request = {"core": core, "image_size": size, "width": width, **wishes}
@@ -135,11 +136,6 @@ def _check_names(preset: BoxNetworkPreset, given: dict):
             raise UserError(
                 f"{preset.build.__name__} has no option '{option}'.{did_you_mean(option, known)}"
             )
-
-
-def _known_core(core: Core, image_size, width: float, finest_stride: int | None) -> keras.Model:
-    options = {} if finest_stride is None else {"finest_stride": finest_stride}
-    return core.build(image_size, width=width, **options)
 
 
 def _load_core(built: keras.Model, core: Core, weights, width: float):

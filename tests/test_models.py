@@ -23,6 +23,8 @@ MODELS = (
     "DSSD_ResNet101_96",
     "DSSD_MobileNet_96",
     "DSSD_VGG16_96",
+    "FPNLite_MobileNetV2_96",
+    "FPN_MobileNet_96",
     "YOLO_Inception_96",
     "YOLO_MobileNet_96",
     "DSSD_MobileNetV2_128",
@@ -35,6 +37,7 @@ MIXED = (
     "SSDLite_MobileNetV2_96",
     "SSDLite_MobileNetV3Small_96",
     "DSSD_ResNet101_96",
+    "FPNLite_MobileNetV2_96",
     "YOLO_MobileNet_96",
 )
 PAIRS = [
@@ -109,7 +112,7 @@ def small_backbone(image_size):
     return keras.Model(images, maps, name="small")
 
 
-@pytest.mark.parametrize("box_network", ["SSD", "SSDLite", "DSSD", "YOLO"])
+@pytest.mark.parametrize("box_network", ["SSD", "SSDLite", "DSSD", "FPN", "FPNLite", "YOLO"])
 def test_any_box_network_goes_with_a_users_own_backbone(box_network, tmp_path):
     detector = ssd_keras.create(f"{box_network}_Mine_64", ["cat"], backbone=small_backbone)
     images, _ = batch((64, 64))
@@ -165,5 +168,6 @@ def run_without_tensorflow(names):
 
 @pytest.mark.slow
 def test_trains_and_detects_under_jax_without_tensorflow():
-    done = run_without_tensorflow(["SSD_Mine_64", "DSSD_Mine_96x64", "YOLO_Mine_64"])
+    names = ["SSD_Mine_64", "DSSD_Mine_96x64", "FPNLite_Mine_64", "YOLO_Mine_64"]
+    done = run_without_tensorflow(names)
     assert done.stdout.strip().endswith("fine"), done.stderr[-2000:]

@@ -42,6 +42,8 @@ PINNED = {
     "DSSD_ResNet101_321": (165_999_216 + RESNET_BIASES, 171_904, 47.3255),
     "DSSD_ResNet101_513": (168_918_328 + RESNET_BIASES, 185_216, 120.8661),
     "YOLO_Inception_500": (69_035_838, 42_624, 21.7962),
+    # The values of the API's checkpoint; for 3 classes they are 2,599,664.
+    "FPNLite_MobileNetV2_320": (2_612_822, 40_256, 0.8703),
 }
 MAPS = {
     "MobileNetV3Large_320": (20, 10, 5, 3, 2, 1),
@@ -51,6 +53,9 @@ MAPS = {
     "VGG16_512": (64, 32, 16, 8, 4, 2, 1),
     "MobileNet_300": (19, 10, 5, 3, 2, 1),
     "MobileNetV2_300": (19, 10, 5, 3, 2, 1),
+    "MobileNetV2_320": (40, 20, 10, 5, 3),
+    "MobileNetV2_640": (80, 40, 20, 10, 5),
+    "MobileNet_640": (80, 40, 20, 10, 5),
     "Inception_500": (60, 29, 14, 7, 4, 2, 1),
     "ResNet101_321": (40, 20, 10, 5, 3, 1),
     "ResNet101_513": (64, 32, 16, 8, 4, 2, 1),
@@ -63,6 +68,9 @@ DEFAULT_BOXES = {
     "VGG16_512": 24564,
     "MobileNet_300": 1917,
     "MobileNetV2_300": 1917,
+    "MobileNetV2_320": 12_804,
+    "MobileNetV2_640": 51_150,
+    "MobileNet_640": 51_150,
     "Inception_500": 21032,
     "ResNet101_321": 17080,
     "ResNet101_513": 43688,
@@ -95,6 +103,9 @@ def test_a_named_model_has_the_published_numbers(zeros, name):
         ("SSD_MobileNet_300", 90, {"head_kernels": 3}, 17_935_103, 2.1996),
         ("SSDLite_MobileNetV2_300", 80, {}, 4_387_765, 0.7346),
         ("SSD_Inception_500", 80, {}, 43_431_828, 24.9963),
+        ("FPNLite_MobileNetV2_320", 3, {}, 2_599_664, 0.8424),
+        # Open Model Zoo prints 123.309 GFLOPs, which count what stands between convolutions, too.
+        ("FPN_MobileNet_640", 90, {}, 12_125_178, 61.5825),
         ("YOLO_Inception_500", 20, {"fully_connected": 4096}, 280_552_670, 22.0063),
         (
             "SSD_ResNet101_321",

@@ -8,15 +8,24 @@ from keras import layers
 from ssd_keras.backbones.normalization import BatchNormalization, rescale_to_one
 
 BATCH_NORM_MOMENTUM = 0.99
-# Stride of the finest map -> layers whose outputs are the maps.
+# Layers whose outputs are the maps, by the stride of the finest: those that SSD looks at, and the
+# ends of the stages, which are narrower.
 MAP_LAYERS = {
     16: ("block_13_expand_relu", "out_relu"),
     8: ("block_6_expand_relu", "block_13_expand_relu", "out_relu"),
 }
+STAGE_ENDS = {
+    16: ("block_12_add", "out_relu"),
+    8: ("block_5_add", "block_12_add", "out_relu"),
+}
 
 
 def mobilenet_v2(
-    image_size: tuple[int, int], width: float = 1.0, *, finest_stride: int = 16
+    image_size: tuple[int, int],
+    width: float = 1.0,
+    *,
+    finest_stride: int = 16,
+    stage_ends: bool = False,
 ) -> keras.Model:
     """MobileNet v2 as a Core Network: `keras.applications.MobileNetV2` with its feature maps.
 
@@ -28,13 +37,15 @@ def mobilenet_v2(
         image_size: (height, width) of the image in pixels.
         width: multiplier of all channel counts, as in the paper.
         finest_stride: 16, or 8 for one map more, "block_6_expand_relu", before the others.
+        stage_ends: the maps at the ends of the stages, "block_5_add" and "block_12_add", instead of
+            the wide ones behind them: what FPN looks at.
 
     Returns:
         A model from images `[B, H, W, 3]`, RGB 0..255, to the maps "block_13_expand_relu"
         (stride 16) and "out_relu" (stride 32).
 
     Source: arXiv 1801.04381, section 6.2; TF Object Detection API,
-    ssd_mobilenet_v2_feature_extractor.py.
+    ssd_mobilenet_v2_feature_extractor.py, ssd_mobilenet_v2_fpn_keras_feature_extractor.py.
     """
     images = keras.Input((*image_size, 3), name="image")
     model = keras.applications.MobileNetV2(
@@ -45,7 +56,7 @@ def mobilenet_v2(
         weights=None,
     )
     model = keras.models.clone_model(model, clone_function=_with_our_batch_norms)
-    names = MAP_LAYERS[finest_stride]
+    names = (STAGE_ENDS if stage_ends else MAP_LAYERS)[finest_stride]
     return keras.Model(
         model.inputs[0], {name: model.get_layer(name).output for name in names}, name="mobilenet_v2"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 from ssd_keras import boxes
@@ -159,7 +160,66 @@ class ListedAnchors:
         return tuple(levels)
 
 
-RULES = {rule.__name__: rule for rule in (ScaleAnchors, PercentAnchors, ListedAnchors)}
+@dataclasses.dataclass(frozen=True)
+class MultiscaleAnchors:
+    """Default boxes by the stride of each map, as in RetinaNet and the TF Object Detection API.
+
+    A level of stride s has boxes of `scale` * s pixels and of the steps up to the double of that,
+    each in all `ratios`. Their centres are those of the cells; along a side that the stride does
+    not divide, the beginnings of the cells, where convolutions with "same" padding look. Maps of
+    other sizes than such convolutions make divide the image evenly.
+
+    Attributes:
+        scale: side of the smallest square of a level in strides.
+        ratios: width over height.
+        scales_per_octave: steps from one level's size to the next one's.
+
+    Source: TF Object Detection API, multiscale_grid_anchor_generator.py.
+    """
+
+    scale: float = 4.0
+    ratios: tuple[float, ...] = (1.0, 2.0, 0.5)
+    scales_per_octave: int = 2
+
+    def levels(
+        self, map_sizes: Sequence[tuple[int, int]], image_size: tuple[int, int]
+    ) -> tuple[boxes.Level, ...]:
+        """The levels for maps of these sizes, finest first."""
+        return tuple(self._level(map_size, image_size) for map_size in map_sizes)
+
+    def _level(self, map_size: tuple[int, int], image_size: tuple[int, int]) -> boxes.Level:
+        stride = nearest_stride(max(map_size), max(image_size))
+        sides = [
+            self.scale * stride * 2 ** (step / self.scales_per_octave)
+            for step in range(self.scales_per_octave)
+        ]
+        height, width = image_size
+        sizes = [
+            (side / math.sqrt(ratio) / height, side * math.sqrt(ratio) / width)
+            for ratio in self.ratios
+            for side in sides
+        ]
+        axes = [_axis(*pair, stride) for pair in zip(map_size, image_size, strict=True)]
+        step, start = zip(*axes, strict=True)
+        return boxes.Level(tuple(map_size), tuple(sizes), step, start)
+
+
+def nearest_stride(cells: int, pixels: int) -> int:
+    """The power of two that comes nearest to the pixels of a cell."""
+    return 2 ** max(0, round(math.log2(pixels / cells)))
+
+
+def _axis(cells: int, pixels: int, stride: int) -> tuple[float, float]:
+    """Distance and start of the centres along an axis, as shares of the image."""
+    if cells != math.ceil(pixels / stride):
+        return 1 / cells, 0.5 / cells
+    start = 0.0 if pixels % stride else stride / 2
+    return stride / pixels, start / pixels
+
+
+RULES = {
+    rule.__name__: rule for rule in (ScaleAnchors, PercentAnchors, MultiscaleAnchors, ListedAnchors)
+}
 
 
 def rule_config(rule) -> dict:

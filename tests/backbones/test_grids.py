@@ -51,6 +51,19 @@ def test_a_finer_map_comes_before_the_others(build, finest):
     assert maps[1:] == usual
 
 
+@pytest.mark.parametrize(
+    ("stride", "expected"),
+    [
+        (8, [("block_5_add", 40, 8, 8), ("block_12_add", 20, 16, 24), ("out_relu", 10, 32, 1280)]),
+        (16, [("block_12_add", 20, 16, 24), ("out_relu", 10, 32, 1280)]),
+    ],
+)
+def test_the_ends_of_the_stages_are_narrower(stride, expected):
+    build = backbones.mobilenet_v2
+    maps = feature_maps(build((320, 320), width=0.25, finest_stride=stride, stage_ends=True))
+    assert [(m.name, m.size[0], m.stride, m.channels) for m in maps] == expected
+
+
 @pytest.mark.parametrize("build", ["vgg16", "resnet101"])
 def test_caffe_models_see_bgr_without_the_mean(build):
     images = np.random.default_rng(0).uniform(0, 255, (1, 8, 8, 3)).astype("float32")

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from ssd_keras import boxes
-from ssd_keras.box_networks import ListedAnchors, PercentAnchors, ScaleAnchors
+from ssd_keras.box_networks import (
+    ListedAnchors,
+    MultiscaleAnchors,
+    PercentAnchors,
+    ScaleAnchors,
+)
 from ssd_keras.box_networks.anchor_rules import rule_config, rule_from_config
 from ssd_keras.box_networks.extras import resnet_extras, vgg_extras
 from ssd_keras.box_networks.published_anchors import Pyramid, resnet_anchors, vgg_anchors
@@ -47,12 +52,45 @@ def test_finer_levels_halve_the_boxes_and_leave_the_other_levels_alone():
     np.testing.assert_allclose((*finer.step, *finer.start), [1 / 38, 1 / 38, 0.5 / 38, 0.5 / 38])
 
 
+# Image side, cells, first and second centre in pixels, sides of the first two boxes.
+MULTISCALE = [
+    (320, 40, (4, 12), (32, 32 * 2**0.5)),
+    (320, 3, (0, 128), (512, 512 * 2**0.5)),
+    (640, 5, (64, 192), (512, 512 * 2**0.5)),
+    (300, 19, (0, 16), (64, 64 * 2**0.5)),
+    # A convolution without padding left fewer cells.
+    (500, 29, (500 / 58, 1500 / 58), (64, 64 * 2**0.5)),
+]
+
+
+@pytest.mark.parametrize(("side", "cells", "centres", "sides"), MULTISCALE)
+def test_multiscale_boxes_follow_from_the_stride(side, cells, centres, sides):
+    levels = MultiscaleAnchors().levels([(cells, cells)], (side, side))
+    found = boxes.default_boxes(levels).astype("float64") * side
+    found = found.reshape(cells, cells, 6, 4)
+    middle = (found[..., :2] + found[..., 2:]) / 2
+    np.testing.assert_allclose(middle[:2, 0, 0, 0], centres, atol=1e-3)
+    np.testing.assert_allclose(middle[0, :2, 0, 1], centres, atol=1e-3)
+    size = (found[..., 2:] - found[..., :2])[0, 0]
+    first, second = sides
+    root = 2**0.5
+    wanted = [(s / r, s * r) for r in (1, root, 1 / root) for s in (first, second)]
+    np.testing.assert_allclose(size, wanted, rtol=1e-5)
+
+
+def test_multiscale_boxes_are_square_in_the_pixels_of_a_rectangle():
+    (level,) = MultiscaleAnchors().levels([(24, 40)], (192, 320))
+    assert level.sizes[0] == (32 / 192, 32 / 320)
+    assert (level.step, level.start) == ((8 / 192, 8 / 320), (4 / 192, 4 / 320))
+
+
 @pytest.mark.parametrize(
     "rule",
     [
         ScaleAnchors(smallest=0.07),
         ScaleAnchors(finer_levels=1),
         ListedAnchors(SIZES, steps=(8.0, 16.0)),
+        MultiscaleAnchors(scale=3.0, ratios=(1.0, 3.0), scales_per_octave=3),
     ],
     ids=lambda rule: type(rule).__name__,
 )

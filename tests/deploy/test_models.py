@@ -66,6 +66,7 @@ INT8_FAMILIES = [
     "SSDLite_MobileNetV2",
     "SSDLite_MobileNetV3Small",
     "DSSD_MobileNet",
+    "FPNLite_MobileNetV2",
     "YOLO_Inception",
     RECTANGLE,
 ]
