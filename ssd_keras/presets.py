@@ -111,6 +111,12 @@ def _mobilenet_v3(size: str, **variant) -> Core:
     )
 
 
+_RESNET50 = {
+    "finest_strides": (16, 8),
+    "extras": extra_levels.four_extras,
+    "recipe": "ssd_resnet",
+    "dense": True,
+}
 CORES = {
     "VGG16": Core(
         build=backbones.vgg16,
@@ -168,6 +174,17 @@ CORES = {
         finest_strides=(16, 8),
         extras=extra_levels.four_extras,
         activation="relu6",
+    ),
+    "ResNet50": Core(
+        build=backbones.resnet50,
+        application=lambda width: keras.applications.ResNet50(
+            include_top=False, weights="imagenet"
+        ),
+        **_RESNET50,
+    ),
+    "ResNet50V15": Core(
+        build=functools.partial(backbones.resnet50, version="v1.5"),
+        **_RESNET50,
     ),
     "ResNet101": Core(
         build=backbones.resnet101,

@@ -67,9 +67,9 @@ def create(
         box_scale: sizes of the default boxes, "voc" or "coco" (smaller); None: the model's own.
         smallest_box: side of the smallest default box, as a share of the image's shorter side;
             None: the model's.
-        finest_stride: pixels from one cell of the finest map to the next. MobileNet, MobileNetV2
-            and InceptionV2 begin at 16; with 8 they get a map of twice as many cells each way
-            before the others, with default boxes half as large, for small objects. None: the
+        finest_stride: pixels from one cell of the finest map to the next. The MobileNets,
+            InceptionV2 and ResNet50 begin at 16; with 8 they get a map of twice as many cells each
+            way before the others, with default boxes half as large, for small objects. None: the
             core's own.
         **box_network: further arguments of the box network, such as `head_kernels`,
             `prediction_module`, `scores` (see `SSD`), `fusion`, `upsampling` (see `DSSD`),

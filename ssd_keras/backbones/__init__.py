@@ -7,6 +7,7 @@ from ssd_keras.backbones.inception_v3 import inception_v3 as inception_v3
 from ssd_keras.backbones.mobilenet import mobilenet as mobilenet
 from ssd_keras.backbones.mobilenet_v2 import mobilenet_v2 as mobilenet_v2
 from ssd_keras.backbones.mobilenet_v3 import mobilenet_v3 as mobilenet_v3
+from ssd_keras.backbones.resnet import resnet50 as resnet50
 from ssd_keras.backbones.resnet import resnet101 as resnet101
 from ssd_keras.backbones.user_file import backbone_from_file as backbone_from_file
 from ssd_keras.backbones.vgg import vgg16 as vgg16

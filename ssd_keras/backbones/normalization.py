@@ -10,11 +10,26 @@ from keras import layers, ops
 
 # Means of ImageNet in RGB order, as Keras' "caffe" preprocessing subtracts them.
 IMAGENET_MEANS = (123.68, 116.779, 103.939)
+# Means and deviations of ImageNet as PyTorch's networks take them, of RGB 0..1.
+TORCH_MEANS = (0.485, 0.456, 0.406)
+TORCH_DEVIATIONS = (0.229, 0.224, 0.225)
 
 
 def rescale_to_one(images):
     """RGB 0..255 to -1..1, what MobileNet and Inception are trained on."""
     return layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="normalization")(images)
+
+
+def standardize(
+    images, means: Sequence[float] = TORCH_MEANS, deviations: Sequence[float] = TORCH_DEVIATIONS
+):
+    """RGB 0..255 to 0..1, less the mean and divided by the deviation of each channel."""
+    return layers.Rescaling(
+        [1 / (255 * deviation) for deviation in deviations],
+        offset=[-mean / deviation for mean, deviation in zip(means, deviations, strict=True)],
+        dtype="float32",
+        name="normalization",
+    )(images)
 
 
 @keras.saving.register_keras_serializable("ssd_keras")

@@ -1,7 +1,8 @@
-"""ResNet-101 with the grids and the dilated last stage of the published DSSD."""
+"""ResNet: 101 layers with the grids and the dilated last stage of the published DSSD, and 50."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import keras
@@ -11,11 +12,14 @@ from ssd_keras.backbones.normalization import (
     IMAGENET_MEANS,
     BatchNormalization,
     CaffeNormalization,
+    standardize,
 )
 
 # Of each stage: channels, blocks, stride of its first block, dilation of its 3x3 convolutions.
-STAGES = ((64, 3, 1, 1), (128, 4, 2, 1), (256, 23, 2, 1), (512, 3, 1, 2))
+DILATED_101 = ((64, 3, 1, 1), (128, 4, 2, 1), (256, 23, 2, 1), (512, 3, 1, 2))
+STAGES_50 = ((64, 3, 1, 1), (128, 4, 2, 1), (256, 6, 2, 1), (512, 3, 2, 1))
 EPSILON = 1.001e-5
+TORCH_EPSILON = 1e-5
 
 
 def resnet101(
@@ -43,37 +47,101 @@ def resnet101(
 
     Source: arXiv 1512.03385; caffe-dssd, model_libs.py, ResNet101Body.
     """
-
-    def conv_bn(x, channels, kernel, name, **options):
-        x = layers.Conv2D(round(channels * width), kernel, name=f"{name}_conv", **options)(x)
-        return BatchNormalization(epsilon=EPSILON, name=f"{name}_bn")(x)
-
-    def bottleneck(x, channels, stride, dilation, project, name):
-        shortcut = x
-        if project:
-            shortcut = conv_bn(x, 4 * channels, 1, f"{name}_0", strides=stride)
-        x = conv_bn(x, channels, 1, f"{name}_1", strides=stride)
-        x = layers.ReLU(name=f"{name}_1_relu")(x)
-        x = conv_bn(x, channels, 3, f"{name}_2", padding="same", dilation_rate=dilation)
-        x = layers.ReLU(name=f"{name}_2_relu")(x)
-        x = conv_bn(x, 4 * channels, 1, f"{name}_3")
-        x = layers.Add(name=f"{name}_add")([shortcut, x])
-        return layers.ReLU(name=f"{name}_out")(x)
-
     # === Layers ===
     images = keras.Input((*image_size, 3), name="image")
     x = CaffeNormalization(means, name="normalization")(images)
+    outputs = _residual_stages(_Layers(width), x, DILATED_101, pool_padding=0)
+    # === Functional model ===
+    names = ("conv3_block4_out", "conv5_block3_out")
+    return keras.Model(images, {name: outputs[name] for name in names}, name="resnet101")
+
+
+def resnet50(
+    image_size: tuple[int, int],
+    width: float = 1.0,
+    *,
+    version: str = "v1",
+    finest_stride: int = 16,
+) -> keras.Model:
+    """ResNet-50 as a Core Network.
+
+    Layer names are Keras' own, so that Keras' ImageNet weights fill version 1 by name.
+
+    Args:
+        image_size: (height, width) of the image in pixels.
+        width: multiplier of all channel counts.
+        version: "v1", `keras.applications.ResNet50`: the first 1x1 convolution of a stage halves
+            the map, and the image is BGR without the mean; or "v1.5", torchvision's `resnet50`: the
+            3x3 convolution halves it, convolutions have no biases, and the image is RGB, less the
+            mean and divided by the deviation.
+        finest_stride: 16, or 8 for one map more, "conv3_block4_out", before the others.
+
+    Returns:
+        A model from images `[B, H, W, 3]`, RGB 0..255, to the maps "conv4_block6_out" (stride 16)
+        and "conv5_block3_out" (stride 32).
+
+    Source: arXiv 1512.03385; keras/src/applications/resnet.py; torchvision, models/resnet.py.
+    """
+    torch = version == "v1.5"
+    # === Layers ===
+    images = keras.Input((*image_size, 3), name="image")
+    x = standardize(images) if torch else CaffeNormalization(name="normalization")(images)
+    outputs = _residual_stages(_Layers(width, torch), x, STAGES_50, pool_padding=1)
+    # === Functional model ===
+    names = ("conv3_block4_out", "conv4_block6_out", "conv5_block3_out")
+    names = names if finest_stride == 8 else names[1:]
+    return keras.Model(images, {name: outputs[name] for name in names}, name="resnet50")
+
+
+def _residual_stages(make: _Layers, x, stages, pool_padding: int) -> dict:
+    """The outputs of all stages, by the name of their last layer."""
     x = layers.ZeroPadding2D(3, name="conv1_pad")(x)
-    x = conv_bn(x, 64, 7, "conv1", strides=2)
+    x = make.conv_bn(x, 64, 7, "conv1", strides=2)
     x = layers.ReLU(name="conv1_relu")(x)
+    if pool_padding:
+        x = layers.ZeroPadding2D(pool_padding, name="pool1_pad")(x)
     x = layers.MaxPooling2D(3, strides=2, name="pool1_pool")(x)
     outputs = {}
-    for stage, (channels, blocks, stride, dilation) in enumerate(STAGES, start=2):
+    for stage, (channels, blocks, stride, dilation) in enumerate(stages, start=2):
         for block in range(1, blocks + 1):
             first = block == 1
             name = f"conv{stage}_block{block}"
-            x = bottleneck(x, channels, stride if first else 1, dilation, first, name)
-        if stage in (3, 5):
-            outputs[f"{name}_out"] = x
-    # === Functional model ===
-    return keras.Model(images, outputs, name="resnet101")
+            x = make.bottleneck(x, channels, stride if first else 1, dilation, first, name)
+        outputs[f"{name}_out"] = x
+    return outputs
+
+
+@dataclasses.dataclass(frozen=True)
+class _Layers:
+    """Makes the layers of a width, as in Keras or as in torchvision."""
+
+    width: float
+    torch: bool = False
+
+    def conv_bn(self, x, channels: int, kernel: int, name: str, **options):
+        """Convolution, "valid" by default, and batch norm."""
+        channels = round(channels * self.width)
+        x = layers.Conv2D(
+            channels, kernel, use_bias=not self.torch, name=f"{name}_conv", **options
+        )(x)
+        epsilon = TORCH_EPSILON if self.torch else EPSILON
+        return BatchNormalization(epsilon=epsilon, name=f"{name}_bn")(x)
+
+    def bottleneck(self, x, channels: int, stride: int, dilation: int, project: bool, name: str):
+        """A residual block; `project` where its shortcut needs a convolution."""
+        first, second = (1, stride) if self.torch else (stride, 1)
+        shortcut = x
+        if project:
+            shortcut = self.conv_bn(x, 4 * channels, 1, f"{name}_0", strides=stride)
+        x = self.conv_bn(x, channels, 1, f"{name}_1", strides=first)
+        x = layers.ReLU(name=f"{name}_1_relu")(x)
+        window = {"padding": "same", "dilation_rate": dilation}
+        if second > 1:
+            # "same" would pad even sizes at the end only.
+            x = layers.ZeroPadding2D(1, name=f"{name}_2_pad")(x)
+            window = {"strides": second}
+        x = self.conv_bn(x, channels, 3, f"{name}_2", **window)
+        x = layers.ReLU(name=f"{name}_2_relu")(x)
+        x = self.conv_bn(x, 4 * channels, 1, f"{name}_3")
+        x = layers.Add(name=f"{name}_add")([shortcut, x])
+        return layers.ReLU(name=f"{name}_out")(x)

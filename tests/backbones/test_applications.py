@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from ssd_keras.backbones import inception_v3, mobilenet_v2, mobilenet_v3, resnet101, vgg16
+from ssd_keras.backbones import inception_v3, mobilenet_v2, mobilenet_v3, resnet50, resnet101, vgg16
 from ssd_keras.errors import UserError
 from ssd_keras.presets import CORES
 from ssd_keras.weights import load_backbone_weights
@@ -54,6 +54,7 @@ def slow(*case):
 SAME = [
     ("MobileNetV2", mobilenet_v2, "MobileNetV2", 96, "out_relu", "tf"),
     ("VGG16", vgg16, "VGG16", 64, "block5_conv3", "caffe"),
+    slow("ResNet50", resnet50, "ResNet50", 64, "conv5_block3_out", "caffe"),
     slow("ResNet101", resnet101, "ResNet101", 64, "conv1_relu", "caffe"),
 ]
 

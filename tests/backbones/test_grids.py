@@ -24,6 +24,7 @@ from ssd_keras.backbones import feature_maps
             500,
             [("mixed2", 60, 8, 72), ("mixed7", 29, 16, 192), ("mixed10", 14, 32, 512)],
         ),
+        ("resnet50", 300, [("conv4_block6_out", 19, 16, 256), ("conv5_block3_out", 10, 32, 512)]),
         ("resnet101", 321, [("conv3_block4_out", 40, 8, 128), ("conv5_block3_out", 20, 16, 512)]),
         ("resnet101", 513, [("conv3_block4_out", 64, 8, 128), ("conv5_block3_out", 32, 16, 512)]),
     ],
@@ -41,6 +42,7 @@ def test_maps_have_the_grids_of_the_published_detectors(build, size, expected):
         ("mobilenet_v2", ("block_6_expand_relu", 38, 8, 48)),
         ("mobilenet_v3", ("expanded_conv_6_expand_act", 38, 8, 96)),
         ("inception_v2", ("Mixed_3c", 38, 8, 80)),
+        ("resnet50", ("conv3_block4_out", 38, 8, 128)),
     ],
 )
 def test_a_finer_map_comes_before_the_others(build, finest):
