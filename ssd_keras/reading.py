@@ -9,6 +9,7 @@ import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from ssd_keras.errors import UserError, missing_place, one_line
 from ssd_keras.files import open_regular
@@ -30,21 +31,9 @@ def read_bytes(path: str | os.PathLike, limit: int, what: str = "file", advice: 
     Raises:
         UserError: it is missing, too large, no regular file or cannot be read.
     """
-    try:
-        with open_regular(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            # Not up to the limit: Python would take that much memory first.
-            data = file.read(size) if size <= limit else b""
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise missing_place(what, path) from error
-    except OSError as error:
-        raise UserError(f"'{path}' cannot be read: {one_line(error)}.{_also(advice)}") from error
-    if size > limit:
-        raise UserError(
-            f"'{path}' has {size:,} bytes, more than the {limit:,} that such a "
-            f"file may have.{_also(advice)}"
-        )
-    return data
+    with open_file(path, what, advice, limit) as file:
+        # Not up to the limit: Python would take that much memory first.
+        return file.read(os.fstat(file.fileno()).st_size)
 
 
 def check_regular(path: str | os.PathLike, what: str = "file", advice: str = ""):
@@ -53,8 +42,34 @@ def check_regular(path: str | os.PathLike, what: str = "file", advice: str = "")
     Raises:
         UserError: it is missing, no regular file or cannot be read.
     """
+    with open_file(path, what, advice):
+        pass
+
+
+@contextlib.contextmanager
+def open_file(
+    path: str | os.PathLike, what: str = "file", advice: str = "", limit: int | None = None
+) -> Iterator[BinaryIO]:
+    """Opens a regular file as bytes; faults of opening and of reading it are errors of the user.
+
+    Args:
+        path: the file, or a link to it. Pipes, devices and folders are refused, not waited for.
+        what: what the file is called in errors, such as "weights file".
+        advice: what to do if it cannot be read.
+        limit: the most bytes it may have.
+
+    Raises:
+        UserError: it is missing, too large, no regular file or cannot be read.
+    """
     try:
-        open_regular(path).close()
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if limit is not None and size > limit:
+                raise UserError(
+                    f"'{path}' has {size:,} bytes: it is larger than the {limit:,} bytes that "
+                    f"such a file may have.{_also(advice)}"
+                )
+            yield file
     except (FileNotFoundError, NotADirectoryError) as error:
         raise missing_place(what, path) from error
     except OSError as error:

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from ssd_keras import files
-from ssd_keras.errors import UserError, missing_place, one_line
+from ssd_keras.errors import UserError
+from ssd_keras.reading import check_regular
 
 EXTENSIONS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 _USUAL_RATE = 25.0
@@ -35,7 +36,7 @@ class Frames:
         self.source, self.live = source, isinstance(source, int)
         self.name = f"camera{source}" if self.live else Path(source).stem
         if not self.live:
-            _check_file(source)
+            check_regular(source, "video")
         cv2 = _opencv()
         self._capture = cv2.VideoCapture(source)
         self._waiting = self._read() if self._capture.isOpened() else None
@@ -66,15 +67,6 @@ class Frames:
 
     def __exit__(self, *_):
         self._capture.release()
-
-
-def _check_file(source: str) -> None:
-    try:
-        files.open_regular(source).close()
-    except FileNotFoundError:
-        raise missing_place("video", source) from None
-    except OSError as error:
-        raise UserError(f"The video '{source}' cannot be opened: {one_line(error)}.") from error
 
 
 def write_video(path: str | os.PathLike, frames: Iterable[np.ndarray], rate: float) -> int:

@@ -10,8 +10,8 @@ import re
 import numpy as np
 
 from ssd_keras.data.source import NOTED, Problem
-from ssd_keras.errors import UserError, missing_place, one_line
-from ssd_keras.files import open_regular
+from ssd_keras.errors import UserError
+from ssd_keras.reading import open_file
 
 # The largest text file that is read. The annotations of the largest public data sets are smaller.
 LARGEST = 4 << 30
@@ -85,24 +85,13 @@ def read_bytes(path: str | os.PathLike, *, limit: int = LARGEST) -> bytes:
 
     Sees by the first bytes that a large file is no text.
     """
-    name = os.fspath(path)
-    try:
-        with open_regular(name) as file:
-            size = os.fstat(file.fileno()).st_size
-            head = file.read(_HEAD) if size <= limit else b""
-            if len(head) == _HEAD:
-                _check_head(head, name)
-            # Not up to the limit: Python would take that much memory first.
-            data = head + file.read(max(0, size - len(head))) if head else b""
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise missing_place("file", name) from error
-    except OSError as error:
-        raise UserError(f"'{name}' cannot be read: {one_line(error)}.") from error
-    if size > limit:
-        raise UserError(
-            f"'{name}' is larger than the {limit:,} bytes that a file of its kind may have."
-        )
-    return data
+    with open_file(path, limit=limit) as file:
+        size = os.fstat(file.fileno()).st_size
+        head = file.read(_HEAD)
+        if len(head) == _HEAD:
+            _check_head(head, os.fspath(path))
+        # Not up to the limit: Python would take that much memory first.
+        return head + file.read(max(0, size - len(head)))
 
 
 def decode(
