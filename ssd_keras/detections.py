@@ -47,7 +47,7 @@ class Detection:
             "class": self.name,
             "label": self.label,
             "score": self.score,
-            "box": _plain(self.box),
+            "box": _floats(self.box),
         }
         if self.image_size is None:
             return found
@@ -254,7 +254,7 @@ def _shortest(value: np.float32) -> float:
     return float(str(value))
 
 
-def _plain(values: np.ndarray) -> list[float]:
+def _floats(values: np.ndarray) -> list[float]:
     return [_shortest(value) for value in values]
 
 

@@ -20,7 +20,7 @@ from ssd_keras.errors import UserError
 from ssd_keras.image_inputs import arrays, check_for_training, is_single
 from ssd_keras.jit import jit_call
 from ssd_keras.resizing import HALF_PIXEL, check_way, resize
-from ssd_keras.training_images import watched
+from ssd_keras.training_images import watch
 
 
 @keras.saving.register_keras_serializable("ssd_keras")
@@ -84,7 +84,7 @@ class Detector(keras.Model):
 
     @suppression.setter
     def suppression(self, rule: Suppression | Mapping):
-        self._suppression = rule if isinstance(rule, Suppression) else Suppression().changed(**rule)
+        self._suppression = rule if isinstance(rule, Suppression) else Suppression().replace(**rule)
 
     def fit(
         self,
@@ -114,7 +114,7 @@ class Detector(keras.Model):
         check_for_training(x)
         callbacks = keras.tree.flatten(callbacks) if callbacks is not None else []
         if batch_norm_batches:
-            x, images = watched(x, batch_norm_batches, batch_size, validation_split)
+            x, images = watch(x, batch_norm_batches, batch_size, validation_split)
             callbacks = [MeasuredStatistics(images, on_the_way=bool(callbacks)), *callbacks]
         return super().fit(
             x,
@@ -168,7 +168,7 @@ class Detector(keras.Model):
         single = is_single(images)
         seen: list[tuple] = []
         found = self.detect_batches(
-            _stacked(self._resized(images, seen), 1 if single else batch_size),
+            _stack(self._resize(images, seen), 1 if single else batch_size),
             score_threshold=score_threshold,
             iou_threshold=iou_threshold,
             max_detections=max_detections,
@@ -177,7 +177,7 @@ class Detector(keras.Model):
         found = [one.of_image(*seen[index]) for index, one in enumerate(found)]
         return found[0] if single else found
 
-    def _resized(self, images, seen: list[tuple]) -> Iterator[np.ndarray]:
+    def _resize(self, images, seen: list[tuple]) -> Iterator[np.ndarray]:
         """Each image in the model's size; its own size and its path are added to `seen`."""
         for pixels, path in arrays(images):
             seen.append((pixels.shape[:2], path))
@@ -188,7 +188,7 @@ class Detector(keras.Model):
 
         `suppression` holds values that go before the detector's own.
         """
-        detect = self._detecting(self.suppression.changed(**suppression))
+        detect = self._detecting(self.suppression.replace(**suppression))
         size = 0
         for images in batches:
             images = np.asarray(images, "float32")
@@ -232,7 +232,7 @@ class Detector(keras.Model):
         from ssd_keras.evaluation import measure_detector
 
         # First, so that a wrong value costs no reading of the data.
-        self.suppression.changed(**suppression)
+        self.suppression.replace(**suppression)
         source = open_source(data, self.classes)
         return measure_detector(self, source, batch_size, worst=worst, **suppression)
 
@@ -324,7 +324,7 @@ def _check_classes(classes: tuple[str, ...], expected: int):
         )
 
 
-def _stacked(images: Iterable[np.ndarray], batch_size: int) -> Iterable[np.ndarray]:
+def _stack(images: Iterable[np.ndarray], batch_size: int) -> Iterable[np.ndarray]:
     batch = []
     for image in images:
         batch.append(image)

@@ -22,13 +22,13 @@ def printable(name: object, most: int | None = None) -> str:
         name: any text.
         most: longest result in columns of a terminal; the end is replaced by an ellipsis.
     """
-    text = "".join(_shown(character) for character in str(name))
+    text = "".join(_escape(character) for character in str(name))
     if not text.strip() or text != text.strip():
         text = repr(text) if text.isascii() else f"'{text}'"
-    return text if most is None else shortened(text, most)
+    return text if most is None else shorten(text, most)
 
 
-def _shown(character: str) -> str:
+def _escape(character: str) -> str:
     if character in _JOINERS or character == " ":
         return character
     kind = unicodedata.category(character)
@@ -61,7 +61,7 @@ def _columns(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
-def shortened(text: str, most: int) -> str:
+def shorten(text: str, most: int) -> str:
     """The text, with an ellipsis instead of what goes beyond `most` columns."""
     if width(text) <= most:
         return text
@@ -81,7 +81,7 @@ def column(names, most: int = 40, least: int = 0) -> list[str]:
     return [cell + " " * (wide - width(cell)) for cell in cells]
 
 
-def listed(names, most: int = 8) -> str:
+def join_names(names, most: int = 8) -> str:
     """Names in a sentence: "cat, dog, ..."."""
     names = list(names)
     return ", ".join(map(printable, names[:most])) + (", ..." if len(names) > most else "")

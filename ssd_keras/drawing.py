@@ -312,13 +312,13 @@ def _place(text: str, corners, font_size: int, size, taken):
         inside = min(max(x, 0), width - w), min(max(y, 0), height - h)
         moved = abs(inside[1] - y)
         area = (*inside, inside[0] + w - 1, inside[1] + h - 1)
-        cost = sum(_shared(area, other) for other in taken) / (w * h) + moved / h + rank / 1000
+        cost = sum(_overlap(area, other) for other in taken) / (w * h) + moved / h + rank / 1000
         if least is None or cost < least:
             best, least = area, cost
     return best, line
 
 
-def _shared(a, b) -> int:
+def _overlap(a, b) -> int:
     w = min(a[2], b[2]) - max(a[0], b[0]) + 1
     h = min(a[3], b[3]) - max(a[1], b[1]) + 1
     return max(w, 0) * max(h, 0)

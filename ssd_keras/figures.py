@@ -192,7 +192,7 @@ def confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
     shades = np.sqrt(shares)
     axes.imshow(shades, cmap="Blues", vmin=0, vmax=1)
     small = 9 if count <= 12 else 7
-    names = [_shown(name) for name in classes]
+    names = [_label(name) for name in classes]
     axes.set_xticks(range(count), [*names, "(missed)"], rotation=90, fontsize=small)
     axes.set_yticks(range(count), [*names, "(background)"], fontsize=small)
     axes.set(xlabel="found as", ylabel="object")
@@ -254,13 +254,13 @@ def feature_pyramids(
         cells = list(row)
         if image is not None:
             cells[0].imshow(as_uint8(image), aspect="auto")
-            cells[0].set_title(_shown(name), fontsize=10, weight="bold")
+            cells[0].set_title(_label(name), fontsize=10, weight="bold")
             cells = cells[1:]
         for i, (axes, level) in enumerate(zip(cells, maps, strict=False)):
             strength = np.abs(np.asarray(level, np.float32)).mean(-1)
             axes.imshow(strength, cmap="viridis", aspect="auto", vmin=0)
             size = "x".join(str(n) for n in strength.shape)
-            title = size if image is not None or i else f"{_shown(name)}  {size}"
+            title = size if image is not None or i else f"{_label(name)}  {size}"
             axes.set_title(title, fontsize=9)
     return figure
 
@@ -271,7 +271,7 @@ def class_counts(summary, most: int = 40) -> Figure:
     figure = _figure(7, 1.2 + 0.24 * len(rows))
     axes = figure.subplots()
     bars = axes.barh(range(len(rows)), [count for _, count, _ in rows])
-    axes.set_yticks(range(len(rows)), [_shown(name, 40) for name, _, _ in rows])
+    axes.set_yticks(range(len(rows)), [_label(name, 40) for name, _, _ in rows])
     axes.bar_label(bars, padding=3, fontsize=8)
     axes.set_xlabel("objects")
     left = len(summary.per_class) - len(rows)
@@ -360,12 +360,12 @@ def _rgb(i: int) -> tuple[float, ...]:
     return tuple(c / 255 for c in (colors[i] if i < len(colors) else class_color(i + 1)))
 
 
-def _shown(name: str, most: int = 22) -> str:
+def _label(name: str, most: int = 22) -> str:
     """A name as text of a figure, where `$` would begin a formula."""
     return fonts.drawable(printable(name, most)).replace("$", r"\$")
 
 
 def _in_legend(name: str) -> str:
     """The same for a legend, which leaves out names that begin with an underscore."""
-    shown = _shown(name)
+    shown = _label(name)
     return f" {shown}" if shown.startswith("_") else shown

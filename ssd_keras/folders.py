@@ -94,7 +94,7 @@ def _check_replaceable(folder: Path, manifest: str):
     names = _names_in(folder)
     if names and manifest not in names:
         raise UserError(f"'{folder}' holds other files: give an empty or new folder.")
-    others = set(names) - set(_unchanged(folder, manifest)) - {manifest}
+    others = set(names) - set(_unchanged_files(folder, manifest)) - {manifest}
     if others:
         raise UserError(
             f"'{folder}' holds '{min(others)}', which was not written with the rest or was changed "
@@ -111,7 +111,7 @@ def _names_in(folder: Path) -> list[str]:
     return found
 
 
-def _unchanged(folder: Path, manifest: str) -> list[str]:
+def _unchanged_files(folder: Path, manifest: str) -> list[str]:
     """The names of the files that are as they were written."""
     try:
         written = json.loads((folder / manifest).read_bytes())
@@ -168,7 +168,7 @@ def _exchange_in_steps(temporary: Path, place: Path):
 def _remove_written(folder: Path, manifest: str):
     """Removes an earlier folder, except for what has come into it at the last moment."""
     with contextlib.suppress(OSError):
-        for name in _unchanged(folder, manifest):
+        for name in _unchanged_files(folder, manifest):
             (folder / name).unlink()
         (folder / manifest).unlink()
         for parent, _, _ in os.walk(folder, topdown=False):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import keras
 
 
-def _needed(owner, name: str, purpose: str):
+def _require(owner, name: str, purpose: str):
     """An attribute of Keras, or an error that says what cannot be done without it."""
     if not hasattr(owner, name):
         raise RuntimeError(
@@ -27,7 +27,7 @@ def _needed(owner, name: str, purpose: str):
 def sync_weights(model: keras.Model):
     """Brings weights, optimizer and metrics up to date in the middle of `fit` under JAX."""
     if keras.backend.backend() == "jax":
-        _needed(model, "jax_state_sync", "to read the weights of a step under JAX")()
+        _require(model, "jax_state_sync", "to read the weights of a step under JAX")()
 
 
 def skip_build_from_batch(model: keras.Model):
@@ -35,7 +35,7 @@ def skip_build_from_batch(model: keras.Model):
 
     Keras cannot average such a batch over workers of one device each. For built models only.
     """
-    _needed(model, "_maybe_symbolic_build", "to train on several machines")
+    _require(model, "_maybe_symbolic_build", "to train on several machines")
     model._maybe_symbolic_build = lambda **_: None
 
 
@@ -59,14 +59,14 @@ def weight_averages(optimizer: keras.optimizers.Optimizer) -> list[tuple]:
     if not optimizer.use_ema:
         return []
     purpose = "to judge the moving averages of the weights"
-    averages = _needed(optimizer, "_model_variables_moving_average", purpose)
-    variables = _needed(optimizer, "_trainable_variables", purpose)
+    averages = _require(optimizer, "_model_variables_moving_average", purpose)
+    variables = _require(optimizer, "_trainable_variables", purpose)
     return list(zip(variables, averages, strict=True))
 
 
 def keep_weights_at_end(optimizer: keras.optimizers.Optimizer):
     """Leaves out that `fit` ends with the weights replaced by their moving averages."""
-    _needed(optimizer, "finalize_variable_values", "to go on with a run that averages its weights")
+    _require(optimizer, "finalize_variable_values", "to go on with a run that averages its weights")
     optimizer.finalize_variable_values = lambda variables: None
 
 
@@ -78,7 +78,7 @@ def sum_before_clipping(optimizer: keras.optimizers.Optimizer, all_reduce: Calla
         all_reduce: from the gradients of this device, a list, to those of all.
     """
     inner = unscaled_optimizer(optimizer)
-    _needed(inner, "_all_reduce_sum_gradients", "to train on several devices")
+    _require(inner, "_all_reduce_sum_gradients", "to train on several devices")
     apply = optimizer.apply
     optimizer.apply = lambda gradients, variables=None: apply(all_reduce(gradients), variables)
     inner._all_reduce_sum_gradients = lambda pairs: pairs

@@ -63,7 +63,7 @@ def label_text(names: Iterable[str]) -> str:
     names = list(names)
     for name in names:
         if "\n" in name or "\r" in name:
-            raise _refused(name, "an end of line")
+            raise _refusal(name, "an end of line")
     return "".join(f"{name}\n" for name in names)
 
 
@@ -87,14 +87,14 @@ def check_names(names: Iterable[str]):
         if not name.strip():
             raise UserError(f"Class {place} has no name ({name!r}): give it one.")
         if _LINE_ENDS.search(name) or "\0" in name:
-            raise _refused(name, "an end of line or a zero byte")
+            raise _refusal(name, "an end of line or a zero byte")
         if not _is_text(name):
-            raise _refused(name, "half a character")
+            raise _refusal(name, "half a character")
     if repeated := first_repeated(names):
         raise UserError(f"Class names must differ, but '{repeated}' is given more than once.")
 
 
-def _refused(name: str, what: str) -> UserError:
+def _refusal(name: str, what: str) -> UserError:
     return UserError(
         f"The class name {name[:80]!r} holds {what}, but label files have a name a line: rename it."
     )

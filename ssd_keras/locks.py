@@ -33,7 +33,7 @@ class Busy(UserError):
 
 
 @contextlib.contextmanager
-def locked(folder: Path, advice: str) -> Iterator[None]:
+def lock(folder: Path, advice: str) -> Iterator[None]:
     """Holds a folder while it is open; a process that is killed loses it at once.
 
     The lock is the kernel's, on a file of the folder that stays behind and means nothing by itself.
@@ -98,7 +98,7 @@ def _open(descriptor: int | None) -> Iterator[None]:
 def check_free(folder: Path, advice: str):
     """Refuses a folder that another process holds; leaves nothing behind in others."""
     if (folder / NAME).is_file():
-        with locked(folder, advice):
+        with lock(folder, advice):
             pass
 
 

@@ -50,7 +50,7 @@ class RunFolder:
         self.tensorboard = self.path / "tensorboard"
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Makes the folder if need be and keeps other runs out of it; who only reads may.
 
         What a run that was killed left half-written is removed.
@@ -59,7 +59,7 @@ class RunFolder:
             UserError: another process holds the folder, or it cannot be made.
         """
         self._make()
-        with locks.locked(self.path, _BUSY):
+        with locks.lock(self.path, _BUSY):
             self._remove_leftovers()
             yield
 

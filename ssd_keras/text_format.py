@@ -93,7 +93,7 @@ def _tokens(text: str) -> list[tuple[str, str, int]]:
 
 def _value(kind: str, token: str):
     if kind == "string":
-        return _unescaped(token[1:-1])
+        return _unescape(token[1:-1])
     if token in ("true", "false"):
         return token == "true"
     for number in (int, float):
@@ -104,7 +104,7 @@ def _value(kind: str, token: str):
     return token
 
 
-def _unescaped(text: str) -> str:
+def _unescape(text: str) -> str:
     if "\\" not in text:
         return text
     data = _ESCAPE.sub(_bytes_of, text.encode("utf-8", errors="surrogatepass"))

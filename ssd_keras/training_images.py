@@ -11,7 +11,7 @@ import numpy as np
 DEFAULT_BATCH_SIZE = 32  # of `keras.Model.fit`
 
 
-def watched(
+def watch(
     x, count: int, batch_size: int | None = None, validation_split: float = 0.0
 ) -> tuple[object, Callable[[], Iterator[np.ndarray]]]:
     """What to give to `fit` in the place of `x`, and what tells of its images.

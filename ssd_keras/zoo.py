@@ -100,7 +100,7 @@ def create(
         if backbone_weights is not None:
             _load_core(built, core, backbone_weights, width)
         request = {"core": core, "image_size": size, "width": width, **wishes}
-        detector = _wrapped(name, classes, built, preset, request, box_network)
+        detector = _wrap(name, classes, built, preset, request, box_network)
     if weights is not None:
         detector.started_from = load_detector_weights(detector, weights)
     return detector
@@ -148,7 +148,7 @@ def _load_core(built: keras.Model, core: Core, weights, width: float):
     )
 
 
-def _wrapped(name, classes, built, preset: BoxNetworkPreset, request: dict, given: dict):
+def _wrap(name, classes, built, preset: BoxNetworkPreset, request: dict, given: dict):
     """A Core Network in its Box Network, whose settings are its own, the row's, and the user's."""
     kind = preset.build
     try:

@@ -57,8 +57,8 @@ def test_cells_of_a_column_are_equally_wide():
 
 
 def test_names_in_a_sentence():
-    assert display.listed(["cat", "a\nb"]) == r"cat, a\nb"
-    assert display.listed(map(str, range(9)), 2) == "0, 1, ..."
+    assert display.join_names(["cat", "a\nb"]) == r"cat, a\nb"
+    assert display.join_names(map(str, range(9)), 2) == "0, 1, ..."
 
 
 def test_texts_of_several_lines_keep_them_and_nothing_that_steers():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ssd_keras.training_images import watched
+from ssd_keras.training_images import watch
 
 IMAGES = np.arange(22, dtype=np.float32).reshape(22, 1, 1, 1) * np.ones((1, 2, 2, 3), np.float32)
 TRUTH = {"boxes": np.zeros((22, 1, 4), np.float32), "labels": np.zeros((22, 1), np.int32)}
@@ -48,14 +48,14 @@ FIRST = [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
     ids=["array", "tensor", "dict", "tf.data", "endless", "PyDataset", "iterator not yet used"],
 )
 def test_as_many_batches_as_are_asked_for(given, expected):
-    same, batches = watched(given, 3, SIZE)
+    same, batches = watch(given, 3, SIZE)
     assert hasattr(given, "__next__") or same is given
     assert numbers(batches()) == expected
     assert numbers(batches()) == expected
 
 
 def test_a_generator_is_watched_and_loses_nothing():
-    passed, batches = watched(generator(), 3)
+    passed, batches = watch(generator(), 3)
     assert numbers(batches()) == []
     assert numbers(images for images, _ in passed) == numbers(x for x, _ in generator())
     assert numbers(batches()) == FIRST
@@ -63,11 +63,11 @@ def test_a_generator_is_watched_and_loses_nothing():
 
 def test_what_does_not_fill_a_batch_is_left_out():
     dataset = tf.data.Dataset.from_tensor_slices((IMAGES, TRUTH)).batch(SIZE)
-    assert numbers(watched(dataset, 99)[1]()) == numbers(Batches()[i][0] for i in range(5))
-    assert [len(images) for images in watched(IMAGES, 99, SIZE)[1]()] == [4] * 5
-    assert [len(images) for images in watched(IMAGES, 99)[1]()] == [22]
+    assert numbers(watch(dataset, 99)[1]()) == numbers(Batches()[i][0] for i in range(5))
+    assert [len(images) for images in watch(IMAGES, 99, SIZE)[1]()] == [4] * 5
+    assert [len(images) for images in watch(IMAGES, 99)[1]()] == [22]
 
 
 def test_images_kept_for_validation_are_not_looked_at():
-    seen = numbers(watched(IMAGES, 99, SIZE, validation_split=0.5)[1]())
+    seen = numbers(watch(IMAGES, 99, SIZE, validation_split=0.5)[1]())
     assert max(max(batch) for batch in seen) < 11

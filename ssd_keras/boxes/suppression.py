@@ -54,7 +54,7 @@ class Suppression:
             object.__setattr__(self, name, int(value))
         object.__setattr__(self, "class_agnostic", bool(self.class_agnostic))
 
-    def changed(self, **given) -> "Suppression":
+    def replace(self, **given) -> "Suppression":
         """The same rule with other values; None keeps one as it is.
 
         Raises:
@@ -228,7 +228,9 @@ def _settle_chunk(scene: _Scene, scores_left, size: int, kept=None, seen=None):
             rank = rank + _rows(seen, label)
         valid = ops.logical_and(valid, rank < scene.max_per_class)
     if kept is not None:
-        valid = ops.logical_and(valid, ops.logical_not(_beaten(scene, kept, candidate, label)))
+        valid = ops.logical_and(
+            valid, ops.logical_not(_find_suppressed(scene, kept, candidate, label))
+        )
     overlaps = geometry.iou(candidate, candidate) > scene.iou_threshold
     survives = _settle(valid, ops.logical_and(before, overlaps))
     survivors = ops.where(survives, score, 0.0), anchor, label
@@ -239,7 +241,7 @@ def _settle_chunk(scene: _Scene, scores_left, size: int, kept=None, seen=None):
     return kept, count if seen is None else seen + count, last, more
 
 
-def _beaten(scene: _Scene, kept, candidate, label):
+def _find_suppressed(scene: _Scene, kept, candidate, label):
     """Which candidates `[B, N]` are suppressed by those that are kept already."""
     kept_score, kept_anchor, kept_label = kept
     overlaps = geometry.iou(_rows(scene.boxes, kept_anchor), candidate) > scene.iou_threshold

@@ -63,10 +63,12 @@ def run(
     written are printed as one line; the exit code is 2 then. What the library warns of is one line
     as well. Faults of the program itself keep their traceback.
     """
-    warnings.showwarning = _shown_without_code(warnings.showwarning)
+    warnings.showwarning = _show_without_code(warnings.showwarning)
     for stream in (sys.stdout, sys.stderr):
         _show_harmless(stream)
-    app.run(_explained(main), flags_parser=lambda argv: _parse(argv, expand, main.__module__))
+    app.run(
+        _with_one_line_faults(main), flags_parser=lambda argv: _parse(argv, expand, main.__module__)
+    )
 
 
 def command(name: str, *words: str) -> str:
@@ -91,7 +93,7 @@ def _start_of(name: str) -> list[str]:
     return ["ssd-keras", name]
 
 
-def _shown_without_code(usual):
+def _show_without_code(usual):
     def show(message, category, filename, lineno, file=None, line=None):
         if LIBRARY in Path(filename).parents:
             print(f"warning: {message}", file=file or sys.stderr, flush=True)
@@ -101,8 +103,8 @@ def _shown_without_code(usual):
     return show
 
 
-def _explained(main):
-    def wrapped(argv):
+def _with_one_line_faults(main):
+    def run_main(argv):
         if len(argv) > 1:
             _stop(f"'{argv[1]}' is not a flag: write --name=value.")
         try:
@@ -122,7 +124,7 @@ def _explained(main):
         except KeyboardInterrupt:
             _stop("Interrupted.", code=130)
 
-    return wrapped
+    return run_main
 
 
 def _is_about_a_place(error: OSError) -> bool:

@@ -25,11 +25,11 @@ def suppression() -> dict:
         UserError: a value that makes no sense, which should show before anything is computed.
     """
     given = {name: FLAGS[name].value for name in SETTINGS}
-    Suppression().changed(**given)
+    Suppression().replace(**given)
     return given
 
 
 def for_pictures(own: Suppression, given: dict) -> Suppression:
     """A detector's rule with what is given, or at least the score of what is worth drawing."""
     likely = {"score_threshold": max(own.score_threshold, PICTURED_SCORE)}
-    return own.changed(**likely).changed(**given)
+    return own.replace(**likely).replace(**given)

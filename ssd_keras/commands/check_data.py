@@ -86,7 +86,7 @@ def main(argv):
 
 def complaint_of(left, problems) -> str:
     """Why the data should not be trained on; "" where they are fit."""
-    count = inspection.refused(problems)
+    count = inspection.count_refused(problems)
     mend = f"{count} problems must be mended before this data set can be trusted." if count else ""
     return mend if left.fit else f"Not fit to train on: {left.why()} {mend}".rstrip()
 

@@ -93,7 +93,7 @@ def main(argv):
     ]
     comparison.check_variants(variants, train_source.classes)
     runs = comparison.runs_of(variants, seeds(), FLAGS.runs_dir)
-    with locks.locked(Path(FLAGS.runs_dir), "wait until it ends, or give another --runs_dir."):
+    with locks.lock(Path(FLAGS.runs_dir), "wait until it ends, or give another --runs_dir."):
         complete(runs, out, about(variants, train_source, eval_source))
     print(f"\n{(out / 'table.md').read_text(encoding='utf-8').partition('## What')[0]}")
     print(f"Written: {out}/table.md, runs.csv, runs.json, curves.png")

@@ -85,7 +85,7 @@ def main(argv):
             "Keras",
             unseen,
             found["Keras"],
-            timed(detector.detect, images),
+            milliseconds_per_image(detector.detect, images),
             folder.best,
         )
     ]
@@ -94,7 +94,9 @@ def main(argv):
         found[form] = [None] * len(unseen)
         for index, image in readable.items():
             found[form][index] = runner.detect(image)
-        rows.append(judge(form, unseen, found[form], timed(runner.detect, images), path))
+        rows.append(
+            judge(form, unseen, found[form], milliseconds_per_image(runner.detect, images), path)
+        )
     write_text(
         folder.path / "table.json",
         json.dumps([dataclasses.asdict(row) for row in rows], indent=2) + "\n",
@@ -119,7 +121,7 @@ def export(detector, folder: RunFolder) -> dict[str, Path]:
     return paths
 
 
-def timed(detect, images) -> float:
+def milliseconds_per_image(detect, images) -> float:
     """Median milliseconds of one image, resizing and suppression included."""
     images = images[:TIMED_IMAGES]
     left = iter(images)

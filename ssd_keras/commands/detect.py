@@ -95,7 +95,7 @@ def detect_images(detector, images: FoundImages, out: Path) -> None:
         for (path, name, image), detections in zip(good, found, strict=True):
             write(out / name, path, image, detections)
             if count <= LISTED:
-                print(f"{path}: {listed(detections)}")
+                print(f"{path}: {count_names(detections)}")
         done += len(good)
         progress(done, count, started)
     if not done:
@@ -130,7 +130,7 @@ def detect_video(detector, frames: video.Frames, out: Path) -> None:
     # A camera shows what is there now; frames that wait for others would be late.
     size = 1 if frames.live else FLAGS.batch_size
 
-    def drawn() -> Iterator[np.ndarray]:
+    def draw_frames() -> Iterator[np.ndarray]:
         try:
             for part in batches(itertools.islice(frames, FLAGS.max_frames or None), size):
                 found = speed.of(lambda part=part: detect(detector, part), len(part))
@@ -142,7 +142,7 @@ def detect_video(detector, frames: video.Frames, out: Path) -> None:
             print("\nStopped.")
 
     with frames:
-        video.write_video(out / f"{frames.name}.mp4", drawn(), frames.rate)
+        video.write_video(out / f"{frames.name}.mp4", draw_frames(), frames.rate)
     files.write_text(out / f"{frames.name}.json", json.dumps(described, indent=1) + "\n")
     finish(len(described), "frames", speed, started, out)
 
@@ -178,7 +178,7 @@ class Speed:
         return f"{count / max(seconds, 1e-9):.1f} a second detecting{built}"
 
 
-def listed(detections) -> str:
+def count_names(detections) -> str:
     """ "2 cat, 1 dog", or "nothing"."""
     counts = {}
     for name in detections.names:

@@ -19,7 +19,7 @@ from absl import flags
 import ssd_keras
 from ssd_keras import data, evaluation
 from ssd_keras.commands import _program, _suppression
-from ssd_keras.display import listed
+from ssd_keras.display import join_names
 from ssd_keras.errors import UserError
 from ssd_keras.weights.published import results_folder
 
@@ -52,7 +52,7 @@ def main(argv):
         evaluation.make_folder(FLAGS.out)
     anchors = ()
     if FLAGS.run_dir:
-        source, found, anchors = detected(rule)
+        source, found, anchors = detect_all(rule)
         title = f"Evaluation of {FLAGS.run_dir}"
     else:
         source, found = read(rule)
@@ -77,18 +77,18 @@ def main(argv):
     numbered = range(len(classes)) if source.category_ids is None else source.category_ids.values()
     if without := [name for label, name in enumerate(classes) if label not in set(numbered)]:
         print(
-            f"Not in {paths['detections.json'].name}: {listed(without, 20)}, "
+            f"Not in {paths['detections.json'].name}: {join_names(without, 20)}, "
             f"for which {FLAGS.data} has no category_id."
         )
 
 
-def detected(rule: dict) -> tuple:
+def detect_all(rule: dict) -> tuple:
     """Runs the detector over the data: source, detections, default boxes of each level."""
     detector = ssd_keras.load(FLAGS.run_dir)
     source = data.load_source(FLAGS.data, classes=detector.classes)
     say_left_out(source)
     count = len(source)
-    followed = detector.suppression.changed(**rule)
+    followed = detector.suppression.replace(**rule)
     print(f"Detecting in {count} images of {FLAGS.data}: {followed}.", flush=True)
     started = time.monotonic()
     found = evaluation.detect_source(detector, source, FLAGS.batch_size, **rule)

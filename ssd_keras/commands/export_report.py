@@ -55,7 +55,7 @@ def main(_):
     check_writable(folder / "export_report.json")
     detector = ssd_keras.load(FLAGS.run_dir)
     # Every form, Keras itself among them, follows the same rule.
-    detector.suppression = detector.suppression.changed(**rule)
+    detector.suppression = detector.suppression.replace(**rule)
     source = data.load_source(FLAGS.data, classes=detector.classes)
     rows = form_comparison.compare_forms(
         detector,

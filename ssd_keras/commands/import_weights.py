@@ -52,7 +52,7 @@ def main(argv):
         "origin": imported.origin,
         "suppression": imported.suppression,
     }
-    with folder.locked():
+    with folder.lock():
         folder.open(settings, detector.classes)
         write_text(folder.path / "import_report.txt", full_report(imported))
         replace(folder.best, detector.save)

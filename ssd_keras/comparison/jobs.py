@@ -36,7 +36,7 @@ class Task:
     argument: object
     log: str = ""
 
-    def failed(self, code: int) -> UserError:
+    def failure(self, code: int) -> UserError:
         """What is said of a process that ended with an exit code."""
         said = f"what '{self.log}' ends with" if self.log else "what it printed"
         return UserError(
@@ -92,7 +92,7 @@ def _begin(task: Task, cpus: set[int], say) -> _Running:
 def _finish(ended: _Running, say):
     ended.process.join()
     if ended.process.exitcode:
-        raise ended.task.failed(ended.process.exitcode)
+        raise ended.task.failure(ended.process.exitcode)
     say(f"{ended.task.title}: done in {time.monotonic() - ended.started:.0f} s")
 
 

@@ -68,7 +68,7 @@ def measure_cost(run: Run):
     cost = {
         "parameters": detector.count_params(),
         "gmacs": count_macs(detector) / 1e9,
-        "covered": _covered(detector, source),
+        "covered": _coverage(detector, source),
         "ms_keras": milliseconds(lambda: detector.detect(image), TIMED_RUNS),
         "ms_int8": runner.milliseconds(TIMED_RUNS),
         "ap50_int8": evaluation.voc_ap(source.ground_truth(), found, source.classes)["map"],
@@ -77,7 +77,7 @@ def measure_cost(run: Run):
     _write(run, COST, cost)
 
 
-def _covered(detector, source) -> float | None:
+def _coverage(detector, source) -> float | None:
     """Share of the objects that a default box fits; None where there are no default boxes."""
     anchors = detector.box_network.level_anchors
     boxes = np.concatenate([truth.boxes[~truth.crowd] for truth in source.ground_truth()])

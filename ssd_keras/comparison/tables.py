@@ -50,7 +50,7 @@ def results(runs: Sequence[Run]) -> list[dict]:
             "variant": run.variant,
             "model": run.settings.model,
             "seed": run.seed,
-            **run.measured(),
+            **run.measurement(),
             **first[run.variant].costs(),
         }
         for run in runs

@@ -49,7 +49,7 @@ class Run:
         """What it costs, empty before that was measured."""
         return self._read(COST)
 
-    def measured(self) -> dict:
+    def measurement(self) -> dict:
         """What it reached, empty before that was measured."""
         return self._read(MEASURED)
 

@@ -272,12 +272,12 @@ def lay_on_fill(picture, place, image_size):
     def strip(rows, columns):
         return tf.tile(tf.cast(tf.constant([[FILL]]), picture.dtype), [rows, columns, 1])
 
-    def filled():
+    def fill_border():
         middle = tf.concat([strip(rows, begin[1]), picture, strip(rows, width - end[1])], 1)
         return tf.concat([strip(begin[0], width), middle, strip(height - end[0], width)], 0)
 
     covered = tf.reduce_all(end - begin == tf.constant(image_size))
-    return tf.cond(covered, lambda: picture, filled)
+    return tf.cond(covered, lambda: picture, fill_border)
 
 
 def transform_boxes(boxes, labels, window):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from ssd_keras.data import images, units
-from ssd_keras.data.names import note_alike, plain
+from ssd_keras.data.names import normalize, note_alike
 from ssd_keras.data.source import CLIPPED, LEFT_OUT, NOTED, REFUSED, GroundTruth, Problem, Source
 from ssd_keras.errors import UserError, did_you_mean
 
@@ -63,7 +63,7 @@ class Row:
 
         `area` is in square pixels of the image as declared; None, a negative one or nan: unknown.
         """
-        self.names.append(plain(name))
+        self.names.append(normalize(name))
         self.boxes.append(tuple(box))
         self.places.append(place)
         self.difficult.append(bool(difficult))
@@ -262,7 +262,7 @@ def check_classes(
         UserError: there is none, or one is empty or occurs twice.
     """
     problems = [] if problems is None else problems
-    classes = tuple(plain(str(name)) for name in classes)
+    classes = tuple(normalize(str(name)) for name in classes)
     if not classes:
         raise UnusableError(
             f"'{spec}' has no class: no object is annotated and no classes are given.", problems
@@ -354,7 +354,7 @@ def _faults(row, header, names, labels, boxes, clipped) -> list[tuple[int, Probl
     for index in np.flatnonzero(good & beyond):
         message = f"{what(index)} leaves the image {_size(header)}"
         report(index, "beyond_edge", message, CLIPPED)
-    for index, first in _repeated(labels, clipped, np.flatnonzero(good)):
+    for index, first in _find_repeats(labels, clipped, np.flatnonzero(good)):
         report(index, "duplicate_box", f"{what(index)} repeats object {first}")
     return found
 
@@ -379,7 +379,7 @@ def _wrong(boxes, clipped) -> tuple[np.ndarray, ...]:
     )
 
 
-def _repeated(labels, boxes, indices) -> list[tuple[int, int]]:
+def _find_repeats(labels, boxes, indices) -> list[tuple[int, int]]:
     """Pairs of an object and the earlier one of the same class and box."""
     keys = np.column_stack([labels, np.round(boxes, 6)]) + 0.0  # no -0.0
     first, pairs = {}, []

@@ -90,7 +90,7 @@ def _key(value) -> int | str | None:
     as_number = number(value)
     if as_number is not None and math.isfinite(as_number) and abs(as_number) < _LARGEST_ID:
         return int(as_number) if as_number == int(as_number) else str(value)
-    return value if value is None else names.plain(str(value)[:500])
+    return value if value is None else names.normalize(str(value)[:500])
 
 
 def _categories(
@@ -104,13 +104,13 @@ def _categories(
         fields = category if isinstance(category, dict) else {}
         key, name = _key(fields.get("id")), fields.get("name")
         if key is None or not isinstance(name, str | int | float):
-            message = f"needs id and name, is {_shown(category)}"
+            message = f"needs id and name, is {_brief(category)}"
             problems.append(Problem("broken_class", place, message, LEFT_OUT))
         elif key in seen:
             message = f"id {key} already is '{seen[key]}'"
             problems.append(Problem("duplicate_class", place, message, LEFT_OUT))
         else:
-            name = names.plain(str(name))
+            name = names.normalize(str(name))
             if (same := ids.setdefault(name, key)) != key:
                 message = f"the ids {same} and {key} have the same name '{name}': one class"
                 problems.append(Problem("duplicate_class", place, message, NOTED))
@@ -118,7 +118,7 @@ def _categories(
             yield key, name
 
 
-def _shown(value) -> str:
+def _brief(value) -> str:
     """A value of JSON in a message; its text may be long, or its parts many."""
     if isinstance(value, dict):
         return f"an object with {', '.join(list(value)[:6])[:80] or 'nothing'}"
@@ -213,22 +213,22 @@ def _add_object(annotation: dict, place: str, categories: dict, rows: dict) -> P
     name = categories.get(category, "")
     row = rows.get(image)
     if row is None:
-        message = f"its image_id {_shown(annotation.get('image_id'))} is not among the images"
+        message = f"its image_id {_brief(annotation.get('image_id'))} is not among the images"
         return Problem("unknown_image", place, message, LEFT_OUT, (name,))
     if category not in categories:
         message = (
-            f"its category_id {_shown(annotation.get('category_id'))} is not among the categories"
+            f"its category_id {_brief(annotation.get('category_id'))} is not among the categories"
         )
         return row.reject("unknown_class", place, message)
     box = annotation.get("bbox")
     numbers = [number(value) for value in box] if isinstance(box, list) else []
     if len(numbers) != 4 or None in numbers:
-        message = f"its bbox is {_shown(box)}, not four numbers"
+        message = f"its bbox is {_brief(box)}, not four numbers"
         return row.reject("broken_box", place, message, name=name)
     x, y, width, height = numbers
     crowd = mark(annotation.get("iscrowd"))
     if crowd is None:
-        message = f"its iscrowd is {_shown(annotation['iscrowd'])}: write 1 or 0"
+        message = f"its iscrowd is {_brief(annotation['iscrowd'])}: write 1 or 0"
         return row.reject("broken_mark", place, message, REFUSED, name=name)
     area = number(annotation.get("area"))
     row.add(name, (y, x, y + height, x + width), place, crowd=crowd, area=area)

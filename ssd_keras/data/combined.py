@@ -24,7 +24,7 @@ class CombinedSource(Source):
     def __init__(self, spec: str, sources: Sequence[Source]):
         together = tuple(dict.fromkeys(name for source in sources for name in source.classes))
         label = {name: index for index, name in enumerate(together)}
-        truth = [one for source in sources for one in _relabelled(source, label)]
+        truth = [one for source in sources for one in _relabel(source, label)]
         ids = names.apart(one.image_id for one in truth)
         problems = [problem for source in sources for problem in source.problems]
         names.note_alike(together, spec, problems)
@@ -52,7 +52,7 @@ class CombinedSource(Source):
         return part, index - self._starts[part]
 
 
-def _relabelled(source: Source, label: Mapping[str, int]) -> list[GroundTruth]:
+def _relabel(source: Source, label: Mapping[str, int]) -> list[GroundTruth]:
     number = np.array([label[name] for name in source.classes], np.int32)
     return [
         dataclasses.replace(truth, labels=number[truth.labels]) for truth in source.ground_truth()

@@ -340,7 +340,7 @@ class _Reader:
         return "" if image else "names no image"
 
     def _label(self, text: str) -> str:
-        label = names.plain(text) or self._one_class
+        label = names.normalize(text) or self._one_class
         # Numbers that went through a column of floats.
         whole = _WHOLE.fullmatch(label)
         label = whole[1] if whole else label
@@ -407,7 +407,7 @@ def _via_class(attributes: Mapping) -> str:
     if isinstance(value, dict):  # check boxes: {"cat": true}
         chosen = [str(name) for name, on in value.items() if on]
         value = chosen[0] if len(chosen) == 1 else ""
-    return names.plain(str(value))
+    return names.normalize(str(value))
 
 
 def _box_of_shape(shape: Mapping) -> tuple[float, float, float, float] | None:
@@ -470,7 +470,7 @@ def _rows(
         row.image_id = image_id
     others = index.find_all(elsewhere) if elsewhere else {}
     shared = {others[image].path or image: split for image, split in elsewhere.items()}
-    problems += [_shared(row, shared[key]) for key, row in rows.items() if key in shared]
+    problems += [_two_splits(row, shared[key]) for key, row in rows.items() if key in shared]
     return [row for key, row in rows.items() if key not in shared]
 
 
@@ -489,7 +489,7 @@ def _other_size(one: _Line, row: checks.Row) -> _Fault | None:
     return _Fault("other_size", message, REFUSED)
 
 
-def _shared(row: checks.Row, split: str) -> Problem:
+def _two_splits(row: checks.Row, split: str) -> Problem:
     message = (
         f"the image '{row.image}' has objects in the split '{split}', too, which would count as "
         "background here: give all of them one split"
@@ -534,4 +534,4 @@ def _descriptions(path: str) -> dict[str, str]:
         if _is_descriptions(file)
         for line in lines_of(read_text(file))
     )
-    return {pair[0].strip(): names.plain(pair[1]) for pair in cells if len(pair) == 2}
+    return {pair[0].strip(): names.normalize(pair[1]) for pair in cells if len(pair) == 2}

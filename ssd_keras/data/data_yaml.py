@@ -137,7 +137,7 @@ def _text(value) -> str:
 def _root(content: dict, path: str) -> str:
     written = content.get("path", "")
     if not isinstance(written, str):
-        raise UserError(f"'path' in '{path}' must be a folder, not {_shown(written)}.")
+        raise UserError(f"'path' in '{path}' must be a folder, not {_brief(written)}.")
     return _text(written)
 
 
@@ -169,7 +169,7 @@ def _names(content: dict, path: str, problems: list[Problem]) -> dict[int, str]:
             raise UserError(f"Name {number} in '{path}' must be a text: put it into quotes.")
         if number in found:
             raise UserError(f"'{path}' names class {number} twice.")
-        found[number] = names.plain(name)
+        found[number] = names.normalize(name)
     if count is not None and count != len(found):
         message = f"nc is {count}, but there are {len(found)} names; the names count"
         problems.append(Problem("other_count", path, message, NOTED))
@@ -191,11 +191,11 @@ def _count(content: dict, path: str) -> int | None:
         return None
     value = text.number(written)
     if value is None or not 0 <= value <= MOST_CLASSES or value != int(value):
-        raise UserError(f"'nc' in '{path}' must be a number of classes, not '{_shown(written)}'.")
+        raise UserError(f"'nc' in '{path}' must be a number of classes, not '{_brief(written)}'.")
     return int(value)
 
 
-def _shown(value) -> str:
+def _brief(value) -> str:
     return one_line(value)[:40] if isinstance(value, str) else "a list"
 
 
@@ -213,7 +213,7 @@ def _task(content: dict, path: str) -> str:
     task = _text(content.get("task", ""))
     if task and task not in TASKS:
         raise UserError(
-            f"'task' in '{path}' must be one of {', '.join(TASKS)}, not '{_shown(task)}'."
+            f"'task' in '{path}' must be one of {', '.join(TASKS)}, not '{_brief(task)}'."
         )
     return task
 

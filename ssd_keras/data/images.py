@@ -61,7 +61,7 @@ def _header(file: BinaryIO, name: str) -> Header:
         pillow.check_size(size[1], size[0], name)
         return Header(*size, plain=True)
     file.seek(0)
-    with pillow.opened(file, name) as image:
+    with pillow.open_image(file, name) as image:
         width, height = image.size
         turned = _orientation(image) in (5, 6, 7, 8)
         # Pillow turns a TIFF by itself, and says its size as it is then.
@@ -98,7 +98,7 @@ def _tells_after_pixels(file: BinaryIO) -> bool:
 
 def _upright(file: BinaryIO, name: str) -> bool:
     file.seek(0)
-    with contextlib.suppress(ImageError), pillow.opened(file, name) as image:
+    with contextlib.suppress(ImageError), pillow.open_image(file, name) as image:
         return _orientation(image) == 1
     return False
 
@@ -152,14 +152,14 @@ def describe(image: str | os.PathLike | bytes) -> str:
     """
     with contextlib.suppress(ImageError):
         if isinstance(image, bytes):
-            return _described(io.BytesIO(image))
+            return _describe(io.BytesIO(image))
         with pillow.open_file(image) as file:
-            return _described(file)
+            return _describe(file)
     return ""
 
 
-def _described(file: BinaryIO) -> str:
-    with pillow.opened(file, "image") as image:
+def _describe(file: BinaryIO) -> str:
+    with pillow.open_image(file, "image") as image:
         mode, deep, turn = image.mode, _is_deep(image), _orientation(image)
         several = getattr(image, "is_animated", False)
         clear = "transparency" in image.info
@@ -194,7 +194,7 @@ _FORMS = {
 
 def _decode(file: BinaryIO, name: str) -> tuple[np.ndarray, str]:
     """The pixels, and how those of more than 8 bits were read."""
-    with pillow.opened(file, name) as image:
+    with pillow.open_image(file, name) as image:
         if not _is_deep(image):
             pillow.load(image)
             return _to_rgb(ImageOps.exif_transpose(image)), ""
@@ -246,7 +246,7 @@ def _low_and_high_bytes(image: Image.Image, file: BinaryIO, name: str) -> np.nda
     pillow.load(image)
     high = _to_rgb(ImageOps.exif_transpose(image))
     file.seek(0)
-    with pillow.opened(file, name) as other:
+    with pillow.open_image(file, name) as other:
         if kind not in ("RGB", "RGBX"):
             # What is mixed with white by its upper bytes cannot be put together again.
             return high.astype(np.uint16) * 257 if int(high.max()) > 15 else _dim(kind)

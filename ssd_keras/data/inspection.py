@@ -108,6 +108,6 @@ def summarize(source: Source, image_size: tuple[int, int] = (300, 300)) -> Summa
     )
 
 
-def refused(problems: Sequence[Problem]) -> int:
+def count_refused(problems: Sequence[Problem]) -> int:
     """How many problems need the user before the data set should be trusted."""
     return sum(problem.action == REFUSED for problem in problems)

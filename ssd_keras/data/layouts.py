@@ -51,7 +51,7 @@ def is_split(name: str) -> bool:
     return any(name.lower() in same for same in _SPLITS)
 
 
-def chosen(split: str, known: Iterable[str], where: str) -> str | None:
+def choose(split: str, known: Iterable[str], where: str) -> str | None:
     """Which of the known names the split means; None if it means none.
 
     Raises:
@@ -79,10 +79,10 @@ def check_folder(place: str, spec: str) -> None:
     """Refuses a place that is no folder, or that cannot be looked into."""
     if not os.path.isdir(place):
         raise missing_place("folder", place.rstrip("/") or place, spec)
-    _listed(place)
+    _list_folder(place)
 
 
-def _listed(folder: str) -> list[str]:
+def _list_folder(folder: str) -> list[str]:
     """The names in a folder, sorted, without those that systems hide."""
     try:
         return sorted(name for name in os.listdir(folder) if not names.is_litter(name))
@@ -91,16 +91,16 @@ def _listed(folder: str) -> list[str]:
 
 
 def _folders(folder: str) -> list[str]:
-    return [name for name in _listed(folder) if os.path.isdir(os.path.join(folder, name))]
+    return [name for name in _list_folder(folder) if os.path.isdir(os.path.join(folder, name))]
 
 
 def _with_end(folder: str, *ends: str) -> list[str]:
     """The names of plain files with such an end, in any case of letters."""
-    listed = (name for name in _listed(folder) if name.lower().endswith(ends))
+    listed = (name for name in _list_folder(folder) if name.lower().endswith(ends))
     return [name for name in listed if os.path.isfile(os.path.join(folder, name))]
 
 
-def _called(folder: str, wanted: Sequence[str]) -> list[str]:
+def _folders_called(folder: str, wanted: Sequence[str]) -> list[str]:
     """The sub-folders with these names, in any case of letters, with or without an s."""
     rank = {form: at for at, name in enumerate(wanted) for form in _forms(name)}
     found = [name for name in _folders(folder) if name.lower() in rank]
@@ -113,12 +113,12 @@ def _forms(name: str) -> tuple[str, str]:
     return name, (name.removesuffix("s") if name.endswith("s") else name + "s")
 
 
-def unwrapped(place: str) -> str:
+def unwrap(place: str) -> str:
     """The folder itself, or the one that holds everything, where archives were unpacked."""
     place = place.rstrip(os.sep) or os.sep
     for _ in range(4):
         inner = _folders(place)
-        others = [name for name in _listed(place) if name not in inner]
+        others = [name for name in _list_folder(place) if name not in inner]
         remarks = all(re.match(r"readme|licen[cs]e", name.lower()) for name in others)
         known = {form for name in (*_PICTURES, *_ANNOTATIONS) for form in _forms(name)}
         if len(inner) != 1 or not remarks or inner[0].lower() in known or is_split(inner[0]):
@@ -134,7 +134,7 @@ def parts(place: str) -> list[str]:
 
 def part(place: str, split: str) -> str | None:
     """The sub-folder of a split."""
-    name = chosen(split, _folders(place), f"in '{place}'")
+    name = choose(split, _folders(place), f"in '{place}'")
     return os.path.join(place, name) if name else None
 
 
@@ -171,7 +171,7 @@ def voc(spec: str, place: str, split: str | None, pictures: str | None = None) -
         UserError: no such folder, no .xml file in it, or no such split.
     """
     check_folder(place, spec)
-    found = _voc(spec, _devkit(unwrapped(place)), split)
+    found = _voc(spec, _devkit(unwrap(place)), split)
     return found if pictures is None else dataclasses.replace(found, pictures=(pictures,))
 
 
@@ -180,7 +180,7 @@ def _voc(spec: str, root: str, split: str | None) -> Voc:
         return _voc_folders(spec, root)
     folder = next(iter(_within(root, split)), None)
     lists = _split_lists(root)
-    named = chosen(split, lists, f"in '{root}'")
+    named = choose(split, lists, f"in '{root}'")
     if named is not None:
         return dataclasses.replace(_voc_folders(spec, root), list_file=lists[named], parts=())
     if folder is None:
@@ -193,7 +193,7 @@ def _devkit(place: str) -> str:
     """VOCdevkit and VOC2012 in it, where the user named a folder above."""
     for _ in range(2):
         inner = [name for name in _folders(place) if name.startswith("VOC")]
-        if _called(place, _ANNOTATIONS[:1]) or not inner:
+        if _folders_called(place, _ANNOTATIONS[:1]) or not inner:
             break
         if len(inner) > 1:
             example = os.path.join(place, inner[0])
@@ -204,7 +204,7 @@ def _devkit(place: str) -> str:
 
 def _bases(root: str) -> list[str]:
     """Folders that may be divided into splits."""
-    return [root, *_called(root, _ANNOTATIONS), *_called(root, _PICTURES)]
+    return [root, *_folders_called(root, _ANNOTATIONS), *_folders_called(root, _PICTURES)]
 
 
 def _within(root: str, split: str) -> list[str]:
@@ -216,19 +216,21 @@ def _within(root: str, split: str) -> list[str]:
 def _voc_part(spec: str, root: str, split: str, folder: str) -> Voc:
     if os.path.dirname(folder) == root:
         return dataclasses.replace(_voc_folders(spec, folder), root=folder)
-    beside = [part(base, split) for base in _called(root, _PICTURES)]
+    beside = [part(base, split) for base in _folders_called(root, _PICTURES)]
     pictures = [base for base in (*beside, folder) if base and _holds(base, images.EXTENSIONS)]
-    pictures = pictures or _called(root, _PICTURES) or [root]
+    pictures = pictures or _folders_called(root, _PICTURES) or [root]
     return Voc(root, folder, tuple(dict.fromkeys(pictures)))
 
 
 def _voc_folders(spec: str, root: str) -> Voc:
-    annotations = next((f for f in _called(root, _ANNOTATIONS) if _holds(f, (".xml",))), root)
+    annotations = next(
+        (f for f in _folders_called(root, _ANNOTATIONS) if _holds(f, (".xml",))), root
+    )
     problems: list[Problem] = []
     if not names.files_of(annotations, (".xml",), problems, most=1):
         why = f" {problems[0]}." if problems else ""
         raise UserError(f"'{annotations}' holds no .xml annotation (from '{spec}').{why}")
-    pictures = _called(root, _PICTURES) or [root]
+    pictures = _folders_called(root, _PICTURES) or [root]
     if annotations != root and _holds(annotations, images.EXTENSIONS):
         pictures = [*pictures, annotations]
     divided = [name for base in _bases(root) for name in parts(base)]
@@ -238,7 +240,7 @@ def _voc_folders(spec: str, root: str) -> Voc:
 def _split_lists(root: str) -> dict[str, str]:
     """The files that list the images of a split, by the split's name."""
     sets = os.path.join(root, "ImageSets")
-    places = [os.path.join(sets, "Main"), sets, root, *_called(root, _ANNOTATIONS)]
+    places = [os.path.join(sets, "Main"), sets, root, *_folders_called(root, _ANNOTATIONS)]
     lists: dict[str, str] = {}
     for place in filter(os.path.isdir, places):
         for name in _with_end(place, ".txt"):
@@ -280,7 +282,7 @@ def coco(spec: str, place: str, split: str | None, pictures: str | None) -> Coco
         found = _coco_file(spec, place, split)
     else:
         check_folder(place, spec)
-        root = unwrapped(place)
+        root = unwrap(place)
         found = _coco_split(spec, root, split) if split else _coco_whole(spec, root)
     return (
         found if pictures is None else dataclasses.replace(found, pictures=(pictures,), root=None)
@@ -309,13 +311,13 @@ def _beside(path: str) -> Coco:
 
 def _pictures_of(root: str, split: str) -> tuple[str, ...]:
     """The folders of a split's images, or of all images."""
-    inner = _called(root, _PICTURES)
+    inner = _folders_called(root, _PICTURES)
     found = [part(base, split) for base in (root, *inner)]
     return tuple(folder for folder in found if folder) or tuple(inner) or (root,)
 
 
 def _coco_whole(spec: str, root: str) -> Coco:
-    for folder in (root, *_called(root, _ANNOTATIONS)):
+    for folder in (root, *_folders_called(root, _ANNOTATIONS)):
         found = _coco_names(folder)
         first = next((name for name in _COCO_FIRST if name in found), None)
         if first or len(found) == 1:
@@ -358,13 +360,13 @@ def _no_coco(root: str, spec: str) -> str:
 
 def _coco_split(spec: str, root: str, split: str) -> Coco:
     files: dict[str, str] = {}
-    for folder in (*_called(root, _ANNOTATIONS), root):
+    for folder in (*_folders_called(root, _ANNOTATIONS), root):
         for name in _coco_names(folder):
             stem = _KIND.sub("", name[:-5])
             files.setdefault(stem, os.path.join(folder, name))
     folders = [name for name in _folders(root) if _is_coco_folder(os.path.join(root, name))]
     known = [*files, *folders]
-    named = chosen(split, known, f"in '{root}'") or _of_a_year(split, known, root)
+    named = choose(split, known, f"in '{root}'") or _of_a_year(split, known, root)
     if named in files:
         return Coco(
             files[named],
@@ -379,7 +381,7 @@ def _coco_split(spec: str, root: str, split: str) -> Coco:
 
 def _is_coco_folder(folder: str) -> bool:
     """Whether a folder is a data set of its own, as those of Roboflow are."""
-    inner = _called(folder, _ANNOTATIONS)
+    inner = _folders_called(folder, _ANNOTATIONS)
     is_one = os.path.basename(folder).lower() in {f for n in _ANNOTATIONS for f in _forms(n)}
     return not is_one and any(_coco_names(place) for place in (folder, *inner))
 
@@ -394,7 +396,7 @@ def _of_a_year(split: str, known: Iterable[str], root: str) -> str | None:
 
 def _coco_names(folder: str) -> list[str]:
     """The names of the .json files in a folder that are COCO with boxes."""
-    found = [name for name in _listed(folder) if name.lower().endswith(".json")]
+    found = [name for name in _list_folder(folder) if name.lower().endswith(".json")]
     found = [name for name in found if not name.startswith(_NO_INSTANCES)]
     if len(found) > 50:  # one for each image is another format
         return []
@@ -511,18 +513,18 @@ def yolo(spec: str, place: str, split: str | None) -> Yolo:
     Raises:
         UserError: no such split.
     """
-    inner = _called(place, _PICTURES)
+    inner = _folders_called(place, _PICTURES)
     whole = inner[0] if inner else place
     if split is None:
         return Yolo(place, whole, _names_in(place, whole), tuple(parts(whole)))
     lists = {name[:-4]: name for name in _with_end(place, ".txt") if is_split(name[:-4])}
-    folders = {base: chosen(split, _folders(base), f"in '{base}'") for base in (*inner, place)}
+    folders = {base: choose(split, _folders(base), f"in '{base}'") for base in (*inner, place)}
     for base, name in folders.items():
         if name:
             folder = os.path.join(base, name)
-            pictures = next(iter(_called(folder, _PICTURES)), folder)
+            pictures = next(iter(_folders_called(folder, _PICTURES)), folder)
             return Yolo(place, pictures, _names_in(place, pictures, folder))
-    listed = chosen(split, lists, f"in '{place}'")
+    listed = choose(split, lists, f"in '{place}'")
     if listed:
         return Yolo(place, os.path.join(place, lists[listed]), _names_in(place, whole))
     known = [name for base in (place, *inner) for name in parts(base)]
@@ -534,7 +536,9 @@ def _names_in(place: str, *pictures: str) -> tuple[str, ...]:
     twins = [twin for folder in pictures if (twin := label_twin(folder))]
     near = [folder for folder in (*twins, *pictures) if os.path.isdir(folder)]
     divided = [os.path.join(folder, name) for folder in near for name in parts(folder)]
-    inner = [folder for name in ("labels", "annotations") for folder in _called(place, (name,))]
+    inner = [
+        folder for name in ("labels", "annotations") for folder in _folders_called(place, (name,))
+    ]
     return tuple(dict.fromkeys((place, *near, *divided, *inner)))
 
 
@@ -551,12 +555,12 @@ def label_twin(path: str) -> str | None:
 # --------------------------------------------------------------------------- any format
 
 
-def recognised(place: str, split: str | None = None) -> list[str]:
+def recognise(place: str, split: str | None = None) -> list[str]:
     """The formats that a folder's files may be, the likeliest first; see `specs.recognise`."""
     found = _formats(place)
-    inner = unwrapped(place)
+    inner = unwrap(place)
     if not found and inner != place:
-        found = recognised(inner, split)
+        found = recognise(inner, split)
     divided = [place]
     if not found:
         named = [part(place, split)] if split else [os.path.join(place, n) for n in parts(place)]
@@ -582,11 +586,11 @@ def _formats(place: str) -> list[str]:
 
 
 def _has_tfds(place: str) -> bool:
-    return {"features.json", "dataset_info.json"} <= set(_listed(place))
+    return {"features.json", "dataset_info.json"} <= set(_list_folder(place))
 
 
 def _has_voc(place: str) -> bool:
-    folders = (*_called(place, _ANNOTATIONS), *_called(place, _PICTURES))
+    folders = (*_folders_called(place, _ANNOTATIONS), *_folders_called(place, _PICTURES))
     devkit = any(name.startswith("VOC") for name in _folders(place))
     return bool(
         devkit or _with_end(place, ".xml") or any(_holds(folder, (".xml",)) for folder in folders)
@@ -596,16 +600,16 @@ def _has_voc(place: str) -> bool:
 def _has_yolo(place: str) -> bool:
     if data_yaml(place) or darknet_data(place):
         return True
-    labels = [folder for folder in _called(place, ("labels",)) if _holds(folder, (".txt",))]
+    labels = [folder for folder in _folders_called(place, ("labels",)) if _holds(folder, (".txt",))]
     return bool(labels)
 
 
 def _has_coco(place: str) -> bool:
-    return any(_coco_names(folder) for folder in (place, *_called(place, _ANNOTATIONS)))
+    return any(_coco_names(folder) for folder in (place, *_folders_called(place, _ANNOTATIONS)))
 
 
 def _has_records(place: str) -> bool:
-    return any(record_file.is_record(name) for name in _listed(place))
+    return any(record_file.is_record(name) for name in _list_folder(place))
 
 
 def _has_csv(place: str) -> bool:
@@ -623,7 +627,9 @@ _SIGNS: dict[str, Callable[[str], bool]] = {
 
 
 def _has_pictures(place: str) -> bool:
-    return bool(_called(place, ("labels", *_PICTURES)) or _with_end(place, *images.EXTENSIONS))
+    return bool(
+        _folders_called(place, ("labels", *_PICTURES)) or _with_end(place, *images.EXTENSIONS)
+    )
 
 
 def of_split(spec: str, place: str, split: str | None, sign: str) -> tuple[str, str | None]:
@@ -636,9 +642,9 @@ def of_split(spec: str, place: str, split: str | None, sign: str) -> tuple[str, 
     """
     if not os.path.isdir(place) or _SIGNS[sign](place):
         return place, split
-    place = unwrapped(place)
+    place = unwrap(place)
     divided = [name for name in parts(place) if _SIGNS[sign](os.path.join(place, name))]
     if split is None and len(divided) > 1:
         raise _name_one(spec, place, divided)
-    named = chosen(split, divided, f"in '{place}'") if split else next(iter(divided), None)
+    named = choose(split, divided, f"in '{place}'") if split else next(iter(divided), None)
     return (os.path.join(place, named), None) if named else (place, split)

@@ -127,7 +127,7 @@ class _Tree:
 
     def find(self, parts: Sequence[str]) -> Found:
         """The file whose path has the longest end in common with `parts`."""
-        group = self._named.get(fold(parts[-1])) or self._stems.get(self._stem(parts[-1]))
+        group = self._by_name.get(fold(parts[-1])) or self._stems.get(self._stem(parts[-1]))
         if group is None:
             return MISSING
         common, files = group.nearest(parts)
@@ -136,7 +136,7 @@ class _Tree:
             return Found(None, f"{len(files)} files are called alike: {listed}")
         if common < len(parts) and tuple(map(fold, parts[-common - 1 : -1])) in self._folder_ends:
             return MISSING
-        return _described(parts, files[0], common)
+        return _describe(parts, files[0], common)
 
     @functools.cached_property
     def files(self) -> list[_File]:
@@ -150,12 +150,12 @@ class _Tree:
         return fold(stem if known else name)
 
     @functools.cached_property
-    def _named(self) -> dict[str, _Group]:
-        return _grouped(self.files, fold)
+    def _by_name(self) -> dict[str, _Group]:
+        return _group_by(self.files, fold)
 
     @functools.cached_property
     def _stems(self) -> dict[str, _Group]:
-        return _grouped(self.files, self._stem)
+        return _group_by(self.files, self._stem)
 
     @functools.cached_property
     def _folder_ends(self) -> set[tuple[str, ...]]:
@@ -198,14 +198,14 @@ class _Group:
         return ends
 
 
-def _grouped(files: Iterable[_File], key) -> dict[str, _Group]:
+def _group_by(files: Iterable[_File], key) -> dict[str, _Group]:
     groups: dict[str, _Group] = {}
     for file in files:
         groups.setdefault(key(file.parts[-1]), _Group()).files.append(file)
     return groups
 
 
-def _described(parts: Sequence[str], file: _File, common: int) -> Found:
+def _describe(parts: Sequence[str], file: _File, common: int) -> Found:
     """The file with what its path and the one that was written do not have in common."""
     hows = []
     whole = common == len(parts)
@@ -322,7 +322,7 @@ _UNDECODED = re.compile("[\udc80-\udcff]")
 
 
 @functools.lru_cache(maxsize=4096)
-def plain(name: str) -> str:
+def normalize(name: str) -> str:
     """A name in Unicode's composed form, without blanks around it.
 
     Of file names that Linux took from a Korean archive as they are, the Korean ones.
@@ -336,7 +336,7 @@ def plain(name: str) -> str:
 @functools.lru_cache(maxsize=4096)
 def fold(name: str) -> str:
     """A name in a form in which those that differ in case or Unicode form are equal."""
-    return unicodedata.normalize("NFC", plain(name).casefold())
+    return unicodedata.normalize("NFC", normalize(name).casefold())
 
 
 def _readings(name: str) -> list[tuple[str, ...]]:
@@ -347,7 +347,7 @@ def _readings(name: str) -> list[tuple[str, ...]]:
 
 def parts_of(path: str) -> tuple[str, ...]:
     """Folders and file name of a path of any system, without drive and `./`."""
-    path = re.sub(r"^[A-Za-z]:(?=[\\/])", "", plain(path))
+    path = re.sub(r"^[A-Za-z]:(?=[\\/])", "", normalize(path))
     parts: list[str] = []
     for part in re.split(r"[\\/]+", path):
         if part == "..":

@@ -127,7 +127,7 @@ def _within() -> str:
 
 
 @contextlib.contextmanager
-def opened(file: BinaryIO, name: str) -> Iterator[Image.Image]:
+def open_image(file: BinaryIO, name: str) -> Iterator[Image.Image]:
     """Opens an image of one of `FORMATS`, within the limit of size; decodes nothing yet.
 
     Args:
@@ -140,7 +140,7 @@ def opened(file: BinaryIO, name: str) -> Iterator[Image.Image]:
     if not file.read(1):
         raise ImageError(name, "is empty (0 bytes)")
     file.seek(0)
-    with faults(name), _identified(file, name) as image:
+    with faults(name), _identify(file, name) as image:
         check_size(*image.size, name)
         _check_proportion(image, file, name)
         yield image
@@ -170,7 +170,7 @@ def load(image: Image.Image) -> None:
         image.load()
 
 
-def _identified(file: BinaryIO, name: str) -> Image.Image:
+def _identify(file: BinaryIO, name: str) -> Image.Image:
     """As `Image.open`, without its own limit of size, which cannot be set for one image."""
     prefix = file.read(64).ljust(64, b"\0")
     for kind in FORMATS:

@@ -11,7 +11,7 @@ from ssd_keras.data.combined import CombinedSource
 from ssd_keras.data.filtered import FILTERS, FilteredSource
 from ssd_keras.data.record_file import is_record
 from ssd_keras.data.source import NOTED, Problem, Source
-from ssd_keras.display import listed
+from ssd_keras.display import join_names
 from ssd_keras.errors import UserError, did_you_mean, missing_place, unknown
 
 LOADERS = {
@@ -65,8 +65,8 @@ def open_source(data: str | os.PathLike | Source, classes: Sequence[str] | None 
         )
     if classes is not None and tuple(data.classes) != tuple(classes):
         raise UserError(
-            f"'{data.spec}' was opened with the classes {listed(data.classes)}, but "
-            f"{listed(classes)} are needed: give the SPEC, or open it with "
+            f"'{data.spec}' was opened with the classes {join_names(data.classes)}, but "
+            f"{join_names(classes)} are needed: give the SPEC, or open it with "
             "ssd_keras.data.load_source(spec, classes=...)."
         )
     return data
@@ -157,7 +157,7 @@ def _no_format(spec: str, head: str) -> UserError:
 
 
 def _bare(spec: str, place: str, split: str | None, classes) -> Source:
-    found = _recognised(place[: options.end_of_path(place)], split)
+    found = _recognise(place[: options.end_of_path(place)], split)
     place, split = _part(spec, found[0], place, split)
     source = LOADERS[found[0]](spec, place, split, classes)
     if len(found) > 1:
@@ -180,13 +180,13 @@ def recognise(place: str, split: str | None = None) -> str:
     Raises:
         UserError: it holds nothing that looks like annotated images.
     """
-    return _recognised(place, split)[0]
+    return _recognise(place, split)[0]
 
 
-def _recognised(place: str, split: str | None) -> list[str]:
+def _recognise(place: str, split: str | None) -> list[str]:
     if os.path.isdir(place):
         layouts.check_folder(place, place)
-        found = layouts.recognised(place, split)
+        found = layouts.recognise(place, split)
         if found:
             return found
         raise UserError(

@@ -99,7 +99,7 @@ def decode(
 ) -> str:
     """The text that the bytes of a file are, as `read_text` has it; `name` is used in messages."""
     name = os.fspath(name)
-    text, encoding = _marked(data, name) or _unmarked(data, name)
+    text, encoding = _decode_by_mark(data, name) or _decode_without_mark(data, name)
     if encoding not in ("utf-8", "utf-8-sig") and problems is not None:
         how = "CP949 (Korean)" if encoding == "cp949" else encoding.upper()
         problems.append(Problem("encoding", name, f"is read as {how}, not UTF-8", NOTED))
@@ -111,10 +111,10 @@ def lines(text: str) -> list[str]:
     return text.removesuffix("\n").split("\n") if text else []
 
 
-def _marked(data: bytes, name: str) -> tuple[str, str] | None:
+def _decode_by_mark(data: bytes, name: str) -> tuple[str, str] | None:
     marked = [encoding for mark, encoding in _MARKS if data.startswith(mark)]
     for encoding in marked:
-        text = _decoded(data, encoding)
+        text = _try_decode(data, encoding)
         if text is not None:
             return text, encoding
     if marked:
@@ -123,13 +123,13 @@ def _marked(data: bytes, name: str) -> tuple[str, str] | None:
     return None
 
 
-def _unmarked(data: bytes, name: str) -> tuple[str, str]:
+def _decode_without_mark(data: bytes, name: str) -> tuple[str, str]:
     if b"\0" in data:
         return _wide(data, name)
     try:
         return data.decode("utf-8"), "utf-8"
     except UnicodeDecodeError as error:
-        korean = _decoded(data, "cp949")
+        korean = _try_decode(data, "cp949")
         if korean is not None and _is_korean(korean):
             return korean, "cp949"
         raise _unclear(data, name, error.start) from error
@@ -182,7 +182,7 @@ def _binary(name: str) -> UserError:
     return UserError(f"'{name}' is no text: it holds zero bytes.")
 
 
-def _decoded(data: bytes, encoding: str) -> str | None:
+def _try_decode(data: bytes, encoding: str) -> str | None:
     try:
         return data.decode(encoding)
     except UnicodeDecodeError:
@@ -213,7 +213,7 @@ def _likely(data: bytes) -> list[str]:
     # Letters with accents stand alone, or nearly so; those of East Asia and Russia in groups.
     western = sum(run == 1 for run in runs) > len(runs) / 2
     codes = ["CP1252"] if western else list(_LIKELY)
-    return [f"{code} ({_LIKELY[code]})" for code in codes if _decoded(data, code) is not None]
+    return [f"{code} ({_LIKELY[code]})" for code in codes if _try_decode(data, code) is not None]
 
 
 # What a program writes for a number. Python would take 1_000 and digits of other scripts, too.

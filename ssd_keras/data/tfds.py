@@ -98,7 +98,7 @@ def _entries(examples, names, place, split, spool, problems):
     for index, example in enumerate(examples):
         where = f"tfds:{place}#{split}, example {index}"
         row = _row(example, index, names, where, problems)
-        encoded = _encoded(example["image"])
+        encoded = _encode(example["image"])
         try:
             header = images.parse_header(encoded, where)
         except images.ImageError as error:
@@ -140,7 +140,7 @@ def _row(example, index: int, names: Sequence[str], where: str, problems) -> che
     return row
 
 
-def _encoded(image) -> bytes:
+def _encode(image) -> bytes:
     if isinstance(image, bytes):
         return image
     return pillow.as_png(np.asarray(image))

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ssd_keras.data import checks, images, layouts, options, packed
-from ssd_keras.data.names import plain
+from ssd_keras.data.names import normalize
 from ssd_keras.data.record_file import is_record, records
 from ssd_keras.data.source import LEFT_OUT, NOTED, REFUSED, GroundTruth, Problem, Source
 from ssd_keras.data.text import decode, read_text
@@ -307,7 +307,7 @@ def _decode_names(found: Sequence[_Entry], spec: str, problems: list[Problem]) -
         text = decode(b"\n".join(data), f"the class names of {spec}", problems)
         told |= zip(foreign, text.split("\n"), strict=True)
     for entry in found:
-        entry.row.names = [plain(told[name]) for name in entry.row.names]
+        entry.row.names = [normalize(told[name]) for name in entry.row.names]
 
 
 def _is_foreign(name: str) -> bool:

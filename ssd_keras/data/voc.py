@@ -76,10 +76,10 @@ def _annotations(layout: layouts.Voc, problems: list[Problem]) -> list[str]:
     if layout.list_file is None:
         found = names.files_of(layout.annotations, (".xml",), problems)
         return sorted(found, key=lambda path: os.path.splitext(path)[0])
-    return _listed(layout, problems)
+    return _read_list(layout, problems)
 
 
-def _listed(layout: layouts.Voc, problems: list[Problem]) -> list[str]:
+def _read_list(layout: layouts.Voc, problems: list[Problem]) -> list[str]:
     path = layout.list_file
     index = names.ImageIndex([layout.annotations], problems, extensions=(".xml",))
     found: dict[str, int] = {}
@@ -208,7 +208,7 @@ def _add(
     first: int,
 ) -> None:
     """Adds an object, or says why it cannot be read."""
-    label = names.plain(item.findtext("name") or "")
+    label = names.normalize(item.findtext("name") or "")
 
     def reject(kind, message, action=LEFT_OUT):
         problems.append(row.reject(kind, place, message, action, name=label))
@@ -262,7 +262,7 @@ def _root(path: str, problems: list[Problem]) -> ElementTree.Element | None:
         problems.append(_image_lost("missing_annotation", path, message, LEFT_OUT))
         return None
     try:
-        root = _parsed(path, problems)
+        root = _parse(path, problems)
     except (ElementTree.ParseError, UserError, ValueError, LookupError) as error:
         message = f"is no readable XML ({one_line(error)})"
         problems.append(_image_lost("broken_annotation", path, message, REFUSED))
@@ -280,7 +280,7 @@ def _image_lost(kind: str, path: str, message: str, action: str) -> Problem:
     return Problem(kind, path, message, action, image=os.path.basename(path), images_lost=1)
 
 
-def _parsed(path: str, problems: list[Problem]) -> ElementTree.Element:
+def _parse(path: str, problems: list[Problem]) -> ElementTree.Element:
     data = text.read_bytes(path, limit=MAX_XML_BYTES)
     content = _in_stated_encoding(data)
     if content is None:

@@ -33,7 +33,7 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
     place, chosen = options.split(spec, place, options.UNITS)
     problems: list[Problem] = []
     data = _found(spec, place, split, problems)
-    read = _labelled(data, problems)
+    read = _read_labels(data, problems)
     keypoints, task = (data.yaml.keypoints, data.yaml.task) if data.yaml else (None, "")
     yolo_labels.decide_shapes(read, keypoints, task, problems)
     known = _known_names(data, read, classes, problems)
@@ -78,7 +78,7 @@ def _found(spec: str, place: str, split: str | None, problems: list[Problem]) ->
     if not os.path.isdir(place):
         return _from_file(spec, place, split, problems)
     layouts.check_folder(place, spec)
-    root = layouts.unwrapped(place)
+    root = layouts.unwrap(place)
     stated = layouts.data_yaml(root) or layouts.darknet_data(root)
     if stated:
         return _from_file(spec, stated, split, problems)
@@ -89,7 +89,7 @@ def _from_file(spec: str, path: str, split: str | None, problems: list[Problem])
     base = os.path.dirname(os.path.abspath(path))
     is_darknet = path.lower().endswith(".data")
     data = _darknet(path, problems) if is_darknet else data_yaml.read(path, problems)
-    key = layouts.chosen(split or "train", data.splits, f"in '{path}'")
+    key = layouts.choose(split or "train", data.splits, f"in '{path}'")
     if key is None and not data.splits:
         raise UserError(f"'{path}' names no images: write a line 'train: FOLDER' (from '{spec}').")
     if key is None:
@@ -206,7 +206,7 @@ def _other_names(folder: str) -> str | None:
 
 def _class_lines(path: str, problems: list[Problem]) -> dict[int, str]:
     lines = text.lines(text.read_text(path, problems, limit=data_yaml.MAX_BYTES).rstrip())
-    found = [names.plain(line) for line in lines]
+    found = [names.normalize(line) for line in lines]
     if "" in found:
         # Leaving the line out would give its number, and all that follow, to other classes.
         raise UserError(f"'{path}' has no class in line {found.index('') + 1}: delete the line.")
@@ -220,7 +220,7 @@ def _label_studio(folder: str) -> dict[int, str]:
         return {}
     try:
         content = json.loads(text.read_text(path, limit=data_yaml.MAX_BYTES))
-        return {int(one["id"]): names.plain(one["name"]) for one in content["categories"]}
+        return {int(one["id"]): names.normalize(one["name"]) for one in content["categories"]}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
@@ -254,10 +254,10 @@ def _check_first(root: str, numbers: Sequence[int], names: Mapping[int, str]) ->
 # --------------------------------------------------------------------------- which labels
 
 
-def _labelled(data: _Found, problems: list[Problem]) -> list[Labelled]:
+def _read_labels(data: _Found, problems: list[Problem]) -> list[Labelled]:
     """The lines of all label files: those of the images, and those whose image is not there."""
     labels = yolo_labels.LabelFiles(data.root, data.files, data.folders)
-    read = [_of_image(path, labels, problems) for path in labels.unshared(problems)]
+    read = [_of_image(path, labels, problems) for path in labels.refuse_shared(problems)]
     read += [_without_image(path, problems) for path in labels.without_image()]
     problems += labels.notes()
     return [one for one in read if one is not None]

@@ -53,14 +53,14 @@ class LabelFiles:
         """The label file of an image; None if there is none."""
         return self._paths[image]
 
-    def unshared(self, problems: list[Problem]) -> list[str]:
+    def refuse_shared(self, problems: list[Problem]) -> list[str]:
         """The images that have a label file of their own, or none; the others are refused."""
         counts = Counter(filter(None, self._paths.values()))
         owners: dict[str, list[str]] = defaultdict(list)
         for image in self._files:
             if counts[self._paths[image]] > 1:
                 owners[self._paths[image]].append(image)
-        problems += [_shared(path, sharing) for path, sharing in owners.items()]
+        problems += [_shared_file(path, sharing) for path, sharing in owners.items()]
         return [image for image in self._files if self._paths[image] not in owners]
 
     def without_image(self) -> list[str]:
@@ -126,7 +126,7 @@ def _may_belong(label_file: str, image: str, root: str) -> bool:
     return all(part.lower() in ours for part in parts if layouts.is_split(part))
 
 
-def _shared(path: str, sharing: Sequence[str]) -> Problem:
+def _shared_file(path: str, sharing: Sequence[str]) -> Problem:
     listed = " and ".join(f"'{os.path.basename(image)}'" for image in sharing[:3])
     message = f"is the label file of {listed}: which of them is annotated? Delete the other"
     try:
@@ -206,7 +206,7 @@ def read(image: str, label_file: str, problems: list[Problem]) -> Labelled:
 def _named_line(place: str, words: Sequence[str]) -> Line:
     """A line `file x y w h name` in pixels, as licence-plate sets have it."""
     x, y, width, height = (number(word) for word in words[1:5])
-    name = names.plain(" ".join(words[5:]))
+    name = names.normalize(" ".join(words[5:]))
     if None in (x, y, width, height):
         return Line(
             place, name=name, fault=("broken_line", f"expected numbers, found {words[1:5]}")

@@ -80,7 +80,7 @@ def _scratch_folder() -> Iterator[str]:
 def _save(function, folder: str):
     """Writes a SavedModel with the signature "serve" and no variables."""
     module = tf.Module()
-    module.serve = _frozen(function)
+    module.serve = _freeze(function)
     _release_memory()
     # Keras' swish has a gradient of its own, which cannot be saved and is of no use here.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
@@ -95,7 +95,7 @@ def _release_memory():
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _frozen(function):
+def _freeze(function):
     """The same `tf.function` with constants in the place of variables."""
     concrete = function.get_concrete_function()
     if not any(tensor.dtype == tf.resource for tensor in concrete.captured_inputs):

@@ -51,7 +51,7 @@ def to_saved_model(
         UserError: a place or a value that cannot be used.
     """
     require_tensorflow()
-    suppression = detector.suppression.changed(
+    suppression = detector.suppression.replace(
         score_threshold=score_threshold,
         iou_threshold=iou_threshold,
         max_detections=max_detections,

@@ -81,7 +81,7 @@ def to_tflite(
         UserError: a value that cannot be used, or calibration images that are missing or in the
             wrong range.
     """
-    suppression = detector.suppression.changed(
+    suppression = detector.suppression.replace(
         score_threshold=score_threshold,
         iou_threshold=iou_threshold,
         max_detections=max_detections,

@@ -10,7 +10,7 @@ from ssd_keras.data import verdict
 from ssd_keras.data.source import Source
 from ssd_keras.data.specs import load_source
 from ssd_keras.detections import Detections
-from ssd_keras.display import listed
+from ssd_keras.display import join_names
 from ssd_keras.errors import UserError
 from ssd_keras.evaluation.detecting import detect_source
 from ssd_keras.evaluation.files import make_folder, write_evaluation
@@ -83,7 +83,10 @@ def check_measurable(source: Source) -> str:
     """
     left = verdict.judge(source)
     if not left.kept and "unknown_class" in left.lost:
-        theirs, ours = listed(load_source(source.spec).classes, 5), listed(source.classes, 5)
+        theirs, ours = (
+            join_names(load_source(source.spec).classes, 5),
+            join_names(source.classes, 5),
+        )
         raise UserError(
             f"No object of '{source.spec}' is of a class that the detector knows: the data have "
             f"{theirs}; the detector {ours}."

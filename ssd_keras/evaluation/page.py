@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from ssd_keras.display import printable, shortened
+from ssd_keras.display import printable, shorten
 
 
 def whole(title: str, subtitle: str, sections: Sequence[str]) -> str:
@@ -33,7 +33,7 @@ def text(value: object) -> str:
 def name(value: object, most: int = 60) -> str:
     """A name in a table as HTML; a long one ends in an ellipsis and is whole in its tooltip."""
     whole = printable(value)
-    short = shortened(whole, most)
+    short = shorten(whole, most)
     if short == whole:
         return html.escape(whole)
     return f'<span title="{html.escape(whole)}">{html.escape(short)}</span>'

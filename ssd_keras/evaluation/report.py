@@ -192,7 +192,7 @@ def _worst_section(evaluation, ground_truth, detections, classes, image) -> str:
         pictures = ""
         if image is not None:
             try:
-                shown = _shown(detections[i], evaluation.thresholds)
+                shown = _above_thresholds(detections[i], evaluation.thresholds)
                 pictures = _pair(image(i), ground_truth[i], shown, classes)
             except UserError as error:
                 caption += f"<br>{page.text(error)}"
@@ -203,7 +203,7 @@ def _worst_section(evaluation, ground_truth, detections, classes, image) -> str:
     return page.section("Worst images", "".join(parts), text)
 
 
-def _shown(found: Detections, thresholds: np.ndarray) -> Detections:
+def _above_thresholds(found: Detections, thresholds: np.ndarray) -> Detections:
     """The detections from the score threshold of their class up."""
     keep = found.scores >= thresholds[found.labels]
     return Detections(found.boxes[keep], found.scores[keep], found.labels[keep], found.classes)

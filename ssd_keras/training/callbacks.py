@@ -382,7 +382,7 @@ class Recorder(keras.callbacks.Callback):
         replace(self.folder.last, self.judged.save)
         replace(
             self.folder.curves,
-            lambda path: figures.save(figures.training_curves(_drawn(self.rows)), path),
+            lambda path: figures.save(figures.training_curves(_with_curves(self.rows)), path),
         )
 
     def _line(self, row: dict) -> str:
@@ -415,7 +415,7 @@ def predictions_picture(detector: Detector, source, batch_size: int) -> np.ndarr
     )
 
 
-def _drawn(rows: list[dict]) -> list[dict]:
+def _with_curves(rows: list[dict]) -> list[dict]:
     """The rows without what has no curve worth drawing."""
     return [{name: row[name] for name in row if name in CURVES} for row in rows]
 

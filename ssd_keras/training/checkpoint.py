@@ -73,9 +73,9 @@ def read_progress(path: Path) -> Progress:
     """
     if not exists(path):
         return Progress()
-    with _opened(path) as archive:
+    with _open(path) as archive:
         text = _read_array(archive, PROGRESS, limit=MAX_PROGRESS_BYTES)
-        return _checked(Progress(**parse_json(str(text).encode())))
+        return _check(Progress(**parse_json(str(text).encode())))
 
 
 def restore_state(path: Path, detector: keras.Model):
@@ -86,7 +86,7 @@ def restore_state(path: Path, detector: keras.Model):
     Raises:
         UserError: the file is damaged, of another model, or holds weights that are no numbers.
     """
-    with _opened(path) as archive:
+    with _open(path) as archive:
         headers = {name: _read_header(archive, name) for name in _names(archive)}
         with_means = any(name.startswith("means") for name in headers)
         variables = _variables(detector, with_means)
@@ -103,7 +103,7 @@ def restore_state(path: Path, detector: keras.Model):
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+def _open(path: Path) -> Iterator[zipfile.ZipFile]:
     advice = "Put back a good copy of it, or remove it to start the run anew."
     check_regular(path, "state of a run", advice)
     with reading(path, "the state of a run", advice), zipfile.ZipFile(path) as archive:
@@ -155,7 +155,7 @@ def _header_of(variable: keras.Variable) -> tuple[tuple[int, ...], np.dtype]:
     return value.shape, np.dtype(np.lib.format.dtype_to_descr(value.dtype))
 
 
-def _checked(progress: Progress) -> Progress:
+def _check(progress: Progress) -> Progress:
     counts = (progress.step, progress.rollbacks)
     if not all(type(count) is int and count >= 0 for count in counts):
         raise ValueError(f"it counts {counts} steps and roll-backs")

@@ -53,7 +53,7 @@ class Devices:
         """The data set that `fit` takes, from `make(shard=(index, count))`."""
         return make(shard=(0, 1))
 
-    def explained(self):
+    def explain_errors(self):
         """A context in which the loss of a machine becomes a `UserError`."""
         return contextlib.nullcontext()
 
@@ -113,7 +113,7 @@ class TensorFlowDevices(Devices):
         return self.strategy.distribute_datasets_from_function(of_worker)
 
     @contextlib.contextmanager
-    def explained(self):
+    def explain_errors(self):
         import tensorflow as tf
 
         try:

@@ -50,7 +50,7 @@ def train(
         UserError: a name, a value, data, weights or a run folder that cannot be used, or a loss
             that is not a number.
     """
-    given = checked(settings)
+    given = check_settings(settings)
     if given.get("backbone") and model is None:
         raise UserError("A backbone of your own needs a model's name, such as SSD_Mine_300.")
     model = model or model_to_train(given.get("weights", ""))
@@ -69,7 +69,7 @@ def model_to_train(weights: str) -> str:
     return model_of(weights) if weights else MODEL
 
 
-def checked(settings: Mapping) -> dict:
+def check_settings(settings: Mapping) -> dict:
     """The settings that are given, each of the type that its field has.
 
     Raises:

@@ -14,7 +14,7 @@ from ssd_keras.batch_norm import BatchStatistics
 from ssd_keras.data import verdict
 from ssd_keras.data.verdict import MOST_LOST
 from ssd_keras.detector import Detector
-from ssd_keras.display import listed
+from ssd_keras.display import join_names
 from ssd_keras.errors import UserError
 from ssd_keras.float32 import float32_copy
 from ssd_keras.keras_compat import keep_weights_at_end
@@ -83,7 +83,7 @@ def train(settings: RunSettings, run_dir: str, *, train_source=None, eval_source
         steps_per_epoch=data.steps_per_epoch(train_source, recipe.batch_size),
     )
     detector = run.build()
-    with run.folder.locked() if devices.is_chief else contextlib.nullcontext():
+    with run.folder.lock() if devices.is_chief else contextlib.nullcontext():
         run.open_folder(detector)
         return _train(run, detector)
 
@@ -97,7 +97,7 @@ def _train(run: _Run, detector: Detector) -> Detector:
     run.announce(detector, progress)
     while True:
         try:
-            with devices.explained():
+            with devices.explain_errors():
                 judged = run.fit(detector, progress)
             break
         except on.Explosion as explosion:
@@ -215,7 +215,7 @@ class _Run:
     def fit(self, detector: Detector, progress: checkpoint.Progress) -> Detector:
         """Trains from a checkpoint to the end; returns the copy that was judged last."""
         self._compile(detector, progress)
-        judged, statistics = self._judged(detector)
+        judged, statistics = self._copy_to_judge(detector)
         steps = on.StepCounter(progress.step, self.steps_per_epoch)
         several = self.devices.workers > 1
         checkpoints = on.Checkpoints(
@@ -260,7 +260,7 @@ class _Run:
             checkpoint.restore_state(self.folder.state, detector)
         self.devices.prepare(detector)
 
-    def _judged(self, detector) -> tuple[Detector, BatchStatistics | None]:
+    def _copy_to_judge(self, detector) -> tuple[Detector, BatchStatistics | None]:
         """A float32 copy to judge and save, and what measures its statistics."""
         judged = float32_copy(detector)
         frozen = {layer.name for layer in leaf_layers(judged) if not layer.trainable}
@@ -356,7 +356,7 @@ class _Run:
             f"{settings.model}: {detector.count_params():,} parameters"
             f"{frozen if settings.freeze or settings.stage else ''}, "
             f"{len(detector.box_network.anchors):,} default boxes, "
-            f"{len(classes)} classes ({listed(classes)})\n"
+            f"{len(classes)} classes ({join_names(classes)})\n"
             f"{len(self.train_source)} images of {settings.train_data}"
             f"{judged_on}\n"
             f"{recipe.epochs} epochs of {self.steps_per_epoch} steps, batch {recipe.batch_size}, "
@@ -392,7 +392,7 @@ def build(settings: RunSettings, classes: tuple[str, ...]) -> Detector:
         finest_stride=settings.finest_stride,
         **settings.model_options,
     )
-    detector.suppression = detector.suppression.changed(**settings.suppression)
+    detector.suppression = detector.suppression.replace(**settings.suppression)
     return detector
 
 

@@ -95,7 +95,7 @@ class RunSettings:
         for name in ("patience", "batch_norm_batches", "devices"):
             if not getattr(self, name) >= 0:
                 raise UserError(f"{name} must not be negative, got {getattr(self, name)}.")
-        Suppression().changed(**self.suppression)
+        Suppression().replace(**self.suppression)
 
     @property
     def suppression(self) -> dict:

@@ -58,17 +58,17 @@ def _entries(tar: tarfile.TarFile, unpacked: _Limited):
             raise ValueError(f"it has more than {MAX_ENTRIES:,} entries")
         yield entry
         # What is left of this one, its padding and the next one's header.
-        unpacked.allow(_stored(entry) + _BLOCK + MAX_HEADER_BYTES)
+        unpacked.allow(_stored_size(entry) + _BLOCK + MAX_HEADER_BYTES)
 
 
-def _stored(entry: tarfile.TarInfo) -> int:
+def _stored_size(entry: tarfile.TarInfo) -> int:
     return max(0, entry.size)
 
 
 def _write(tar: tarfile.TarFile, entry: tarfile.TarInfo, place: Path, unpacked: _Limited):
     if entry.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or entry.sparse is not None:
         raise ValueError(f"its '{entry.name[:80]}' is no plain file")
-    unpacked.allow(_stored(entry) + MAX_HEADER_BYTES)
+    unpacked.allow(_stored_size(entry) + MAX_HEADER_BYTES)
     content, left = tar.extractfile(entry), entry.size
     with place.open("xb") as file:
         while block := content.read(min(left, MAX_HEADER_BYTES)):

@@ -166,7 +166,7 @@ def _heads(network: Network) -> _Heads:
     inputs = nodes[ends[0].name].inputs
     if len(inputs) < 3:
         raise UserError(f"'{ends[0].name}' does not read boxes, classes and default boxes.")
-    boxes, classes, priors = (_concatenated(node) for node in inputs[:3])
+    boxes, classes, priors = (_concat_inputs(node) for node in inputs[:3])
     convolutions = [[_before(node, CONVOLUTIONS) for node in side] for side in (boxes, classes)]
     priors = [_before(node, ("PriorBox",)) for node in priors]
     if not len(priors) == len(boxes) == len(classes):
@@ -178,7 +178,7 @@ def _heads(network: Network) -> _Heads:
     )
 
 
-def _concatenated(node: Node) -> tuple[Node, ...]:
+def _concat_inputs(node: Node) -> tuple[Node, ...]:
     while node.kind != "Concat":
         if len(node.inputs) != 1:
             return (node,)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ssd_keras.detector import Detector
-from ssd_keras.display import listed
+from ssd_keras.display import join_names
 from ssd_keras.errors import UserError
 from ssd_keras.reading import reading
 from ssd_keras.resizing import HALF_PIXEL, check_way
@@ -48,7 +48,9 @@ class StartReport:
         if self.kept:
             text += f"; what it knows of {self._listed_kept()} is kept"
         if self.new:
-            text += f"; {listed(self.new, MOST_NAMED)} {'is' if len(self.new) == 1 else 'are'} new"
+            text += (
+                f"; {join_names(self.new, MOST_NAMED)} {'is' if len(self.new) == 1 else 'are'} new"
+            )
         if self.skipped:
             text += f"; {len(self.skipped)} that predict classes are new, since the classes differ"
         fresh = [name for name in self.layers.missing if name not in self.skipped]
@@ -61,7 +63,7 @@ class StartReport:
             name if name == theirs else f"{name} (there '{theirs}')"
             for name, theirs in self.kept.items()
         ]
-        return listed(names, MOST_NAMED)
+        return join_names(names, MOST_NAMED)
 
 
 def detector_like(path: str | Path, name: str, classes: Sequence[str]):

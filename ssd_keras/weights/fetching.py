@@ -119,22 +119,22 @@ def fetch(file: Remote, folder: Path, advice: str) -> Path:
     """
     place = folder / file.name
     if exists(place):
-        with _advised(f"Remove it. {advice}"):
+        with _with_advice(f"Remove it. {advice}"):
             check(place, file, folder)
         return place
     source = mirror_of(file)
     if isinstance(source, Path):
-        with _advised(advice):
+        with _with_advice(advice):
             if not exists(source):
                 raise UserError(f"There is no '{file.name}' in '{source.parent}' ({MIRROR}).")
             check(source, file, folder)
         return source
-    return _fetched(file, source, place, advice)
+    return _fetch(file, source, place, advice)
 
 
-def _fetched(file: Remote, address: str, place: Path, advice: str) -> Path:
+def _fetch(file: Remote, address: str, place: Path, advice: str) -> Path:
     part = place.with_name(f"{place.name}.part")
-    with _advised(advice):
+    with _with_advice(advice):
         _check_address(address, file)
         _download(file, address, part)
         try:
@@ -155,7 +155,7 @@ def _fetched(file: Remote, address: str, place: Path, advice: str) -> Path:
 
 
 @contextlib.contextmanager
-def _advised(advice: str) -> Iterator[None]:
+def _with_advice(advice: str) -> Iterator[None]:
     try:
         yield
     except UserError as error:
@@ -193,7 +193,7 @@ def _go_on(file: Remote, address: str, part: Path, progress: Progress):
     have = _resumable(part, file)
     if have == file.size:
         return
-    with _opened(address, file, part, have) as response:
+    with _open(address, file, part, have) as response:
         start, end = _extent(response, have, address, file)
         if not start:
             _remember_validator(part, response)
@@ -221,7 +221,7 @@ def _resumable(part: Path, file: Remote) -> int:
 
 
 @contextlib.contextmanager
-def _opened(address: str, file: Remote, part: Path, have: int):
+def _open(address: str, file: Remote, part: Path, have: int):
     headers = {"User-Agent": "ssd-keras", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
@@ -234,7 +234,7 @@ def _opened(address: str, file: Remote, part: Path, have: int):
         )
     except urllib.error.HTTPError as error:
         error.close()
-        raise _answered(address, error, part) from error
+        raise _http_fault(address, error, part) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         if isinstance(error, UserError):
             raise
@@ -244,7 +244,7 @@ def _opened(address: str, file: Remote, part: Path, have: int):
         yield response
 
 
-def _answered(address: str, error: urllib.error.HTTPError, part: Path) -> Exception:
+def _http_fault(address: str, error: urllib.error.HTTPError, part: Path) -> Exception:
     if error.code == 416:  # the file is shorter than what is there of it
         part.unlink(missing_ok=True)
         return _CutOff("its file is shorter than what was there of it")

@@ -26,7 +26,7 @@ _HARMLESS_FILTERS = (h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32)
 
 
 @contextlib.contextmanager
-def open_plain(content: Path | BinaryIO, size: int) -> Iterator[h5py.File]:
+def open_self_contained(content: Path | BinaryIO, size: int) -> Iterator[h5py.File]:
     """Opens a file of `size` bytes of which every array can be read without harm.
 
     Raises:
@@ -34,11 +34,11 @@ def open_plain(content: Path | BinaryIO, size: int) -> Iterator[h5py.File]:
         OSError, RuntimeError, KeyError: it is no HDF5 file, or a damaged one.
     """
     with h5py.File(content, "r") as file:
-        check_plain(file, MAX_EXPANSION * size + ROOM)
+        check_self_contained(file, MAX_EXPANSION * size + ROOM)
         yield file
 
 
-def check_plain(file: h5py.File, limit: int):
+def check_self_contained(file: h5py.File, limit: int):
     """Refuses links and arrays that lead out of the file, and more than `limit` bytes of arrays.
 
     Raises:
@@ -50,7 +50,7 @@ def check_plain(file: h5py.File, limit: int):
         group = groups.pop()
         _check_attributes(group, limit)
         for name in group:
-            item = _linked(group, name)
+            item = _follow_link(group, name)
             place = (item.name or name)[:80]
             address = h5py.h5o.get_info(item.id).addr
             if address in seen:
@@ -67,7 +67,7 @@ def check_plain(file: h5py.File, limit: int):
                 _check_attributes(item, limit)
 
 
-def _linked(group: h5py.Group, name: str):
+def _follow_link(group: h5py.Group, name: str):
     link = group.get(name, getlink=True)
     if not isinstance(link, h5py.HardLink):
         raise ValueError(f"'{name[:80]}' is a {type(link).__name__}, which could lead anywhere")

@@ -19,7 +19,7 @@ import numpy as np
 
 from ssd_keras.reading import AGAIN, MAX_JSON_BYTES, check_regular, parse_json, read_member, reading
 from ssd_keras.weights.files import MAX_FILE_BYTES, check_finite
-from ssd_keras.weights.hdf5 import open_plain
+from ssd_keras.weights.hdf5 import open_self_contained
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 MAX_DEPTH = 100
@@ -71,7 +71,7 @@ def load_archive(path: str | Path, advice: str = AGAIN) -> keras.Model:
             registered, or holds weights that are no numbers.
     """
     path = Path(path)
-    with _opened(path, advice) as archive:
+    with _open(path, advice) as archive:
         config = _config(archive)
         _check_config(config)
         count = _count_weights(archive)
@@ -83,7 +83,7 @@ def load_archive(path: str | Path, advice: str = AGAIN) -> keras.Model:
 
 def read_config(path: str | Path, advice: str = AGAIN) -> dict:
     """The configuration of the model in a `.keras` file; `load_archive` says what is refused."""
-    with _opened(Path(path), advice) as archive:
+    with _open(Path(path), advice) as archive:
         config = _config(archive)
         _check_config(config)
         return config
@@ -91,7 +91,7 @@ def read_config(path: str | Path, advice: str = AGAIN) -> dict:
 
 def count_weights(path: str | Path) -> int:
     """How many values the weights in a `.keras` file have; raises UserError as `load_archive`."""
-    with _opened(Path(path), AGAIN) as archive:
+    with _open(Path(path), AGAIN) as archive:
         return _count_weights(archive)
 
 
@@ -106,7 +106,7 @@ def read_weights(path: str | Path) -> bytes:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, advice: str) -> Iterator[zipfile.ZipFile]:
+def _open(path: Path, advice: str) -> Iterator[zipfile.ZipFile]:
     check_regular(path, "file", advice)
     with reading(path, "a .keras file", advice), zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
@@ -231,7 +231,7 @@ def _inputs(node) -> set[tuple[str, int]]:
 
 def _count_weights(archive: zipfile.ZipFile) -> int:
     data = read_member(archive, WEIGHTS, MAX_FILE_BYTES)
-    with open_plain(io.BytesIO(data), len(data)) as file:
+    with open_self_contained(io.BytesIO(data), len(data)) as file:
         sizes: list[int] = []
         file.visititems(lambda _, item: sizes.append(getattr(item, "size", 0)))
         return sum(sizes)
@@ -246,14 +246,14 @@ def weights_up_to(count: int) -> Iterator[None]:
     left = count + SLACK
     original = keras.Layer.add_weight
 
-    def counted(layer, shape=None, *args, **options):
+    def count_and_add(layer, shape=None, *args, **options):
         nonlocal left
         left -= math.prod(shape or ())
         if left < 0:
             raise ValueError(f"'{layer.name}' is larger than all weights of the file")
         return original(layer, shape, *args, **options)
 
-    keras.Layer.add_weight = counted
+    keras.Layer.add_weight = count_and_add
     try:
         yield
     finally:

@@ -15,7 +15,7 @@ from ssd_keras.errors import UserError
 from ssd_keras.reading import check_regular, reading
 from ssd_keras.traversal import leaf_layers
 from ssd_keras.weights.files import check_finite
-from ssd_keras.weights.hdf5 import open_plain
+from ssd_keras.weights.hdf5 import open_self_contained
 from ssd_keras.weights.keras_archive import read_weights
 
 
@@ -53,7 +53,9 @@ def read_keras_file(path: str | Path) -> dict[str, list[np.ndarray]]:
     with reading(path, ".weights.h5, .h5 or .keras as Keras writes them"):
         data = read_weights(path) if zipfile.is_zipfile(path) else None
         content = path if data is None else io.BytesIO(data)
-        with open_plain(content, path.stat().st_size if data is None else len(data)) as file:
+        with open_self_contained(
+            content, path.stat().st_size if data is None else len(data)
+        ) as file:
             arrays = _read_legacy(file) if _legacy_root(file) else _read_named(file)
         check_finite({name: array for name, found in arrays.items() for array in found})
     if not arrays:

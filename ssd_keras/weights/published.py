@@ -90,7 +90,7 @@ def published_file(entry: Entry) -> Path:
     with locks.waiting(folder, _tell_of_others(entry)):
         if not exists(place):
             _remove_leftovers(folder)
-            imported = _imported(entry, folder)
+            imported = _import(entry, folder)
             write_text(folder / "import_report.txt", imported.report() + "\n")
             replace(place, imported.detector.save)
     return place
@@ -104,7 +104,7 @@ def _version() -> str:
     return f"{ssd_keras.__version__}.{FORM}"
 
 
-def _imported(entry: Entry, folder: Path) -> Imported:
+def _import(entry: Entry, folder: Path) -> Imported:
     with _weights_files(entry, folder) as files:
         prototxt = files[1] if len(files) > 1 else None
         imported = import_detector(files[0], prototxt=prototxt, labels=entry.labels)
@@ -120,7 +120,7 @@ def _imported(entry: Entry, folder: Path) -> Imported:
 def _weights_files(entry: Entry, folder: Path) -> Iterator[list[Path]]:
     """The files that are imported; what is unpacked for that is there no longer than needed."""
     advice = _advice(entry, folder)
-    single = _placed(entry.inside, folder) if entry.inside else None
+    single = _find_in_place(entry.inside, folder) if entry.inside else None
     if single:
         yield [single]
         return
@@ -145,7 +145,7 @@ def _remove_leftovers(folder: Path):
             left.rmdir()
 
 
-def _placed(inside: Remote, folder: Path) -> Path | None:
+def _find_in_place(inside: Remote, folder: Path) -> Path | None:
     """The weights by themselves, if the user has put them into the cache or the mirror."""
     mirror = fetching.mirror_of(inside)
     places = [folder / inside.name]

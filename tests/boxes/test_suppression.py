@@ -271,12 +271,12 @@ def test_half_precision_is_computed_in_float32(dtype):
 )
 def test_settings_that_make_no_sense_are_refused(given, message):
     with pytest.raises(UserError, match=message):
-        Suppression().changed(**given)
+        Suppression().replace(**given)
 
 
 def test_settings_change_where_a_value_is_given():
     rule = Suppression(iou_threshold=np.float32(0.5), max_detections=np.int64(7))
-    changed = rule.changed(score_threshold=0.3, iou_threshold=None, class_agnostic=True)
+    changed = rule.replace(score_threshold=0.3, iou_threshold=None, class_agnostic=True)
     assert changed == Suppression(
         score_threshold=0.3, iou_threshold=0.5, max_detections=7, class_agnostic=True
     )

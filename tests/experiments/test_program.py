@@ -15,14 +15,14 @@ from tests.experiments import programs
 
 
 def test_what_the_library_warns_of_is_one_line(capsys):
-    show = _program._shown_without_code(None)
+    show = _program._show_without_code(None)
     show(UserWarning("this and that"), UserWarning, ssd_keras.__file__, 7)
     assert capsys.readouterr().err == "warning: this and that\n"
 
 
 def test_other_warnings_are_shown_as_usual():
     seen = []
-    show = _program._shown_without_code(lambda *given: seen.append(given))
+    show = _program._show_without_code(lambda *given: seen.append(given))
     show(UserWarning("elsewhere"), UserWarning, "/somewhere/else.py", 7)
     assert len(seen) == 1
 
@@ -61,7 +61,7 @@ def test_a_place_that_cannot_be_used_ends_in_one_sentence(capsys, monkeypatch, e
     monkeypatch.setattr(_program.data, "set_max_megapixels", lambda value: None)
     monkeypatch.setattr(_program.flags, "FLAGS", types.SimpleNamespace(max_megapixels=1))
     with pytest.raises(SystemExit) as ended:
-        _program._explained(raises(error))(["x"])
+        _program._with_one_line_faults(raises(error))(["x"])
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
@@ -84,7 +84,7 @@ def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch, error):
     monkeypatch.setattr(_program.data, "set_max_megapixels", lambda value: None)
     monkeypatch.setattr(_program.flags, "FLAGS", types.SimpleNamespace(max_megapixels=1))
     with pytest.raises(type(error)):
-        _program._explained(raises(error))(["x"])
+        _program._with_one_line_faults(raises(error))(["x"])
 
 
 SCRIPT = """

@@ -43,4 +43,4 @@ def test_values_that_make_no_sense_are_refused(given, message):
 def test_pictures_show_what_is_likely_unless_told_otherwise(own, given, score):
     rule = Suppression(score_threshold=own, iou_threshold=0.6, max_detections=7)
     chosen = _suppression.for_pictures(rule, OWN | {"score_threshold": given})
-    assert chosen == rule.changed(score_threshold=score)
+    assert chosen == rule.replace(score_threshold=score)

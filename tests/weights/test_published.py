@@ -251,7 +251,7 @@ def test_two_at_once_fetch_and_import_once(tiny, importer, capsys):
 
 
 def hold(folder, ready):
-    with locks.locked(folder, "wait"):
+    with locks.lock(folder, "wait"):
         ready.set()
         time.sleep(60)
 
