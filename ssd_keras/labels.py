@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import os
 import re
+import unicodedata
 from collections.abc import Iterable
 
 from ssd_keras.errors import UserError
@@ -65,6 +66,16 @@ def label_text(names: Iterable[str]) -> str:
         if "\n" in name or "\r" in name:
             raise _refusal(name, "an end of line")
     return "".join(f"{name}\n" for name in names)
+
+
+def match_key(name: str) -> str:
+    """A class name in the form that all its spellings share.
+
+    They are the same in any case of letters and Unicode form, and with blanks, hyphens or
+    underscores between words.
+    """
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    return re.sub(r"[\s_-]+", " ", folded).strip()
 
 
 def first_repeated(values: Iterable):

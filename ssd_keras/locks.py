@@ -54,7 +54,7 @@ def lock(folder: Path, advice: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def waiting(folder: Path, tell: Callable[[str], object]) -> Iterator[None]:
-    """Holds a folder as `locked` does, once other processes have let it go.
+    """Holds a folder as `lock` does, once other processes have let it go.
 
     Args:
         folder: the folder; it is made if need be.

@@ -159,14 +159,14 @@ def assemble(
     classes = check_classes(classes, spec, problems)
     names = ClassNames(classes)
     check_units(spec, ready, problems, unit)
-    examples, plain = [], []
+    examples, standard_jpeg = [], []
     for row, header in ready:
         example = check_row(row, header, names, problems)
         if example is not None:
             examples.append(example)
-            plain.append(header.plain)
+            standard_jpeg.append(header.standard_jpeg)
     check_any(examples, spec, problems)
-    return Source(spec, classes, examples, problems, plain=plain)
+    return Source(spec, classes, examples, problems, standard_jpeg=standard_jpeg)
 
 
 def _with_headers(rows, problems) -> Iterator[tuple[Row, images.Header]]:

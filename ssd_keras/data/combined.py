@@ -33,7 +33,7 @@ class CombinedSource(Source):
             together,
             [dataclasses.replace(one, image_id=name) for one, name in zip(truth, ids, strict=True)],
             problems + _twice(spec, truth),
-            plain=np.concatenate([source.plain for source in sources]),
+            standard_jpeg=np.concatenate([source.standard_jpeg for source in sources]),
             category_ids=_shared_ids(sources, together),
         )
         self._sources = list(sources)

@@ -54,7 +54,7 @@ class FilteredSource(Source):
             source.classes,
             [truth[i] for i in self._kept],
             problems,
-            plain=source.plain[self._kept],
+            standard_jpeg=source.standard_jpeg[self._kept],
             category_ids=source.category_ids,
         )
         self._source = source

@@ -30,13 +30,14 @@ class Header:
 
     Attributes:
         height, width: size in pixels once upright.
-        plain: a sound 8-bit grey or YCbCr JPEG that needs no turning, which any decoder reads.
+        standard_jpeg: a sound 8-bit grey or YCbCr JPEG that needs no turning, which any decoder
+            reads alike.
         turned: the EXIF orientation swaps height and width.
     """
 
     height: int
     width: int
-    plain: bool
+    standard_jpeg: bool
     turned: bool = False
 
 
@@ -59,7 +60,7 @@ def _header(file: BinaryIO, name: str) -> Header:
     size = jpeg.plain_size(file, lambda: _upright(file, name))
     if size is not None:
         pillow.check_size(size[1], size[0], name)
-        return Header(*size, plain=True)
+        return Header(*size, standard_jpeg=True)
     file.seek(0)
     with pillow.open_image(file, name) as image:
         width, height = image.size
@@ -67,7 +68,7 @@ def _header(file: BinaryIO, name: str) -> Header:
         # Pillow turns a TIFF by itself, and says its size as it is then.
         if turned and image.format != "TIFF":
             height, width = width, height
-    return Header(height, width, plain=False, turned=turned)
+    return Header(height, width, standard_jpeg=False, turned=turned)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from ssd_keras.data import images
 from ssd_keras.data.source import LEFT_OUT, NOTED, Problem
 from ssd_keras.errors import UserError, one_line
+from ssd_keras.labels import match_key
 
 # More than any data set has: a walk that meets them has left it.
 MOST_FILES = 20_000_000
@@ -431,8 +432,7 @@ def note_alike(classes: Sequence[str], spec: str, problems: list[Problem]) -> No
     """Notes classes that differ in nothing but case, blanks or the like; they stay two."""
     alike = defaultdict(list)
     for name in classes:
-        key = unicodedata.normalize("NFKC", fold(name)).casefold()
-        alike[re.sub(r"[\s_-]+", " ", key)].append(name)
+        alike[match_key(name)].append(name)
     for names in alike.values():
         if len(names) > 1:
             listed = " and ".join(f"'{name}'" for name in names)

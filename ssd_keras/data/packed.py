@@ -33,11 +33,11 @@ class PackedSource(Source):
         classes: Sequence[str],
         examples: Iterable[GroundTruth],
         problems: Iterable[Problem],
-        plain: Sequence[bool],
+        standard_jpeg: Sequence[bool],
         locations: Sequence[Location],
         keep_open: object = None,
     ):
-        super().__init__(spec, classes, examples, problems, plain=plain)
+        super().__init__(spec, classes, examples, problems, standard_jpeg=standard_jpeg)
         self._locations = list(locations)
         self._descriptors: dict[str, int] = {}
         self._lock = threading.Lock()
@@ -82,15 +82,15 @@ def assemble(
     checks.check_units(spec, [(row, header) for row, header, _ in packed], problems, unit)
     names = checks.ClassNames(classes)
     _tell_apart([row for row, _, _ in packed])
-    examples, plain, locations = [], [], []
+    examples, standard_jpeg, locations = [], [], []
     for row, header, location in packed:
         example = checks.check_row(row, header, names, problems)
         if example is not None:
             examples.append(example)
-            plain.append(header.plain)
+            standard_jpeg.append(header.standard_jpeg)
             locations.append(location)
     checks.check_any(examples, spec, problems)
-    return PackedSource(spec, classes, examples, problems, plain, locations, keep_open)
+    return PackedSource(spec, classes, examples, problems, standard_jpeg, locations, keep_open)
 
 
 def _tell_apart(rows: Sequence[checks.Row]) -> None:

@@ -327,7 +327,7 @@ def _image_reader(source: Source, cache_bytes: int):
         fault of the step; and whether reading without care is faster at all.
     """
     reader = _Careful(source, cache_bytes)
-    plain, encoded = tf.constant(source.plain), _encoded_reader(source)
+    standard, encoded = tf.constant(source.standard_jpeg), _encoded_reader(source)
 
     def slow(index):
         image, readable = tf.numpy_function(reader, [index], (tf.uint8, tf.bool), stateful=False)
@@ -340,11 +340,11 @@ def _image_reader(source: Source, cache_bytes: int):
         image = tf.io.decode_jpeg(encoded(index), channels=3, dct_method="INTEGER_ACCURATE")
         return image, tf.constant(True)
 
-    if reader.caches or not source.plain.any():
+    if reader.caches or not source.standard_jpeg.any():
         return lambda index, careful: slow(index), False
 
     def read(index, careful):
-        return tf.cond(plain[index] & ~careful, lambda: quick(index), lambda: slow(index))
+        return tf.cond(standard[index] & ~careful, lambda: quick(index), lambda: slow(index))
 
     return read, True
 

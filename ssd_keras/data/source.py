@@ -126,7 +126,7 @@ class Source:
         problems: what was found wrong while reading the annotations.
         category_ids: number to label, where the data set numbers its classes in a way of its own
             (COCO: 1..90 with gaps); None where they are 1, 2, 3 .. in the order of `classes`.
-        plain: bool `[N]`, which images are JPEGs that every decoder reads alike, see
+        standard_jpeg: bool `[N]`, which images are JPEGs that every decoder reads alike, see
             `images.Header`; TensorFlow decodes them.
         unread: index to the reason, of the images that could not be read when they were needed.
     """
@@ -138,14 +138,16 @@ class Source:
         examples: Iterable[GroundTruth],
         problems: Iterable[Problem] = (),
         *,
-        plain: Sequence[bool] | None = None,
+        standard_jpeg: Sequence[bool] | None = None,
         category_ids: Mapping[int, int] | None = None,
     ):
         self.spec = spec
         self.classes = tuple(classes)
         self.problems = list(problems)
         self._examples = list(examples)
-        self.plain = np.zeros(len(self), bool) if plain is None else np.array(plain, bool)
+        self.standard_jpeg = (
+            np.zeros(len(self), bool) if standard_jpeg is None else np.array(standard_jpeg, bool)
+        )
         self.category_ids = category_ids
         self.unread: dict[int, str] = {}
 

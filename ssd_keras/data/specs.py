@@ -58,7 +58,7 @@ def open_source(data: str | os.PathLike | Source, classes: Sequence[str] | None 
     """
     if isinstance(data, (str, os.PathLike)):
         return load_source(os.fspath(data), classes)
-    if not hasattr(data, "ground_truth"):
+    if not isinstance(data, Source):
         raise UserError(
             "Data are a SPEC, FORMAT:PLACE#SPLIT, or a source of ssd_keras.data.load_source, "
             f"got {type(data).__name__}."

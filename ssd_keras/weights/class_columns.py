@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import functools
-import re
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+
+from ssd_keras.labels import match_key
 
 ALIASES = Path(__file__).with_name("class_aliases.csv")
 
@@ -25,7 +25,7 @@ def same_classes(new: Sequence[str], trained: Sequence[str]) -> dict[int, int]:
         Index in `new` -> index in `trained`, of those that are in both.
     """
     pairs: dict[int, int] = {}
-    for form in (str, _plain, _usual):
+    for form in (str, match_key, _usual):
         places = {form(name): index for index, name in reversed(list(enumerate(trained)))}
         for index, name in enumerate(new):
             place = places.get(form(name))
@@ -34,14 +34,10 @@ def same_classes(new: Sequence[str], trained: Sequence[str]) -> dict[int, int]:
     return pairs
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFC", name).casefold()).strip()
-
-
 def _usual(name: str) -> str:
     """COCO's name of a class that has several."""
-    plain = _plain(name)
-    return _aliases().get(plain, plain)
+    key = match_key(name)
+    return _aliases().get(key, key)
 
 
 @functools.cache

@@ -82,7 +82,7 @@ def test_exif_orientation_is_applied(tmp_path, orientation):
     assert image.shape[:2] == ((32, 16) if turned else (16, 32))
     assert (header.height, header.width) == image.shape[:2]
     assert header.turned == turned
-    assert header.plain == (orientation == 1)
+    assert header.standard_jpeg == (orientation == 1)
     bottom, right = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
     corner = image[-8:] if bottom else image[:8]
     corner = corner[:, -8:] if right else corner[:, :8]
@@ -101,7 +101,7 @@ GOOD = _jpeg()
 
 def test_a_common_jpeg_is_plain():
     header = images.parse_header(GOOD)
-    assert (header.height, header.width, header.plain) == (40, 50, True)
+    assert (header.height, header.width, header.standard_jpeg) == (40, 50, True)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_common_jpeg_is_plain():
     ids=["progressive", "truncated", "no Huffman tables", "no quantisation tables"],
 )
 def test_an_uncommon_jpeg_takes_the_careful_way(data):
-    assert not images.parse_header(data).plain
+    assert not images.parse_header(data).standard_jpeg
 
 
 @pytest.mark.parametrize(

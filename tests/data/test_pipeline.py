@@ -198,8 +198,8 @@ def evaluated(source, **options):
 
 def test_damaged_images_are_the_same_by_the_fast_and_by_the_careful_way(damaged):
     fast, careful = (data.load_source(f"voc:{damaged}") for _ in range(2))
-    assert fast.plain.all()
-    careful.plain[:] = False
+    assert fast.standard_jpeg.all()
+    careful.standard_jpeg[:] = False
     found, wanted = evaluated(fast), evaluated(careful)
     for key in wanted:
         np.testing.assert_array_equal(found[key], wanted[key])
@@ -214,7 +214,7 @@ def test_damaged_images_are_the_same_by_the_fast_and_by_the_careful_way(damaged)
 def test_damaged_images_teach_nothing_and_change_no_other_bit(damaged, parallelism, caplog):
     source = data.load_source(f"voc:{damaged}")
     careful = data.load_source(f"voc:{damaged}")
-    careful.plain[:] = False
+    careful.standard_jpeg[:] = False
     options = {"cache_bytes": 0, "steps": 12, "augmentation": "light"}
     found = batches(source, parallelism=parallelism, **options)
     assert_same(found, batches(careful, parallelism=2, **options))
@@ -243,7 +243,7 @@ def test_records_that_shrink_are_left_out(tmp_path):
         voc_image(tmp_path / "voc", f"{index}", voc_object(), seed=index)
     (path,) = tfrecord.write(data.load_source(f"voc:{tmp_path}/voc"), str(tmp_path / "x"))
     source = data.load_source(f"tfrecord:{path}")
-    assert source.plain.all()
+    assert source.standard_jpeg.all()
     with open(path, "rb+") as file:
         file.truncate(os.path.getsize(path) // 2)
     assert evaluated(source)["readable"].tolist() == [True, False, False, False, False]
