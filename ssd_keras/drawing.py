@@ -78,7 +78,7 @@ def draw_boxes(
     thickness = max(1 if min(width, height) < 100 else 2, round(min(width, height) / 200))
     size = max(_SMALLEST_TEXT + 3, round(min(width, height) / 30))
     draw = ImageDraw.Draw(picture)
-    places, taken = [], []
+    framed, taken = [], []
     for i in order:
         corners = _corners(boxes[i], width, height)
         color = class_color(labels[i]) if colors is None else tuple(colors[i])
@@ -86,10 +86,10 @@ def draw_boxes(
         label = _place(text, corners, size, (width, height), taken) if text else None
         if label is not None:
             taken.append(label[0])
-        places.append((corners, color, label))
-    for corners, color, _ in reversed(places):
+        framed.append((corners, color, label))
+    for corners, color, _ in reversed(framed):
         _frame(draw, corners, color, thickness)
-    for _, color, label in reversed(places):
+    for _, color, label in reversed(framed):
         if label is not None:
             _write(draw, label, color)
     return np.asarray(picture)

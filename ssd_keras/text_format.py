@@ -29,15 +29,13 @@ def parse_text(text: str) -> dict[str, list]:
     Raises:
         ValueError: this is not text format; says in which line.
     """
+    tokens = _Tokens(text)
     root: dict[str, list] = {}
     stack = [(root, "")]
-    tokens = _tokens(text)
-    position = 0
-    while position < len(tokens):
-        kind, token, line = tokens[position]
-        position += 1
+    while tokens.left():
         message, closing = stack[-1]
-        if token in (";", ",") and kind == "mark":
+        kind, token, line = tokens.take()
+        if kind == "mark" and token in (";", ","):
             continue
         if kind == "mark" and token == closing:
             stack.pop()
@@ -45,37 +43,67 @@ def parse_text(text: str) -> dict[str, list]:
         if kind != "word":
             raise ValueError(f"line {line}: '{token}' where the name of a field should be")
         values = message.setdefault(token, [])
-        position += position < len(tokens) and tokens[position][1] == ":"
-        if position == len(tokens):
+        tokens.skip(":")
+        if not tokens.left():
             raise ValueError(f"line {line}: '{token}' has no value")
-        kind, value, line = tokens[position]
-        position += 1
-        if kind == "mark" and value in "{<":
+        kind, token, line = tokens.take()
+        if kind != "mark":
+            values.append(tokens.value(kind, token))
+        elif token == "[":
+            values += tokens.values()
+        elif token in "{<":
             if len(stack) == MAX_DEPTH:
                 raise ValueError(f"line {line}: messages are nested more than {MAX_DEPTH} deep")
             values.append({})
-            stack.append((values[-1], "}" if value == "{" else ">"))
-        elif kind == "mark" and value == "[":
-            while position < len(tokens) and tokens[position][1] != "]":
-                kind, value, line = tokens[position]
-                position += 1
-                if kind != "mark":
-                    values.append(_value(kind, value))
-                elif value != ",":
-                    raise ValueError(f"line {line}: '{value}' inside a list")
-            position += 1
-        elif kind == "mark":
-            raise ValueError(f"line {line}: '{value}' where a value should be")
+            stack.append((values[-1], "}" if token == "{" else ">"))
         else:
-            end = position
-            while kind == "string" and end < len(tokens) and tokens[end][0] == "string":
-                end += 1
-            more = [_value(*token[:2]) for token in tokens[position:end]]
-            values.append("".join([_value(kind, value), *more]) if more else _value(kind, value))
-            position = end
+            raise ValueError(f"line {line}: '{token}' where a value should be")
     if len(stack) > 1:
         raise ValueError(f"the text ends inside {len(stack) - 1} open messages")
     return root
+
+
+class _Tokens:
+    """The tokens of a text, (kind, token, line) each, taken one after the other."""
+
+    def __init__(self, text: str):
+        self._tokens = _tokens(text)
+        self._position = 0
+
+    def left(self) -> bool:
+        """Whether there are more."""
+        return self._position < len(self._tokens)
+
+    def take(self) -> tuple[str, str, int]:
+        """The next one."""
+        self._position += 1
+        return self._tokens[self._position - 1]
+
+    def skip(self, token: str) -> bool:
+        """Takes the next one if it is this, and says whether it was."""
+        is_next = self.left() and self._tokens[self._position][1] == token
+        self._position += is_next
+        return is_next
+
+    def value(self, kind: str, token: str):
+        """The value that begins with this token; texts that follow each other are one."""
+        if kind != "string":
+            return _value(kind, token)
+        parts = [_value(kind, token)]
+        while self.left() and self._tokens[self._position][0] == "string":
+            parts.append(_value(*self.take()[:2]))
+        return "".join(parts)
+
+    def values(self) -> list:
+        """Those of a list, whose bracket was taken."""
+        values = []
+        while self.left() and not self.skip("]"):
+            kind, token, line = self.take()
+            if kind != "mark":
+                values.append(_value(kind, token))
+            elif token != ",":
+                raise ValueError(f"line {line}: '{token}' inside a list")
+        return values
 
 
 def _tokens(text: str) -> list[tuple[str, str, int]]:

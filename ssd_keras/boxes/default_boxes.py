@@ -127,30 +127,40 @@ def ssd_levels(
             raise ValueError(
                 f"{name} has {len(values)} entries for {count} feature maps; give one per map."
             )
-    height, width = _pair(image_size)
-    levels = []
-    for map_size, low, high, level_ratios, step, start in zip(
-        map_sizes, min_sizes, max_sizes, ratios, steps, starts, strict=True
-    ):
-        rows, cols = (int(n) for n in _pair(map_size))
-        step_y, step_x = (height / rows, width / cols) if step is None else _pair(step)
-        start_y, start_x = (step_y / 2, step_x / 2) if start is None else _pair(start)
-        if truncate:
-            low, high = int(low), None if high is None else int(high)
-        squares = [low] if high is None else [low, math.sqrt(low * high)]
-        sizes = [(side, side) for side in squares]
-        for ratio in level_ratios:
-            long, short = low * math.sqrt(ratio), low / math.sqrt(ratio)
-            sizes += [(short, long), (long, short)]
-        levels.append(
-            Level(
-                map_size=(rows, cols),
-                sizes=tuple((h / height, w / width) for h, w in sizes),
-                step=(step_y / height, step_x / width),
-                start=(start_y / height, start_x / width),
-            )
-        )
-    return tuple(levels)
+    image = _pair(image_size)
+    rows = zip(map_sizes, min_sizes, max_sizes, ratios, steps, starts, strict=True)
+    return tuple(
+        _ssd_level(image, map_size, _ssd_sizes(low, high, level_ratios, truncate), step, start)
+        for map_size, low, high, level_ratios, step, start in rows
+    )
+
+
+def _ssd_level(image, map_size, sizes: list[tuple[float, float]], step, start) -> Level:
+    """A level from numbers in pixels."""
+    height, width = image
+    rows, cols = (int(n) for n in _pair(map_size))
+    step_y, step_x = (height / rows, width / cols) if step is None else _pair(step)
+    start_y, start_x = (step_y / 2, step_x / 2) if start is None else _pair(start)
+    return Level(
+        map_size=(rows, cols),
+        sizes=tuple((h / height, w / width) for h, w in sizes),
+        step=(step_y / height, step_x / width),
+        start=(start_y / height, start_x / width),
+    )
+
+
+def _ssd_sizes(
+    low: float, high: float | None, ratios: Sequence[float], truncate: bool
+) -> list[tuple[float, float]]:
+    """Heights and widths of the boxes of one cell in pixels."""
+    if truncate:
+        low, high = int(low), None if high is None else int(high)
+    squares = [low] if high is None else [low, math.sqrt(low * high)]
+    sizes = [(side, side) for side in squares]
+    for ratio in ratios:
+        long, short = low * math.sqrt(ratio), low / math.sqrt(ratio)
+        sizes += [(short, long), (long, short)]
+    return sizes
 
 
 def tf_od_levels(

@@ -55,7 +55,38 @@ def main(argv):
     del argv
     started = time.monotonic()
     print("Training an SSD on drawn shapes: about 10 minutes on 2 cores.\n", flush=True)
-    settings = RunSettings(
+    detector = train(settings(), FLAGS.run_dir)
+    trained = time.monotonic() - started
+    folder = RunFolder(FLAGS.run_dir)
+    unseen = data.load_source(FLAGS.test_data, classes=detector.classes)
+    print(f"\nMeasuring on {len(unseen)} unseen images of {FLAGS.test_data}.", flush=True)
+
+    exported = export(detector, folder)
+    readable = dict(unseen.readable())
+    images = list(readable.values())
+    found = {"Keras": evaluation.detect_source(detector, unseen)}
+    speed = milliseconds_per_image(detector.detect, images)
+    rows = [judge("Keras", unseen, found["Keras"], speed, folder.best)]
+    for form, path in exported.items():
+        runner = deploy.TFLiteDetector(path, trusted=True)
+        found[form] = [None] * len(unseen)
+        for index, image in readable.items():
+            found[form][index] = runner.detect(image)
+        speed = milliseconds_per_image(runner.detect, images)
+        rows.append(judge(form, unseen, found[form], speed, path))
+    write_text(
+        folder.path / "table.json",
+        json.dumps([dataclasses.asdict(row) for row in rows], indent=2) + "\n",
+    )
+    for form, name in (("Keras", "keras"), ("TFLite int8", "int8")):
+        draw(readable, unseen, found[form], folder.pictures / f"shapes_{name}.png")
+    print(f"\n{table(rows)}\n")
+    print(farewell(folder, exported, trained, time.monotonic() - started))
+
+
+def settings() -> RunSettings:
+    """Those of a short training, by the flags."""
+    return RunSettings(
         model=FLAGS.model,
         train_data=FLAGS.train_data,
         eval_data=FLAGS.eval_data,
@@ -70,41 +101,6 @@ def main(argv):
             warmup_epochs=0.5,
         ),
     )
-    detector = train(settings, FLAGS.run_dir)
-    trained = time.monotonic() - started
-    folder = RunFolder(FLAGS.run_dir)
-    unseen = data.load_source(FLAGS.test_data, classes=detector.classes)
-    print(f"\nMeasuring on {len(unseen)} unseen images of {FLAGS.test_data}.", flush=True)
-
-    exported = export(detector, folder)
-    readable = dict(unseen.readable())
-    images = list(readable.values())
-    found = {"Keras": evaluation.detect_source(detector, unseen)}
-    rows = [
-        judge(
-            "Keras",
-            unseen,
-            found["Keras"],
-            milliseconds_per_image(detector.detect, images),
-            folder.best,
-        )
-    ]
-    for form, path in exported.items():
-        runner = deploy.TFLiteDetector(path, trusted=True)
-        found[form] = [None] * len(unseen)
-        for index, image in readable.items():
-            found[form][index] = runner.detect(image)
-        rows.append(
-            judge(form, unseen, found[form], milliseconds_per_image(runner.detect, images), path)
-        )
-    write_text(
-        folder.path / "table.json",
-        json.dumps([dataclasses.asdict(row) for row in rows], indent=2) + "\n",
-    )
-    for form, name in (("Keras", "keras"), ("TFLite int8", "int8")):
-        draw(readable, unseen, found[form], folder.pictures / f"shapes_{name}.png")
-    print(f"\n{table(rows)}\n")
-    print(farewell(folder, exported, trained, time.monotonic() - started))
 
 
 def export(detector, folder: RunFolder) -> dict[str, Path]:

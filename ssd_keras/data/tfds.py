@@ -10,7 +10,7 @@ import numpy as np
 
 from ssd_keras.data import checks, images, options, packed, pillow
 from ssd_keras.data.source import LEFT_OUT, Problem, Source
-from ssd_keras.errors import UserError, did_you_mean, one_line
+from ssd_keras.errors import UserError, one_line, unknown
 
 
 def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None) -> Source:
@@ -31,25 +31,12 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
     """
     import tensorflow as tf
 
-    try:
-        import tensorflow_datasets as tfds
-    except ImportError as error:
-        raise UserError(
-            f"'{spec}' needs TensorFlow Datasets: pip install 'ssd-keras[tfds]' ({error})."
-        ) from error
+    tfds = _import_tfds(spec)
     place, chosen = options.split(spec, place, options.UNITS)
     builder = _builder(tfds, spec, place)
     split = split or "train"
     _check_features(builder, spec)
-    try:
-        builder.download_and_prepare()
-        examples = builder.as_dataset(split=split, decoders={"image": tfds.decode.SkipDecoding()})
-    except (ValueError, KeyError) as error:
-        known = list(builder.info.splits or ())
-        raise UserError(
-            f"There is no split '{split}' in '{place}'; it has {', '.join(known)}."
-            + did_you_mean(split, known)
-        ) from error
+    examples = _encoded_examples(tfds, builder, place, split)
     labels = builder.info.features["objects"]["label"]
     names = list(getattr(labels, "names", None) or map(str, range(labels.num_classes)))
     problems: list[Problem] = []
@@ -71,6 +58,25 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
         ) from error
     spool.flush()
     return packed.assemble(spec, classes or names, entries, problems, spool, chosen.get("units"))
+
+
+def _import_tfds(spec: str):
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise UserError(
+            f"'{spec}' needs TensorFlow Datasets: pip install 'ssd-keras[tfds]' ({error})."
+        ) from error
+    return tfds
+
+
+def _encoded_examples(tfds, builder, place: str, split: str):
+    """The examples of a split, whose images are not decoded."""
+    try:
+        builder.download_and_prepare()
+        return builder.as_dataset(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+    except (ValueError, KeyError) as error:
+        raise unknown("split", split, builder.info.splits or (), f"in '{place}'") from error
 
 
 def _builder(tfds, spec, place):

@@ -88,28 +88,9 @@ def measure(
     points = analysis.working_points(table)
     limits = analysis.thresholds(table, points)
     errors = table_errors(table)
-    found = {
-        "all detections": analysis.objects_found(table),
-        "at best F1": analysis.objects_found(table, limits),
-    }
-    by_size = {name: analysis.recall_by_size(table, f) for name, f in found.items()}
-    by_level = {}
-    if level_anchors:
-        by_level = {n: analysis.recall_by_level(table, f, level_anchors) for n, f in found.items()}
-    metrics = evaluate_table(table)
-    for name, point in points.items():
-        metrics["per_class"][name] |= {
-            "threshold": point.threshold,
-            "best_f1": point.f1,
-            "precision": point.precision,
-            "recall": point.recall,
-        }
-    metrics["errors"] = {
-        "counts": errors.counts,
-        "counts_at_best_f1": _counts_at(table, errors, limits),
-        "cost": errors.cost,
-        "alone": errors.alone,
-    }
+    by_size, by_level = _recalls(table, limits, level_anchors)
+    metrics = _with_points(evaluate_table(table), points)
+    metrics["errors"] = _error_numbers(table, errors, limits)
     metrics["recall_by_size"] = by_size
     if by_level:
         metrics["recall_by_level"] = by_level
@@ -124,6 +105,40 @@ def measure(
         by_level=by_level,
         worst=analysis.worst_images(table, limits, worst),
     )
+
+
+def _recalls(table: Table, limits: np.ndarray, level_anchors: Sequence) -> tuple[dict, dict]:
+    """Recall by size and by level, of all detections and of those a user would see."""
+    found = {
+        "all detections": analysis.objects_found(table),
+        "at best F1": analysis.objects_found(table, limits),
+    }
+    by_size = {name: analysis.recall_by_size(table, f) for name, f in found.items()}
+    if not level_anchors:
+        return by_size, {}
+    by_level = {n: analysis.recall_by_level(table, f, level_anchors) for n, f in found.items()}
+    return by_size, by_level
+
+
+def _with_points(metrics: dict, points: dict) -> dict:
+    """The metrics with the working point of each class."""
+    for name, point in points.items():
+        metrics["per_class"][name] |= {
+            "threshold": point.threshold,
+            "best_f1": point.f1,
+            "precision": point.precision,
+            "recall": point.recall,
+        }
+    return metrics
+
+
+def _error_numbers(table: Table, errors: Errors, limits: np.ndarray) -> dict:
+    return {
+        "counts": errors.counts,
+        "counts_at_best_f1": _counts_at(table, errors, limits),
+        "cost": errors.cost,
+        "alone": errors.alone,
+    }
 
 
 def json_ready(value):

@@ -93,16 +93,16 @@ def read_results(
     rows: list[list[tuple]] = [[] for _ in ground_truth]
     for place, entry in enumerate(entries, start=1):
         image_id, category, (x, y, w, h), score = _fields(path, place, entry)
+        where = f"'{path}', result {place}"
         if _key(image_id) not in images:
             raise UserError(
-                f"'{path}', result {place}: there is no image '{image_id}' in the data, whose "
-                f"images are called {_some(t.image_id for t in ground_truth)}. Are these results "
-                "of other data?"
+                f"{where}: there is no image '{image_id}' in the data, whose images are called "
+                f"{_some(t.image_id for t in ground_truth)}. Are these results of other data?"
             )
         if category not in labels:
+            numbers = _some(f"{n} ({classes[i]})" for n, i in labels.items())
             raise UserError(
-                f"'{path}', result {place}: there is no category_id {category} in the data, which "
-                f"has {_some(f'{n} ({classes[i]})' for n, i in labels.items())}."
+                f"{where}: there is no category_id {category} in the data, which has {numbers}."
                 + (" These data have no numbers of their own." if category_ids is None else "")
             )
         index = images[_key(image_id)]

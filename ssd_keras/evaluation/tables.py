@@ -124,6 +124,32 @@ def tabulate(ground_truth: Sequence, detections: Sequence, classes: Sequence[str
         )
     read = np.array([found is not None for found in detections], bool)
     ground_truth, detections = _without_unread(ground_truth, detections, classes)
+    _check_classes(ground_truth, detections, classes)
+    sizes = np.array([(t.height, t.width) for t in ground_truth], np.int64).reshape(-1, 2)
+    truth_boxes = _pixels([t.boxes for t in ground_truth], sizes)
+    found_boxes = _pixels([d.boxes for d in detections], sizes)
+    table = Table(
+        classes=classes,
+        sizes=sizes,
+        image_ids=tuple(t.image_id for t in ground_truth),
+        object_image=_image_of(truth_boxes),
+        object_label=_join([t.labels for t in ground_truth], np.int64),
+        object_box=_join(truth_boxes, np.float64, 4),
+        object_difficult=_join([_flags(t, "difficult") for t in ground_truth], bool),
+        object_crowd=_join([_flags(t, "crowd") for t in ground_truth], bool),
+        object_area=_join(list(map(_areas, ground_truth, truth_boxes)), np.float64),
+        read=read,
+        image=_image_of(found_boxes),
+        label=_join([d.labels for d in detections], np.int64),
+        score=_join([d.scores for d in detections], np.float64),
+        box=_join(found_boxes, np.float64, 4),
+    )
+    _check_labels("ground truth", table.object_label, len(classes))
+    _check_labels("detections", table.label, len(classes))
+    return table
+
+
+def _check_classes(ground_truth: Sequence, detections: Sequence, classes: tuple[str, ...]):
     for truth, found in zip(ground_truth, detections, strict=True):
         known = tuple(getattr(found, "classes", classes))
         if known != classes:
@@ -132,38 +158,26 @@ def tabulate(ground_truth: Sequence, detections: Sequence, classes: Sequence[str
                 f"the ground truth has {_short(classes)}. Load the data with the detector's "
                 "classes, or evaluate on data with the same classes in the same order."
             )
-    sizes = np.array([(t.height, t.width) for t in ground_truth], np.int64).reshape(-1, 2)
-    truth_boxes = _pixels([t.boxes for t in ground_truth], sizes)
-    areas = []
-    for truth, boxes in zip(ground_truth, truth_boxes, strict=True):
-        area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
-        given = np.asarray(getattr(truth, "area", area), np.float64)
-        areas.append(np.where(np.isnan(given), area, given))
-    counts = [len(boxes) for boxes in truth_boxes]
-    found_boxes = _pixels([d.boxes for d in detections], sizes)
-    table = Table(
-        classes=classes,
-        sizes=sizes,
-        image_ids=tuple(t.image_id for t in ground_truth),
-        object_image=np.repeat(np.arange(len(sizes)), counts),
-        object_label=_join([t.labels for t in ground_truth], np.int64),
-        object_box=_join(truth_boxes, np.float64, 4),
-        object_difficult=_join([_flags(t, "difficult") for t in ground_truth], bool),
-        object_crowd=_join([_flags(t, "crowd") for t in ground_truth], bool),
-        object_area=_join(areas, np.float64),
-        read=read,
-        image=np.repeat(np.arange(len(sizes)), [len(boxes) for boxes in found_boxes]),
-        label=_join([d.labels for d in detections], np.int64),
-        score=_join([d.scores for d in detections], np.float64),
-        box=_join(found_boxes, np.float64, 4),
-    )
-    for what, labels in (("ground truth", table.object_label), ("detections", table.label)):
-        if len(labels) and not 0 <= labels.min() <= labels.max() < len(classes):
-            raise ValueError(
-                f"Labels of the {what} run from {labels.min()} to {labels.max()}, "
-                f"but there are {len(classes)} classes: labels must be 0..{len(classes) - 1}."
-            )
-    return table
+
+
+def _check_labels(what: str, labels: np.ndarray, count: int):
+    if len(labels) and not 0 <= labels.min() <= labels.max() < count:
+        raise ValueError(
+            f"Labels of the {what} run from {labels.min()} to {labels.max()}, "
+            f"but there are {count} classes: labels must be 0..{count - 1}."
+        )
+
+
+def _areas(truth, boxes: np.ndarray) -> np.ndarray:
+    """The annotated areas of an image's objects, else those of their boxes in pixels."""
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    given = np.asarray(getattr(truth, "area", area), np.float64)
+    return np.where(np.isnan(given), area, given)
+
+
+def _image_of(boxes: Sequence[np.ndarray]) -> np.ndarray:
+    """For each box of all images the index of its image."""
+    return np.repeat(np.arange(len(boxes)), [len(one) for one in boxes])
 
 
 def _without_unread(ground_truth, detections, classes) -> tuple[list, list]:

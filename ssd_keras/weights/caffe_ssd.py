@@ -71,42 +71,19 @@ def import_caffe(
     numbers, names, note = class_list(labels, classes)
     reasons = []
     for candidate in _candidates(network, heads):
-        plan = candidate.box_network.keywords
-        check_plan(
-            candidate.name,
-            image_size=network.image_size,
-            width=candidate.backbone.keywords["width"],
-            classes=classes,
-            per_cell=[len(level) for level in plan["anchors"].sizes],
-            kernels=plan["head_kernels"],
-            extras=plan["extras"],
-        )
+        _check_candidate(candidate, network, classes)
         try:
-            backbone = candidate.backbone()
-            detector = Detector(
-                backbone, candidate.box_network(len(names)), names, name=candidate.name
-            )
-            trial = candidate.box_network(classes)
-            flat = keras.Model(backbone.input, trial(backbone.output, network.image_size))
-            pairs = Alignment(flat, blobs).of(heads.by_name(candidate.prefix))
+            detector, pairs = _align(candidate, network, blobs, heads, classes, names)
         except (ValueError, Differs) as error:
             reasons.append(f"{candidate.name}: {error}")
             continue
         weights = _weights(pairs, blobs, detector, heads, numbers, candidate)
         mapped = fill(detector, weights)
-        used = {name for names in mapped.values() for name in names}
-        unused = sorted(set(blobs) - used)
-        in_network = [name for name in unused if name in network.layers]
-        if in_network:
-            raise UserError(
-                f"{len(in_network)} layers of the .caffemodel have no place in {candidate.name}, "
-                f"the first is '{in_network[0]}': this variant is not supported."
-            )
         return Imported(
             detector=detector,
             origin="Caffe model",
             mapped=mapped,
-            unused=tuple(unused),
+            unused=_unused(mapped, blobs, network, candidate.name),
             notes=(note, "default boxes as in the .prototxt", candidate.note),
             suppression=_suppression(network),
             folded=tuple(our for our, pair in pairs.items() if pair.folded),
@@ -114,6 +91,54 @@ def import_caffe(
     raise UserError(
         f"The network of the .prototxt is none that we can build. {'; '.join(reasons)[:400]}."
     )
+
+
+def _check_candidate(candidate: _Candidate, network: Network, classes: int):
+    """Refuses sizes out of proportion before anything is built."""
+    plan = candidate.box_network.keywords
+    check_plan(
+        candidate.name,
+        image_size=network.image_size,
+        width=candidate.backbone.keywords["width"],
+        classes=classes,
+        per_cell=[len(level) for level in plan["anchors"].sizes],
+        kernels=plan["head_kernels"],
+        extras=plan["extras"],
+    )
+
+
+def _align(
+    candidate: _Candidate,
+    network: Network,
+    blobs: dict,
+    heads: _Heads,
+    classes: int,
+    names: tuple[str, ...],
+) -> tuple[Detector, dict]:
+    """The detector for the classes to keep, and its layers paired with Caffe's.
+
+    Raises:
+        ValueError: it cannot be built.
+        Differs: it is another network than Caffe's.
+    """
+    backbone = candidate.backbone()
+    detector = Detector(backbone, candidate.box_network(len(names)), names, name=candidate.name)
+    trial = candidate.box_network(classes)
+    flat = keras.Model(backbone.input, trial(backbone.output, network.image_size))
+    return detector, Alignment(flat, blobs).of(heads.by_name(candidate.prefix))
+
+
+def _unused(mapped: dict, blobs: dict, network: Network, model: str) -> tuple[str, ...]:
+    """Layers of the .caffemodel that the .prototxt does not have; all others must be used."""
+    used = {name for names in mapped.values() for name in names}
+    unused = sorted(set(blobs) - used)
+    in_network = [name for name in unused if name in network.layers]
+    if in_network:
+        raise UserError(
+            f"{len(in_network)} layers of the .caffemodel have no place in {model}, "
+            f"the first is '{in_network[0]}': this variant is not supported."
+        )
+    return tuple(unused)
 
 
 # === Reading the network ===
@@ -273,59 +298,63 @@ class _Candidate:
 
 
 def _candidates(network: Network, heads: _Heads) -> list[_Candidate]:
-    size = network.image_size
     anchors, variances = _anchors(network, heads)
     kernels = tuple(
         node.layer.parameter("convolution_param", "kernel_size", 1) for node in heads.boxes
     )
     common = {"anchors": anchors, "variances": variances, "head_kernels": kernels}
-    kinds = {layer.kind for layer in network.layers.values()}
-    first = next((layer for layer in network.layers.values() if layer.kind in CONVOLUTIONS), None)
+    layers = network.layers.values()
+    first = next((layer for layer in layers if layer.kind in CONVOLUTIONS), None)
     if first is None:
         raise UserError("The .prototxt has no convolutions.")
-    channels = first.parameter("convolution_param", "num_output", 0)
-    grouped = any(
-        layer.parameter("convolution_param", "group", 1) > 1 for layer in network.layers.values()
-    )
+    kinds = {layer.kind for layer in layers}
+    grouped = any(layer.parameter("convolution_param", "group", 1) > 1 for layer in layers)
     if grouped or kinds & set(CONVOLUTIONS[1:]):
-        extras = [_plain_extra(source) for source in heads.sources[2:]]
-        return [
-            _Candidate(
-                f"SSD_MobileNet_{size[0]}",
-                functools.partial(
-                    mobilenet,
-                    size,
-                    width=channels / 32,
-                    activation="relu",
-                    explicit_padding=True,
-                ),
-                functools.partial(
-                    SSD, extras=extras, extra_block="conv_bn", activation="relu", **common
-                ),
-                "level",
-                f"BGR images as (x - 127.5) * {MOBILENET_SCALE}: kept in the first convolution",
-                first.name,
-                input_scale=MOBILENET_SCALE * 127.5,
-                swap_input=True,
-            )
-        ]
-    means = _means(network)
-    note = "BGR images with the means {:g}, {:g}, {:g} subtracted".format(*means[::-1])
+        return [_mobilenet_candidate(network, heads, common, first)]
     if "Eltwise" not in kinds:
-        extras = [_plain_extra(source) for source in heads.sources[2:]]
-        return [
-            _Candidate(
-                f"SSD_VGG16_{size[0]}",
-                functools.partial(vgg16, size, width=channels / 64, means=means),
-                functools.partial(
-                    SSD, extras=extras, extra_block="conv", activation="relu", **common
-                ),
-                "level",
-                note,
-                first.name,
-            )
-        ]
-    return _resnet_candidates(network, heads, common, means, channels / 64, note, first)
+        return [_vgg_candidate(network, heads, common, first)]
+    return _resnet_candidates(network, heads, common, first)
+
+
+def _mobilenet_candidate(network, heads, common, first) -> _Candidate:
+    """chuanqi305's MobileNet-SSD."""
+    size = network.image_size
+    extras = [_plain_extra(source) for source in heads.sources[2:]]
+    return _Candidate(
+        f"SSD_MobileNet_{size[0]}",
+        functools.partial(
+            mobilenet, size, width=_width(first, 32), activation="relu", explicit_padding=True
+        ),
+        functools.partial(SSD, extras=extras, extra_block="conv_bn", activation="relu", **common),
+        "level",
+        f"BGR images as (x - 127.5) * {MOBILENET_SCALE}: kept in the first convolution",
+        first.name,
+        input_scale=MOBILENET_SCALE * 127.5,
+        swap_input=True,
+    )
+
+
+def _vgg_candidate(network, heads, common, first) -> _Candidate:
+    """caffe-ssd's SSD300 and SSD512."""
+    size, means = network.image_size, _means(network)
+    extras = [_plain_extra(source) for source in heads.sources[2:]]
+    return _Candidate(
+        f"SSD_VGG16_{size[0]}",
+        functools.partial(vgg16, size, width=_width(first, 64), means=means),
+        functools.partial(SSD, extras=extras, extra_block="conv", activation="relu", **common),
+        "level",
+        _means_note(means),
+        first.name,
+    )
+
+
+def _width(first: Layer, channels: int) -> float:
+    """The width of a backbone whose first convolution has so many channels at width 1."""
+    return first.parameter("convolution_param", "num_output", 0) / channels
+
+
+def _means_note(means: tuple[float, ...]) -> str:
+    return "BGR images with the means {:g}, {:g}, {:g} subtracted".format(*means[::-1])
 
 
 def _plain_extra(source: Node) -> Extra:
@@ -350,9 +379,9 @@ def _convolution_of(node: Node) -> Node:
     return node
 
 
-def _resnet_candidates(network, heads, common, means, width, note, first):
+def _resnet_candidates(network, heads, common, first) -> list[_Candidate]:
     """SSD and DSSD on ResNet-101, each with the prediction modules it may have."""
-    size = network.image_size
+    size, means = network.image_size, _means(network)
     extras = [_residual_extra(node) for node in _residual_levels(network, len(heads.priors) - 2)]
     settings = {**common, "extras": extras, "extra_block": "residual", "activation": "relu"}
     box_network, prefix, kind = SSD, "level", "SSD"
@@ -374,10 +403,10 @@ def _resnet_candidates(network, heads, common, means, width, note, first):
     return [
         _Candidate(
             f"{kind}_ResNet101_{size[0]}",
-            functools.partial(resnet101, size, width=width, means=means),
+            functools.partial(resnet101, size, width=_width(first, 64), means=means),
             functools.partial(box_network, prediction_module=module, **settings, **options),
             prefix,
-            f"{note}; prediction modules of kind '{module}'",
+            f"{_means_note(means)}; prediction modules of kind '{module}'",
             first.name,
         )
         for module, options in modules.items()
@@ -458,13 +487,24 @@ def _weights(pairs, blobs, detector, heads, numbers, candidate) -> dict[str, Ten
         elif node.kind == "Normalize":
             filled = [arrays[0].reshape(-1)]
         else:
-            grouped = node.layer.parameter("convolution_param", "group", 1) > 1
-            filled = [from_caffe(arrays[0], grouped or node.kind in CONVOLUTIONS[1:])]
-            if len(arrays) > 1 and node not in folded:
-                filled.append(arrays[1].reshape(-1))
-            elif _has_bias(detector, name):
-                filled.append(np.zeros(arrays[0].shape[0], np.float32))
+            filled = _convolution(node, arrays, node in folded, _has_bias(detector, name))
         weights[name] = Tensors([np.ascontiguousarray(array) for array in filled], names)
+    _convert_input(weights, pairs, candidate)
+    _convert_heads(weights, heads, numbers, candidate.prefix)
+    return weights
+
+
+def _convolution(node: Node, arrays: list, is_folded: bool, has_bias: bool) -> list[np.ndarray]:
+    """Kernel and bias; the bias is 0 where it is left to a batch norm that was folded."""
+    grouped = node.layer.parameter("convolution_param", "group", 1) > 1
+    kernel = from_caffe(arrays[0], grouped or node.kind in CONVOLUTIONS[1:])
+    if len(arrays) > 1 and not is_folded:
+        return [kernel, arrays[1].reshape(-1)]
+    return [kernel, np.zeros(arrays[0].shape[0], np.float32)] if has_bias else [kernel]
+
+
+def _convert_input(weights: dict[str, Tensors], pairs: dict, candidate: _Candidate):
+    """Gives the first convolution what our images do not have: Caffe's scale and order."""
     first = next(
         name
         for name, pair in pairs.items()
@@ -473,13 +513,16 @@ def _weights(pairs, blobs, detector, heads, numbers, candidate) -> dict[str, Ten
     if candidate.swap_input:
         kernel = weights[first].arrays[0]
         weights[first].arrays[0] = kernel[:, :, ::-1] * np.float32(candidate.input_scale)
+
+
+def _convert_heads(weights: dict[str, Tensors], heads: _Heads, numbers: tuple, prefix: str):
+    """Puts box codes in our order and leaves only the classes to keep."""
     for level, prior in enumerate(heads.boxes):
         per_cell = prior.layer.parameter("convolution_param", "num_output") // 4
-        boxes = weights[f"{candidate.prefix}{level}_boxes"]
+        boxes = weights[f"{prefix}{level}_boxes"]
         boxes.arrays = [_reorder(array, per_cell) for array in boxes.arrays]
-        classes = weights[f"{candidate.prefix}{level}_classes"]
+        classes = weights[f"{prefix}{level}_classes"]
         classes.arrays = [keep_classes(array, per_cell, numbers) for array in classes.arrays]
-    return weights
 
 
 def _has_bias(detector: keras.Model, name: str) -> bool:

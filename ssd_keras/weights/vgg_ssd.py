@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable
 
+import keras
 import numpy as np
 
 from ssd_keras.backbones import vgg16
@@ -70,8 +71,7 @@ def import_torchvision(arrays: dict[str, np.ndarray], labels: dict[int, str] | N
         first = weights["block1_conv1"]
         first.arrays[0] = first.arrays[0][:, :, ::-1]
 
-    def anchors(size, per_cell, classes):
-        del classes
+    def anchors(size, per_cell, _):
         # torchvision cuts sides down to the image's.
         return _anchors(size, "coco", per_cell, limit=1.0), "default boxes of its ssd300_vgg16"
 
@@ -173,49 +173,12 @@ def _build(
     labels: dict[int, str] | None,
     unused: list[str],
 ) -> Imported:
-    levels = len(STEPS[size])
-    needed = [
-        "block1_conv1",
-        *(f"extra{i}_{s}" for i in range(1, levels - 1) for s in _EXTRA_STEPS),
-    ]
-    needed += [f"level{i}_{kind}" for i in range(levels) for kind in ("boxes", "classes")]
-    for name in needed:
-        if name not in weights or [array.ndim for array in weights[name].arrays] != [4, 1]:
-            raise UserError(f"{origin}: it has no kernel and bias for '{name}', which it needs.")
-    per_cell = [len(weights[f"level{i}_boxes"].arrays[1]) // 4 for i in range(levels)]
-    outputs = [len(weights[f"level{i}_classes"].arrays[1]) for i in range(levels)]
-    counts = {found / max(1, boxes) - 1 for found, boxes in zip(outputs, per_cell, strict=True)}
-    if len(counts) > 1 or not min(counts).is_integer() or min(counts) < 1:
-        raise UserError(f"{origin}: its heads do not agree in the number of classes.")
-    if per_cell != [4, *[6] * (levels - 3), 4, 4]:
-        raise UserError(f"{origin}: {per_cell} default boxes per cell are not those of SSD{size}.")
-    count = int(counts.pop())
+    _check_complete(weights, origin, len(STEPS[size]))
+    per_cell, count = _head_sizes(weights, origin, size)
     numbers, classes, note = class_list(labels, count)
     rule, anchor_note = anchors(size, per_cell, count)
-    for level, boxes in enumerate(per_cell):
-        head = weights[f"level{level}_boxes"]
-        head.arrays = [_reorder(array) for array in head.arrays]
-        head = weights[f"level{level}_classes"]
-        head.arrays = [keep_classes(array, boxes, numbers) for array in head.arrays]
-    extras = [
-        Extra(
-            len(weights[f"extra{i}_reduce"].arrays[1]),
-            len(weights[f"extra{i}_conv"].arrays[1]),
-            *window,
-        )
-        for i, window in enumerate(_EXTRA_WINDOWS[size], start=1)
-    ]
-    width = len(weights["block1_conv1"].arrays[1]) / 64
-    check_plan(
-        origin,
-        image_size=(size, size),
-        width=width,
-        classes=count,
-        per_cell=per_cell,
-        kernels=[3],
-        extras=extras,
-    )
-    backbone = vgg16((size, size), width=width, means=means)
+    _convert_heads(weights, per_cell, numbers)
+    backbone, extras = _backbone_and_extras(weights, origin, size, means, per_cell, count)
     network = SSD(
         len(classes),
         anchors=rule,
@@ -237,6 +200,68 @@ def _build(
         notes=(note, anchor_note),
         suppression=dict(SUPPRESSION),
     )
+
+
+def _check_complete(weights: dict[str, Tensors], origin: str, levels: int):
+    """Refuses a file without a layer that tells sizes."""
+    needed = ["block1_conv1"]
+    needed += [f"extra{i}_{step}" for i in range(1, levels - 1) for step in _EXTRA_STEPS]
+    needed += [f"level{i}_{kind}" for i in range(levels) for kind in ("boxes", "classes")]
+    for name in needed:
+        if name not in weights or [array.ndim for array in weights[name].arrays] != [4, 1]:
+            raise UserError(f"{origin}: it has no kernel and bias for '{name}', which it needs.")
+
+
+def _head_sizes(weights: dict[str, Tensors], origin: str, size: int) -> tuple[list[int], int]:
+    """Default boxes per cell of each level, and the number of classes."""
+    levels = len(STEPS[size])
+    per_cell = [len(weights[f"level{i}_boxes"].arrays[1]) // 4 for i in range(levels)]
+    outputs = [len(weights[f"level{i}_classes"].arrays[1]) for i in range(levels)]
+    counts = {found / max(1, boxes) - 1 for found, boxes in zip(outputs, per_cell, strict=True)}
+    if len(counts) > 1 or not min(counts).is_integer() or min(counts) < 1:
+        raise UserError(f"{origin}: its heads do not agree in the number of classes.")
+    if per_cell != [4, *[6] * (levels - 3), 4, 4]:
+        raise UserError(f"{origin}: {per_cell} default boxes per cell are not those of SSD{size}.")
+    return per_cell, int(counts.pop())
+
+
+def _convert_heads(weights: dict[str, Tensors], per_cell: list[int], numbers: tuple[int, ...]):
+    """Puts box codes in our order and leaves only the classes to keep."""
+    for level, boxes in enumerate(per_cell):
+        head = weights[f"level{level}_boxes"]
+        head.arrays = [_reorder(array) for array in head.arrays]
+        head = weights[f"level{level}_classes"]
+        head.arrays = [keep_classes(array, boxes, numbers) for array in head.arrays]
+
+
+def _backbone_and_extras(
+    weights: dict[str, Tensors],
+    origin: str,
+    size: int,
+    means: tuple[float, ...],
+    per_cell: list[int],
+    classes: int,
+) -> tuple[keras.Model, list[Extra]]:
+    """VGG16 and the extra levels of these widths, if they are not out of proportion."""
+    extras = [
+        Extra(
+            len(weights[f"extra{i}_reduce"].arrays[1]),
+            len(weights[f"extra{i}_conv"].arrays[1]),
+            *window,
+        )
+        for i, window in enumerate(_EXTRA_WINDOWS[size], start=1)
+    ]
+    width = len(weights["block1_conv1"].arrays[1]) / 64
+    check_plan(
+        origin,
+        image_size=(size, size),
+        width=width,
+        classes=classes,
+        per_cell=per_cell,
+        kernels=[3],
+        extras=extras,
+    )
+    return vgg16((size, size), width=width, means=means), extras
 
 
 def _reorder(array: np.ndarray) -> np.ndarray:
