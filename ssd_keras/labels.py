@@ -1,4 +1,4 @@
-"""Class names in files: a name a line, in the order of the labels."""
+"""Class names in files: a name a line, in the order of the labels, or label maps."""
 
 from __future__ import annotations
 
@@ -10,8 +10,14 @@ from collections.abc import Iterable
 
 from ssd_keras.errors import UserError
 from ssd_keras.reading import AGAIN, read_bytes, reading
+from ssd_keras.text_format import parse_text
 
 MAX_LABEL_BYTES = 4 << 20
+
+_NO_CLASS = (
+    *("background", "__background__", "none_of_the_above", "none of the above"),
+    *("???", "n/a", ""),
+)
 
 # What some program or other takes for the end of a line.
 _LINE_ENDS = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
@@ -53,6 +59,32 @@ def label_lines(data: bytes) -> list[str]:
     # Other ends of lines may be part of a name, as they were until names with them were refused.
     lines = text.removesuffix("\n").split("\n") if text else []
     return [line.removesuffix("\r") for line in lines]
+
+
+def label_map_items(text: str) -> list[tuple[int, str]]:
+    """Number and name of each item of a label map (.pbtxt), those that mean no class included.
+
+    Label maps of TensorFlow have `id` and, where there is one, `display_name`; Caffe's `label`.
+
+    Raises:
+        ValueError: this is no text of protobuf, or an item says something twice, or no number.
+    """
+    items = []
+    for item in parse_text(text).get("item", []):
+        for key in ("id", "label", "name", "display_name"):
+            if len(item.get(key, "")) > 1:
+                raise ValueError(f"an item has more than one {key}")
+        name = (item.get("display_name") or item.get("name") or [""])[0]
+        number = (item.get("id") or item.get("label") or [0])[0]
+        if type(number) is not int:
+            raise ValueError(f"'{number}' is not the number of a class")
+        items.append((number, str(name).strip()))
+    return items
+
+
+def is_no_class(name: str) -> bool:
+    """Whether this is what label maps and files call a number that no class has."""
+    return name.lower() in _NO_CLASS
 
 
 def label_text(names: Iterable[str]) -> str:

@@ -14,11 +14,8 @@ from ssd_keras.data.text import decode, read_text
 from ssd_keras.data.text import lines as lines_of
 from ssd_keras.data.tfrecord_examples import Entry
 from ssd_keras.errors import UserError
+from ssd_keras.labels import is_no_class, label_map_items
 from ssd_keras.reading import reading
-from ssd_keras.text_format import parse_text
-
-# What label maps call the number 0 where it is no class.
-_NO_CLASS = ("background", "__background__", "none_of_the_above", "???", "n/a")
 
 
 def classes_beside(files: Sequence[str], problems: list[Problem]) -> list[str]:
@@ -70,17 +67,11 @@ def _map_of(path: str) -> dict[int, str]:
         return {}
     with reading(path, "a label map"):
         found = {}
-        for item in parse_text(text).get("item", []):
-            if twice := [
-                key for key in ("id", "name", "display_name") if len(item.get(key, "")) > 1
-            ]:
-                raise ValueError(f"an item has more than one {twice[0]}")
-            name = str((item.get("display_name") or item["name"])[0]).strip()
-            number = (item.get("id") or [0])[0]
-            if type(number) is not int:
-                raise ValueError(f"the id {number} is no whole number")
-            if not number and name.lower() in _NO_CLASS:
+        for number, name in label_map_items(text):
+            if not number and name and is_no_class(name):
                 continue
+            if not name:
+                raise ValueError(f"number {number} has no name")
             if found.setdefault(number, name) != name:
                 raise ValueError(f"number {number} stands there twice")
     return found

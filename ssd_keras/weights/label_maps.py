@@ -6,14 +6,9 @@ from pathlib import Path
 
 from ssd_keras.data import voc
 from ssd_keras.errors import UserError
-from ssd_keras.labels import first_repeated, label_lines
+from ssd_keras.labels import first_repeated, is_no_class, label_lines, label_map_items
 from ssd_keras.reading import reading
-from ssd_keras.text_format import parse_text
 from ssd_keras.weights.files import MAX_TEXT_BYTES, read_file
-
-# What label files write where a number has no class.
-UNNAMED = ("???", "n/a", "")
-_BACKGROUND = ("background", "__background__", "none_of_the_above", "none of the above")
 
 # COCO's categories by their numbers (cocodataset.org); 10 of the 90 numbers have no category.
 _COCO = (
@@ -50,7 +45,7 @@ def read_labels(path: str | Path) -> dict[int, str]:
     with reading(path, "a label file"):
         text = "\n".join(label_lines(data))
         is_map = Path(path).suffix in (".pbtxt", ".prototxt") or text.lstrip().startswith("item")
-        found = _map_items(text) if is_map else _lines(text)
+        found = _items(text) if is_map else _lines(text)
         for what, values in zip(("number", "name"), zip(*found, strict=True), strict=False):
             repeated = first_repeated(values)
             if repeated is not None:
@@ -65,28 +60,16 @@ def labels_of_lines(text: str) -> dict[int, str] | None:
     return dict(_lines(text)) or None
 
 
-def _map_items(text: str) -> list[tuple[int, str]]:
-    found = []
-    for item in parse_text(text).get("item", []):
-        name = (item.get("display_name") or item.get("name") or [""])[0]
-        number = (item.get("id") or item.get("label") or [0])[0]
-        if not isinstance(number, int):
-            raise ValueError(f"'{number}' is not the number of a class")
-        if number > 0 and _is_name(str(name)):
-            found.append((number, str(name)))
-    return found
+def _items(text: str) -> list[tuple[int, str]]:
+    return [(i, name) for i, name in label_map_items(text) if i > 0 and not is_no_class(name)]
 
 
 def _lines(text: str) -> list[tuple[int, str]]:
     lines = [line.strip() for line in text.split("\n")]
     while lines and not lines[-1]:
         lines.pop()
-    from_zero = bool(lines) and lines[0].lower() in (*UNNAMED, *_BACKGROUND)
-    return [(i, x) for i, x in enumerate(lines, start=0 if from_zero else 1) if _is_name(x)]
-
-
-def _is_name(name: str) -> bool:
-    return name.lower() not in (*UNNAMED, *_BACKGROUND)
+    from_zero = bool(lines) and is_no_class(lines[0])
+    return [(i, x) for i, x in enumerate(lines, start=0 if from_zero else 1) if not is_no_class(x)]
 
 
 def class_list(
