@@ -31,7 +31,6 @@ from ssd_keras.training.precision import (
 )
 from ssd_keras.training.settings import RunSettings
 from ssd_keras.training.stages import freeze_for_stage
-from ssd_keras.training.tensorboard import TensorBoard
 from ssd_keras.traversal import leaf_layers
 
 ROLLBACK_FACTOR = 0.1
@@ -295,6 +294,9 @@ class _Run:
             on.Recorder(folder, judged, rows, recipe.epochs, checkpoints, settings.patience)
         )
         if chief:
+            # Here, because it takes TensorFlow, which not every use of this package needs.
+            from ssd_keras.training.tensorboard import TensorBoard
+
             records.append(
                 TensorBoard(self.folder, judged, self.eval_source, rows, recipe.batch_size)
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from ssd_keras import drawing
 from ssd_keras.detector import Detector
@@ -26,8 +27,6 @@ class TensorBoard(keras.callbacks.Callback):
         self.writer = None
 
     def on_epoch_end(self, epoch, logs=None):
-        import tensorflow as tf
-
         if self.writer is None:
             self.writer = tf.summary.create_file_writer(str(self.folder.tensorboard))
         row = self.rows[-1]
@@ -48,23 +47,17 @@ class TensorBoard(keras.callbacks.Callback):
 
 def write_scalar(name: str, value: float):
     """What `tf.summary.scalar` writes; that function wants TensorBoard installed."""
-    import tensorflow as tf
-
     tf.summary.write(name, tf.constant(value, tf.float32), metadata=_metadata("scalars", 1))
 
 
 def write_image(name: str, image: np.ndarray):
     """What `tf.summary.image` writes of an RGB uint8 image `[H, W, 3]`."""
-    import tensorflow as tf
-
     height, width, _ = image.shape
     content = [str(width), str(height), tf.io.encode_png(image)]
     tf.summary.write(name, tf.stack(content), metadata=_metadata("images", 3))
 
 
 def _metadata(plugin: str, data_class: int):
-    import tensorflow as tf
-
     metadata = tf.compat.v1.SummaryMetadata(data_class=data_class)
     metadata.plugin_data.plugin_name = plugin
     return metadata

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ssd_keras.errors import UserError
-from ssd_keras.training import distribution
+from ssd_keras.training import distribution, tensorflow_devices
 from tests.training import ten_steps
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -111,7 +111,7 @@ def test_the_loss_is_divided_by_what_the_whole_batch_is_divided_by(
     def loss(targets, predictions):
         return mine | {"loss": 8.0, "class_loss": 6.0, "box_loss": 2.0}
 
-    found = distribution._share_of_global_loss(loss, 2, {}, {})
+    found = tensorflow_devices._share_of_global_loss(loss, 2, {}, {})
     assert float(found["loss"]) == pytest.approx(8 * share)
     # Metrics average over the two devices.
     assert float(found["class_loss"]) == pytest.approx(2 * 6 * share)
