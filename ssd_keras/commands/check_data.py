@@ -42,9 +42,8 @@ flags.DEFINE_integer("show", 20, "Problems of each kind that are printed one by 
 flags.DEFINE_bool("decode", True, "Decode every image to find those that are damaged.")
 
 
-def main(argv):
+def main(_):
     """Prints the report; exits with 1 if something is refused or too little is left."""
-    del argv
     if FLAGS.backbone and not FLAGS.model:
         raise UserError("--backbone needs a --model, such as SSD_Mine_300.")
     if FLAGS.out:

@@ -71,9 +71,8 @@ BUDGET = (
 )  # fmt: skip
 
 
-def main(argv):
+def main(_):
     """Completes the runs, then writes and prints the table."""
-    del argv
     if FLAGS.small:
         for name, value in SMALL.items():
             if not FLAGS[name].present:

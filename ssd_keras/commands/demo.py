@@ -50,9 +50,8 @@ class Row:
     megabytes: float
 
 
-def main(argv):
+def main(_):
     """Trains, measures each form on unseen images, draws, and says what to run next."""
-    del argv
     started = time.monotonic()
     print("Training an SSD on drawn shapes: about 10 minutes on 2 cores.\n", flush=True)
     detector = train(settings(), FLAGS.run_dir)

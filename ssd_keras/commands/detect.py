@@ -50,9 +50,8 @@ flags.DEFINE_integer("max_frames", 0, "Video: stop after so many frames; 0: at t
 LISTED = 20  # images of which each gets a line
 
 
-def main(argv):
+def main(_):
     """Finds out what is given, loads the detector and works through it."""
-    del argv
     # Faults of the flags are told before the model is loaded, which takes seconds.
     rule = _suppression.suppression()
     frames, images = open_frames(FLAGS.images), None

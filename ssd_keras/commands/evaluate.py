@@ -41,9 +41,8 @@ flags.adopt_module_key_flags(_suppression)
 flags.DEFINE_integer("worst", 12, "How many of the worst images the report shows.", lower_bound=0)
 
 
-def main(argv):
+def main(_):
     """Detects or reads detections, measures them, writes the files and prints the numbers."""
-    del argv
     if bool(FLAGS.run_dir) == bool(FLAGS.detections):
         raise UserError("Give either --run_dir (a detector) or --detections (a results file).")
     rule = _suppression.suppression()

@@ -33,9 +33,8 @@ flags.DEFINE_integer(
 flags.DEFINE_string("run_dir", None, "Folder for the detector.", required=True)
 
 
-def main(argv):
+def main(_):
     """Imports, writes the run folder and prints what was mapped."""
-    del argv
     folder = RunFolder(FLAGS.run_dir)
     if folder.path.is_file() or folder.best.exists() or folder.settings_file.exists():
         raise UserError(f"'{folder.path}' holds a run already: give another --run_dir.")

@@ -26,9 +26,8 @@ flags.DEFINE_bool(
 )
 
 
-def main(argv):
+def main(_):
     """Writes the files and says what was left out."""
-    del argv
     # Without it the process would end at once and leave half-written files.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     check_writable(f"{FLAGS.out}.classes.txt")

@@ -105,9 +105,8 @@ flags.adopt_module_key_flags(_suppression)
 flags.DEFINE_integer("seed", RunSettings.seed, "Seed of weights, data order and augmentation.")
 
 
-def main(argv):
+def main(_):
     """Trains with the flags' values and says where the results lie."""
-    del argv
     if FLAGS.backbone and not FLAGS["model"].present:
         raise UserError("--backbone needs a --model, such as SSD_Mine_300.")
     train(model=FLAGS.model, run_dir=FLAGS.run_dir, **given_values())
