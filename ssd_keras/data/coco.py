@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 
-from ssd_keras.data import checks, layouts, names, options, text
+from ssd_keras.data import checks, coco_layout, names, options, text
 from ssd_keras.data.source import LEFT_OUT, NOTED, REFUSED, Problem, Source
 from ssd_keras.data.text import mark, number
 from ssd_keras.errors import UserError, one_line
@@ -22,7 +22,7 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
 
     Args:
         spec: how the user named the data, for messages.
-        place: a folder in one of the ways of `layouts.coco`, or `FILE.json`; behind either may
+        place: a folder in one of the ways of `coco_layout.find`, or `FILE.json`; behind either may
             stand `,images=DIR` and `,units=UNIT`.
         split: of a folder; a FILE.json has none.
         classes: class names; None takes the categories, sorted by their id.
@@ -31,7 +31,7 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
         UserError: no such file, no JSON, or not one usable image.
     """
     place, chosen = options.split(spec, place, options.IMAGES | options.UNITS)
-    layout = layouts.coco(spec, place, split, chosen.get("images"))
+    layout = coco_layout.find(spec, place, split, chosen.get("images"))
     problems: list[Problem] = []
     content = _content(layout.path, problems)
     categories = dict(_categories(content["categories"], layout.path, problems))
@@ -62,7 +62,7 @@ def _content(path: str, problems: list[Problem]) -> dict:
         raise UserError(f"'{path}' is no readable JSON: {_reason(error)}.") from error
     keys = ("images", "annotations", "categories")
     if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in keys):
-        kind = layouts.json_kind(path)
+        kind = coco_layout.json_kind(path)
         what = f" It is of {kind}." if kind else ""
         raise UserError(f"'{path}' needs the lists images, annotations and categories.{what}")
     return content
@@ -128,7 +128,7 @@ def _brief(value) -> str:
 
 
 def _rows(
-    entries: Sequence, layout: layouts.Coco, problems: list[Problem]
+    entries: Sequence, layout: coco_layout.Layout, problems: list[Problem]
 ) -> dict[int | str, checks.Row]:
     """Rows by image id; with the reason where the image is missing."""
     rows: dict[int | str, checks.Row] = {}
@@ -154,7 +154,9 @@ def _rows(
     return rows
 
 
-def _find_images(rows: dict, wanted: dict, layout: layouts.Coco, problems: list[Problem]) -> None:
+def _find_images(
+    rows: dict, wanted: dict, layout: coco_layout.Layout, problems: list[Problem]
+) -> None:
     index = names.ImageIndex(layout.pictures, problems, bases=layout.bases)
     found = index.find_all(wanted.values())
     problems += names.notes(found.values(), layout.path)

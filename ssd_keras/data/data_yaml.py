@@ -8,7 +8,7 @@ import re
 
 import yaml
 
-from ssd_keras.data import layouts, names, text
+from ssd_keras.data import names, split_folders, text
 from ssd_keras.data.source import NOTED, Problem
 from ssd_keras.data.yolo_labels import MOST_CLASSES
 from ssd_keras.errors import UserError, one_line
@@ -64,7 +64,7 @@ def read(path: str, problems: list[Problem]) -> DataYaml:
 
 
 def _is_split(key: str) -> bool:
-    return layouts.is_split(key) or key in ("minival", "trainval", "test-dev")
+    return split_folders.is_split(key) or key in ("minival", "trainval", "test-dev")
 
 
 class _Loader(yaml.BaseLoader):
@@ -235,7 +235,7 @@ def folder_of(place: str, bases: tuple[str, ...]) -> tuple[str | None, str]:
             return path, ""
     parts = names.parts_of(place)
     for at in range(len(parts)):
-        if any(layouts.is_split(part) for part in parts[:at]):
+        if any(split_folders.is_split(part) for part in parts[:at]):
             break
         for base in bases:
             path = os.path.join(base, *parts[at:])

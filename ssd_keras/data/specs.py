@@ -6,7 +6,18 @@ import os
 import re
 from collections.abc import Sequence
 
-from ssd_keras.data import coco, csv_file, layouts, options, shapes, tfds, tfrecord, voc, yolo
+from ssd_keras.data import (
+    coco,
+    csv_file,
+    layouts,
+    options,
+    shapes,
+    split_folders,
+    tfds,
+    tfrecord,
+    voc,
+    yolo,
+)
 from ssd_keras.data.combined import CombinedSource
 from ssd_keras.data.filtered import FILTERS, FilteredSource
 from ssd_keras.data.record_file import is_record
@@ -185,7 +196,7 @@ def recognise(place: str, split: str | None = None) -> str:
 
 def _recognise(place: str, split: str | None) -> list[str]:
     if os.path.isdir(place):
-        layouts.check_folder(place, place)
+        split_folders.check_folder(place, place)
         found = layouts.recognise(place, split)
         if found:
             return found

@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from ssd_keras.data import layouts, options, packed
+from ssd_keras.data import options, packed, split_folders
 from ssd_keras.data.record_file import is_record
 from ssd_keras.data.source import LEFT_OUT, NOTED, Problem, Source
 from ssd_keras.data.tfrecord_classes import (
@@ -91,11 +91,11 @@ def _in_folder(place: str, split: str | None) -> list[str]:
     """The files of records in a folder; of a split, those in its folder or named so."""
     if not split:
         return _records_in(place)
-    inner = layouts.part(place, split)
+    inner = split_folders.part(place, split)
     if inner and (files := _records_in(inner)):
         return files
     # train-00000-of-00002, but not trainval.
-    names = "|".join(map(re.escape, layouts.aliases(split)))
+    names = "|".join(map(re.escape, split_folders.aliases(split)))
     begins = re.compile(rf"({names})(?![a-z])", re.IGNORECASE)
     return [path for path in _records_in(place) if begins.match(os.path.basename(path))]
 
@@ -109,8 +109,8 @@ def _no_records(spec: str, place: str, split: str | None) -> UserError:
     if not split:
         return UserError(f"There is no file of records in '{place}' (from '{spec}').")
     files = [os.path.basename(path) for path in _records_in(place)]
-    begins = {re.split(r"[-_.]", name)[0] for name in files} | set(layouts.parts(place))
-    return layouts.no_split(split, place, spec, begins, f"file of records named {split}")
+    begins = {re.split(r"[-_.]", name)[0] for name in files} | set(split_folders.parts(place))
+    return split_folders.no_split(split, place, spec, begins, f"file of records named {split}")
 
 
 _SHARD = re.compile(r"(.*)-(\d+)-of-(\d+)(\D.*)?$", re.DOTALL)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from ssd_keras.data import checks, images, layouts, names, options, text
+from ssd_keras.data import checks, images, names, options, text, voc_layout
 from ssd_keras.data.source import LEFT_OUT, NOTED, REFUSED, Problem, Source
 from ssd_keras.data.text import mark, number
 from ssd_keras.errors import UserError, one_line
@@ -39,7 +39,8 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
     Args:
         spec: how the user named the data, for messages.
         place: a folder with .xml files and images, side by side or in folders of their own, in
-            one of the ways of `layouts.voc`; behind it may stand `,images=DIR` and `,units=UNIT`.
+            one of the ways of `voc_layout.find`; behind it may stand `,images=DIR` and
+            `,units=UNIT`.
         split: name of a list of images, or of a sub-folder; None for every annotation.
         classes: class names; None takes the 20 of VOC in a folder named VOC20xx, else what
             occurs, sorted.
@@ -49,7 +50,7 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
     """
     place, chosen = options.split(spec, place, options.IMAGES | options.UNITS)
     unit = chosen.get("units")
-    layout = layouts.voc(spec, place, split, chosen.get("images"))
+    layout = voc_layout.find(spec, place, split, chosen.get("images"))
     problems: list[Problem] = []
     pictures = _Pictures(layout, problems)
     annotations = _annotations(layout, problems)
@@ -68,7 +69,7 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
     return checks.assemble(spec, classes, rows, problems, unit)
 
 
-def _annotations(layout: layouts.Voc, problems: list[Problem]) -> list[str]:
+def _annotations(layout: voc_layout.Layout, problems: list[Problem]) -> list[str]:
     """The paths of the .xml files that are read."""
     if len(layout.parts) > 1:
         message = f"no split was named: {', '.join(layout.parts)} are read as one"
@@ -79,7 +80,7 @@ def _annotations(layout: layouts.Voc, problems: list[Problem]) -> list[str]:
     return _read_list(layout, problems)
 
 
-def _read_list(layout: layouts.Voc, problems: list[Problem]) -> list[str]:
+def _read_list(layout: voc_layout.Layout, problems: list[Problem]) -> list[str]:
     path = layout.list_file
     index = names.ImageIndex([layout.annotations], problems, extensions=(".xml",))
     found: dict[str, int] = {}
@@ -143,7 +144,7 @@ def _stem(name: str) -> str:
 class _Pictures:
     """The images of a VOC folder, by their annotations."""
 
-    def __init__(self, layout: layouts.Voc, problems: list[Problem]):
+    def __init__(self, layout: voc_layout.Layout, problems: list[Problem]):
         self.index = names.ImageIndex(layout.pictures, problems)
         self._anywhere = names.ImageIndex([layout.root])
         self._annotations = layout.annotations
@@ -302,7 +303,7 @@ def _in_stated_encoding(data: bytes) -> str | None:
 
 
 def _without_annotation(
-    layout: layouts.Voc,
+    layout: voc_layout.Layout,
     pictures: _Pictures,
     rows: Sequence[checks.Row],
     annotations: Sequence[str],

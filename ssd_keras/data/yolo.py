@@ -7,7 +7,16 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 
-from ssd_keras.data import checks, data_yaml, layouts, names, options, text, yolo_labels
+from ssd_keras.data import (
+    checks,
+    data_yaml,
+    names,
+    options,
+    split_folders,
+    text,
+    yolo_labels,
+    yolo_layout,
+)
 from ssd_keras.data.source import LEFT_OUT, NOTED, REFUSED, Problem, Source
 from ssd_keras.data.yolo_labels import Labelled
 from ssd_keras.errors import UserError, missing_place
@@ -22,7 +31,7 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
     Args:
         spec: how the user named the data, for messages.
         place: data.yaml or obj.data, a folder that holds one, or a bare folder in one of the ways
-            of `layouts.yolo`; behind it may stand `,units=UNIT`.
+            of `yolo_layout.find`; behind it may stand `,units=UNIT`.
         split: "train" by default where a file names the splits; in a bare folder a sub-folder, or
             a list of images.
         classes: class names in the order of their numbers; None takes them from the files.
@@ -77,9 +86,9 @@ def _found(spec: str, place: str, split: str | None, problems: list[Problem]) ->
         raise missing_place("file or folder", place, spec)
     if not os.path.isdir(place):
         return _from_file(spec, place, split, problems)
-    layouts.check_folder(place, spec)
-    root = layouts.unwrap(place)
-    stated = layouts.data_yaml(root) or layouts.darknet_data(root)
+    split_folders.check_folder(place, spec)
+    root = split_folders.unwrap(place)
+    stated = yolo_layout.data_yaml(root) or yolo_layout.darknet_data(root)
     if stated:
         return _from_file(spec, stated, split, problems)
     return _from_folder(spec, root, split, problems)
@@ -89,11 +98,11 @@ def _from_file(spec: str, path: str, split: str | None, problems: list[Problem])
     base = os.path.dirname(os.path.abspath(path))
     is_darknet = path.lower().endswith(".data")
     data = _darknet(path, problems) if is_darknet else data_yaml.read(path, problems)
-    key = layouts.choose(split or "train", data.splits, f"in '{path}'")
+    key = split_folders.choose(split or "train", data.splits, f"in '{path}'")
     if key is None and not data.splits:
         raise UserError(f"'{path}' names no images: write a line 'train: FOLDER' (from '{spec}').")
     if key is None:
-        raise layouts.no_split(split or "train", path, spec, data.splits)
+        raise split_folders.no_split(split or "train", path, spec, data.splits)
     root = _root(data, base, problems)
     bases = tuple(dict.fromkeys((root, base)))
     files, folders = [], []
@@ -127,7 +136,7 @@ def _darknet(path: str, problems: list[Problem]) -> data_yaml.DataYaml:
     lines = text.lines(text.read_text(path, problems, limit=data_yaml.MAX_BYTES))
     pairs = [line.partition("=") for line in lines if "=" in line]
     content = {key.strip().lower(): value.strip() for key, _, value in pairs}
-    splits = {key: (value,) for key, value in content.items() if layouts.is_split(key)}
+    splits = {key: (value,) for key, value in content.items() if split_folders.is_split(key)}
     base = os.path.dirname(os.path.abspath(path))
     found: dict[int, str] = {}
     if content.get("names"):
@@ -139,7 +148,7 @@ def _darknet(path: str, problems: list[Problem]) -> data_yaml.DataYaml:
 
 
 def _from_folder(spec: str, root: str, split: str | None, problems: list[Problem]) -> _Found:
-    layout = layouts.yolo(spec, root, split)
+    layout = yolo_layout.find(spec, root, split)
     if len(layout.parts) > 1:
         message = f"no split was named: {', '.join(layout.parts)} are read as one"
         problems.append(Problem("all_splits", root, message, NOTED))

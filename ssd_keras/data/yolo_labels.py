@@ -9,7 +9,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from ssd_keras.data import layouts, names, text
+from ssd_keras.data import names, split_folders, text, yolo_layout
 from ssd_keras.data.source import NOTED, REFUSED, Problem
 from ssd_keras.data.text import number
 from ssd_keras.errors import UserError
@@ -66,7 +66,7 @@ class LabelFiles:
     def without_image(self) -> list[str]:
         """Label files whose image is not there, in the folders that were read whole."""
         used = set(filter(None, self._paths.values()))
-        folders = {layouts.label_twin(folder) or folder for folder in self._folders}
+        folders = {yolo_layout.label_twin(folder) or folder for folder in self._folders}
         folders = sorted(filter(os.path.isdir, {*folders, *self._folders}))
         left = (path for folder in folders for path in names.files_of(folder, (".txt",)))
         return [path for path in dict.fromkeys(left) if path not in used and _is_label_file(path)]
@@ -101,7 +101,7 @@ class LabelFiles:
 def usual_places(image: str) -> list[str]:
     """Where the objects of an image may be written: labels/ for images/, else beside it."""
     beside = os.path.splitext(image)[0] + ".txt"
-    twin = layouts.label_twin(beside)
+    twin = yolo_layout.label_twin(beside)
     return [twin, beside] if twin else [beside]
 
 
@@ -113,7 +113,7 @@ def _usual_place(image: str) -> str | None:
 
 def _behind_pictures(path: str) -> str:
     """The end of a path behind the folder of images."""
-    twin = layouts.label_twin(path)
+    twin = yolo_layout.label_twin(path)
     return path if twin is None else twin.rpartition(f"labels{os.sep}")[2]
 
 
@@ -122,8 +122,10 @@ def _may_belong(label_file: str, image: str, root: str) -> bool:
     if _NO_LABELS.fullmatch(os.path.basename(label_file)):
         return False
     parts = os.path.relpath(label_file, root).split(os.sep)[:-1]
-    ours = {alias for part in image.split(os.sep)[:-1] for alias in layouts.aliases(part.lower())}
-    return all(part.lower() in ours for part in parts if layouts.is_split(part))
+    ours = {
+        alias for part in image.split(os.sep)[:-1] for alias in split_folders.aliases(part.lower())
+    }
+    return all(part.lower() in ours for part in parts if split_folders.is_split(part))
 
 
 def _shared_file(path: str, sharing: Sequence[str]) -> Problem:

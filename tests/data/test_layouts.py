@@ -3,7 +3,7 @@
 import pytest
 
 from ssd_keras import data
-from ssd_keras.data import layouts, specs
+from ssd_keras.data import specs, split_folders
 from ssd_keras.errors import UserError
 from tests.data import trees
 
@@ -348,9 +348,9 @@ def test_files_that_are_no_data_are_refused_with_advice(tmp_path):
     [("train", ("training",)), ("VAL", ("val", "valid", "validation")), ("mine", ())],
 )
 def test_splits_have_several_names(split, others):
-    assert layouts.aliases(split)[0] == split
-    assert set(others) <= set(layouts.aliases(split))
-    assert layouts.is_split(split) == bool(others)
+    assert split_folders.aliases(split)[0] == split
+    assert set(others) <= set(split_folders.aliases(split))
+    assert split_folders.is_split(split) == bool(others)
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "docker-compose.yml", "settings.data"])
