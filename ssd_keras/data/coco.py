@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 
-from ssd_keras.data import checks, coco_layout, names, options, text
+from ssd_keras.data import checks, coco_layout, image_index, names, options, text
 from ssd_keras.data.source import LEFT_OUT, NOTED, REFUSED, Problem, Source
 from ssd_keras.data.text import mark, number
 from ssd_keras.errors import UserError, one_line
@@ -157,18 +157,18 @@ def _rows(
 def _find_images(
     rows: dict, wanted: dict, layout: coco_layout.Layout, problems: list[Problem]
 ) -> None:
-    index = names.ImageIndex(layout.pictures, problems, bases=layout.bases)
+    index = image_index.ImageIndex(layout.pictures, problems, bases=layout.bases)
     found = index.find_all(wanted.values())
-    problems += names.notes(found.values(), layout.path)
-    anywhere = names.ImageIndex([layout.root]) if layout.root else None
+    problems += image_index.notes(found.values(), layout.path)
+    anywhere = image_index.ImageIndex([layout.root]) if layout.root else None
     for key, name in wanted.items():
         one = found[name]
-        if one == names.MISSING and anywhere is not None:
+        if one == image_index.MISSING and anywhere is not None:
             other = anywhere.find(name)
             one = other if other.sure else one
         rows[key].path = one.path or ""
         if not one.path:
-            rows[key].missing = names.why_missing(name, one, f"in {layout.pictures[0]}")
+            rows[key].missing = image_index.why_missing(name, one, f"in {layout.pictures[0]}")
     _join_entries(rows, problems)
 
 

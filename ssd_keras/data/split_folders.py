@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 
-from ssd_keras.data import names
+from ssd_keras.data import file_lists
 from ssd_keras.errors import UserError, missing_place, one_line, unknown
 
 # What tools call the parts of a data set; the names of a line mean the same.
@@ -67,7 +67,7 @@ def check_folder(place: str, spec: str) -> None:
 def list_folder(folder: str) -> list[str]:
     """The names in a folder, sorted, without those that systems hide."""
     try:
-        return sorted(name for name in os.listdir(folder) if not names.is_litter(name))
+        return sorted(name for name in os.listdir(folder) if not file_lists.is_litter(name))
     except OSError as error:
         raise UserError(f"'{folder}' cannot be looked into: {one_line(error)}.") from error
 
@@ -121,7 +121,7 @@ def part(place: str, split: str) -> str | None:
 
 
 def holds(folder: str, extensions: tuple[str, ...]) -> bool:
-    return bool(names.files_of(folder, extensions, most=1))
+    return bool(file_lists.files_of(folder, extensions, most=1))
 
 
 def name_one(spec: str, folder: str, splits: Sequence[str]) -> UserError:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from ssd_keras.data import checks, images, names, options, text, voc_layout
+from ssd_keras.data import checks, file_lists, image_index, images, names, options, text, voc_layout
 from ssd_keras.data.source import LEFT_OUT, NOTED, REFUSED, Problem, Source
 from ssd_keras.data.text import mark, number
 from ssd_keras.errors import UserError, one_line
@@ -75,14 +75,14 @@ def _annotations(layout: voc_layout.Layout, problems: list[Problem]) -> list[str
         message = f"no split was named: {', '.join(layout.parts)} are read as one"
         problems.append(Problem("all_splits", layout.root, message, NOTED))
     if layout.list_file is None:
-        found = names.files_of(layout.annotations, (".xml",), problems)
+        found = file_lists.files_of(layout.annotations, (".xml",), problems)
         return sorted(found, key=lambda path: os.path.splitext(path)[0])
     return _read_list(layout, problems)
 
 
 def _read_list(layout: voc_layout.Layout, problems: list[Problem]) -> list[str]:
     path = layout.list_file
-    index = names.ImageIndex([layout.annotations], problems, extensions=(".xml",))
+    index = image_index.ImageIndex([layout.annotations], problems, extensions=(".xml",))
     found: dict[str, int] = {}
     for line_number, line in enumerate(text.lines(text.read_text(path, problems)), 1):
         name, xml = _annotation_of(line, index)
@@ -101,7 +101,7 @@ def _read_list(layout: voc_layout.Layout, problems: list[Problem]) -> list[str]:
     return list(found)
 
 
-def _annotation_of(line: str, index: names.ImageIndex) -> tuple[str, str | None]:
+def _annotation_of(line: str, index: image_index.ImageIndex) -> tuple[str, str | None]:
     """The image that a line of a list names, and its .xml file; no name if it is not to be used.
 
     A line is a name, which may hold blanks; a name with numbers behind it; or the paths of the
@@ -129,7 +129,7 @@ def _readings(line: str) -> list[str]:
     return readings
 
 
-def _xml_file(name: str, index: names.ImageIndex) -> str | None:
+def _xml_file(name: str, index: image_index.ImageIndex) -> str | None:
     if not name:
         return None
     exact = os.path.join(index.folders[0], f"{name}.xml")
@@ -145,11 +145,11 @@ class _Pictures:
     """The images of a VOC folder, by their annotations."""
 
     def __init__(self, layout: voc_layout.Layout, problems: list[Problem]):
-        self.index = names.ImageIndex(layout.pictures, problems)
-        self._anywhere = names.ImageIndex([layout.root])
+        self.index = image_index.ImageIndex(layout.pictures, problems)
+        self._anywhere = image_index.ImageIndex([layout.root])
         self._annotations = layout.annotations
 
-    def find(self, path: str, declared: str) -> tuple[names.Found, str]:
+    def find(self, path: str, declared: str) -> tuple[image_index.Found, str]:
         """The image of the annotation `path` that states the file name `declared`, and a note.
 
         Some tools write the XML's own name or another folder's file there, so the stem counts
@@ -166,13 +166,13 @@ class _Pictures:
                     f"'{declared}', which is there, too"
                 )
             return found, ""
-        stated = self.index.find(declared) if declared else names.MISSING
+        stated = self.index.find(declared) if declared else image_index.MISSING
         if stated.path:
             return stated, stated.note
         if found.note or stated.note:
             return (stated if stated.note else found), ""
         anywhere = self._anywhere.find(declared or f"{own}.jpg")
-        return (anywhere if anywhere.sure else names.MISSING), ""
+        return (anywhere if anywhere.sure else image_index.MISSING), ""
 
 
 def _last(path: str) -> str:
@@ -197,7 +197,7 @@ def _read(path: str, pictures: _Pictures, problems: list[Problem], first: int) -
         problems.append(row.left_out("broken_annotation", path, unclear, REFUSED))
         return None
     if not found.path:
-        row.missing = names.why_missing(declared or f"{name}.jpg", found)
+        row.missing = image_index.why_missing(declared or f"{name}.jpg", found)
     return row
 
 

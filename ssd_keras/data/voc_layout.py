@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 
-from ssd_keras.data import images, names
+from ssd_keras.data import file_lists, images
 from ssd_keras.data.source import Problem
 from ssd_keras.data.split_folders import (
     ANNOTATIONS,
@@ -105,7 +105,7 @@ def _part(spec: str, root: str, split: str, folder: str) -> Layout:
 def _folders_of(spec: str, root: str) -> Layout:
     annotations = next((f for f in folders_called(root, ANNOTATIONS) if holds(f, (".xml",))), root)
     problems: list[Problem] = []
-    if not names.files_of(annotations, (".xml",), problems, most=1):
+    if not file_lists.files_of(annotations, (".xml",), problems, most=1):
         why = f" {problems[0]}." if problems else ""
         raise UserError(f"'{annotations}' holds no .xml annotation (from '{spec}').{why}")
     pictures = folders_called(root, PICTURES) or [root]

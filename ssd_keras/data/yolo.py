@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from ssd_keras.data import (
     checks,
     data_yaml,
+    file_lists,
+    image_index,
     names,
     options,
     split_folders,
@@ -161,8 +163,8 @@ def _from_folder(spec: str, root: str, split: str | None, problems: list[Problem
 def _images(place: str, bases: tuple[str, ...], problems: list[Problem]) -> list[str]:
     """The images in a folder, or those that a file lists."""
     if os.path.isdir(place):
-        return names.image_files(place, problems)
-    index = names.ImageIndex(
+        return file_lists.image_files(place, problems)
+    index = image_index.ImageIndex(
         (os.path.dirname(place), *bases), problems, bases=map(os.path.dirname, bases)
     )
     lines = enumerate(text.lines(text.read_text(place, problems)), 1)
@@ -175,10 +177,10 @@ def _images(place: str, bases: tuple[str, ...], problems: list[Problem]) -> list
         if one.path:
             files.append(one.path)
             continue
-        message = names.why_missing(name, one)
+        message = image_index.why_missing(name, one)
         at = f"{place}:{line_number}"
         problems.append(Problem("missing_image", at, message, LEFT_OUT, images_lost=1))
-    problems += names.notes(found.values(), place)
+    problems += image_index.notes(found.values(), place)
     return files
 
 

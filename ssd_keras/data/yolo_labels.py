@@ -9,7 +9,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from ssd_keras.data import names, split_folders, text, yolo_layout
+from ssd_keras.data import file_lists, image_index, names, split_folders, text, yolo_layout
 from ssd_keras.data.source import NOTED, REFUSED, Problem
 from ssd_keras.data.text import number
 from ssd_keras.errors import UserError
@@ -68,7 +68,7 @@ class LabelFiles:
         used = set(filter(None, self._paths.values()))
         folders = {yolo_layout.label_twin(folder) or folder for folder in self._folders}
         folders = sorted(filter(os.path.isdir, {*folders, *self._folders}))
-        left = (path for folder in folders for path in names.files_of(folder, (".txt",)))
+        left = (path for folder in folders for path in file_lists.files_of(folder, (".txt",)))
         return [path for path in dict.fromkeys(left) if path not in used and _is_label_file(path)]
 
     def notes(self) -> list[Problem]:
@@ -94,8 +94,8 @@ class LabelFiles:
         return None
 
     @functools.cached_property
-    def _index(self) -> names.ImageIndex:
-        return names.ImageIndex([self._root], extensions=(".txt",))
+    def _index(self) -> image_index.ImageIndex:
+        return image_index.ImageIndex([self._root], extensions=(".txt",))
 
 
 def usual_places(image: str) -> list[str]:

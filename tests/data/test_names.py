@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from ssd_keras.data import names
+from ssd_keras.data import file_lists, image_index, names
 
 NFC, NFD = (unicodedata.normalize(form, "고양이_사진.jpg") for form in ("NFC", "NFD"))
 FILES = (
@@ -83,7 +83,7 @@ ALONE, CASE, END = "by its name alone", "in another case of letters", "by the en
     ],
 )
 def test_a_name_means_one_file_or_none(folder, name, file, noted):
-    found = names.ImageIndex([folder]).find(name)
+    found = image_index.ImageIndex([folder]).find(name)
     assert found.path == (file and os.path.join(folder, file))
     assert (noted in found.note) if noted else found.note == ""
 
@@ -91,7 +91,7 @@ def test_a_name_means_one_file_or_none(folder, name, file, noted):
 def test_files_of_other_kinds_are_taken_within_the_folders_only(folder, tmp_path):
     for path in ("images/without", "secret", "secret.jpg"):
         (tmp_path / path).write_bytes(b"")
-    index = names.ImageIndex([folder])
+    index = image_index.ImageIndex([folder])
     found = {name: index.find(name).path for name in ("without", "../secret", "../secret.jpg")}
     assert found == {
         "without": f"{folder}/without",
@@ -106,17 +106,17 @@ def test_names_of_a_korean_archive_are_read(tmp_path):
     path = os.path.join(os.fsencode(tmp_path), NFC.encode("cp949"))
     with open(path, "wb"):
         pass
-    assert names.ImageIndex([tmp_path]).find(NFD).path == os.fsdecode(path)
+    assert image_index.ImageIndex([tmp_path]).find(NFD).path == os.fsdecode(path)
 
 
 def test_folders_are_looked_through_in_order(folder, tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"")
-    assert names.ImageIndex([tmp_path, folder]).find("a.jpg").path == f"{tmp_path}/a.jpg"
-    assert names.ImageIndex([folder, tmp_path]).find("a.jpg").path == f"{folder}/a.jpg"
+    assert image_index.ImageIndex([tmp_path, folder]).find("a.jpg").path == f"{tmp_path}/a.jpg"
+    assert image_index.ImageIndex([folder, tmp_path]).find("a.jpg").path == f"{folder}/a.jpg"
 
 
 def test_a_file_is_not_given_to_two_names_that_are_unsure(folder):
-    index = names.ImageIndex([folder])
+    index = image_index.ImageIndex([folder])
     found = index.find_all(["/one/a.jpg", "/two/a.jpg", "B.JPG", "/three/B.JPG", "b.JPG"])
     paths = [one.path and os.path.basename(one.path) for one in found.values()]
     assert paths == [None, None, "B.JPG", None, "B.JPG"]
@@ -124,8 +124,11 @@ def test_a_file_is_not_given_to_two_names_that_are_unsure(folder):
 
 
 def test_many_images_under_other_names_are_noted_in_few_lines(folder):
-    found = [names.Found("p", f"note {i}") for i in range(9)] + [names.Found("p"), names.MISSING]
-    problems = names.notes(found, "all.json", most=2)
+    found = [image_index.Found("p", f"note {i}") for i in range(9)] + [
+        image_index.Found("p"),
+        image_index.MISSING,
+    ]
+    problems = image_index.notes(found, "all.json", most=2)
     assert [p.message for p in problems] == [
         "note 0",
         "note 1",
@@ -148,7 +151,7 @@ def test_a_walk_stays_in_its_folder_and_ends(folder, tmp_path):
         (folder / litter).write_bytes(b"")
     (folder / "folder.jpg").mkdir()
     problems = []
-    found = [os.path.relpath(path, folder) for path in names.image_files(folder, problems)]
+    found = [os.path.relpath(path, folder) for path in file_lists.image_files(folder, problems)]
     assert sorted(found) == sorted([*FILES, "linked.jpg"])
     assert {(p.kind, os.path.basename(p.place)) for p in problems} == {
         ("linked_folder", "linked"),
@@ -160,10 +163,10 @@ def test_a_walk_stays_in_its_folder_and_ends(folder, tmp_path):
 
 
 def test_many_files_of_one_name_are_found_in_linear_time(tmp_path):
-    index = names.ImageIndex([tmp_path])
+    index = image_index.ImageIndex([tmp_path])
     (tree,) = index._trees
     tree.files = [
-        names._File(f"/r/{i}/image.jpg", ("r", str(i), "image.jpg")) for i in range(30_000)
+        image_index._File(f"/r/{i}/image.jpg", ("r", str(i), "image.jpg")) for i in range(30_000)
     ]
     found = index.find_all([f"C:\\r\\{i}\\image.jpg" for i in range(30_000)])
     assert [one.path for one in found.values()] == [file.path for file in tree.files]
