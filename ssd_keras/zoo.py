@@ -20,6 +20,7 @@ from ssd_keras.model_table import model_table as model_table
 from ssd_keras.model_table import table_row
 from ssd_keras.names import ModelName as ModelName
 from ssd_keras.names import parse as parse
+from ssd_keras.objectives.combinations import without_parts
 from ssd_keras.presets import BOX_NETWORKS, CORES, BoxNetworkPreset, Core, find_core
 from ssd_keras.presets import MODELS as MODELS
 from ssd_keras.reading import AGAIN, exists
@@ -153,7 +154,10 @@ def _wrap(name, classes, built, preset: BoxNetworkPreset, request: dict, given: 
     kind = preset.build
     try:
         own = kind.settings_for(Request(maps=backbones.feature_maps(built), **request))
-        box_network = kind(len(classes), **{**own, **preset.settings, **given})
+        settings = {**own, **preset.settings}
+        if "objective" in given:
+            settings = without_parts(settings)
+        box_network = kind(len(classes), **{**settings, **given})
         return Detector(built, box_network, classes, name=name)
     except UserError:
         raise

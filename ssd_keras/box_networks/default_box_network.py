@@ -12,7 +12,9 @@ from keras import ops
 from ssd_keras import boxes
 from ssd_keras.box_networks.anchor_rules import rule_config, rule_from_config
 from ssd_keras.box_networks.protocol import COMMON_STAGES
-from ssd_keras.objectives import MultiBox
+from ssd_keras.boxes.layout import Layout
+from ssd_keras.objectives import build_objective
+from ssd_keras.objectives.combinations import PARTS, PUBLISHED
 
 
 class DefaultBoxNetwork:
@@ -24,18 +26,14 @@ class DefaultBoxNetwork:
     Args:
         num_classes: number of object classes, background not counted.
         anchors: rule that lays default boxes on the maps, of `box_networks.anchor_rules`.
-        scores: "softmax" over the classes and background, or "sigmoid" for each class alone.
-        variances: what codes are divided by, for centre y, centre x, height and width.
-        match_threshold: IoU from which a default box learns an object.
-        matching: which default boxes learn an object, "bipartite" (SSD) or "argmax" (torchvision,
-            TF Object Detection API).
-        class_loss: "mined" or "focal", see `objectives.MultiBox`, as all from `scores` on.
-        negative_ratio: hard negatives per positive default box.
-        box_weight: weight of the box loss.
+        objective: what is learned, a name of `objectives.COMBINATIONS`.
+        **parts: values that it is to have instead of its own, such as `class_loss`; fields of
+            `objectives.MultiBox` or `objectives.Dense`.
 
     After the call, `level_maps` holds rows and columns of each level, `level_anchors` its default
     boxes and `anchors` all of them, float32 `[A, 4]`, `[ymin, xmin, ymax, xmax]`, not clipped to
-    the image; `class_layers` names the layers whose weights belong to one list of classes.
+    the image; `layout` has them with all that an assignment needs; `class_layers` names the layers
+    whose weights belong to one list of classes.
     """
 
     stages: ClassVar = COMMON_STAGES
@@ -45,28 +43,29 @@ class DefaultBoxNetwork:
         num_classes: int,
         *,
         anchors,
-        scores: str = "softmax",
-        variances: Sequence[float] = (0.1, 0.1, 0.2, 0.2),
-        match_threshold: float = 0.5,
-        matching: str = "bipartite",
-        class_loss: str = "mined",
-        negative_ratio: int = 3,
-        box_weight: float = 1.0,
+        objective: str = PUBLISHED,
+        scores: str | None = None,
+        variances: Sequence[float] | None = None,
+        matching: str | None = None,
+        match_threshold: float | None = None,
+        candidates: int | None = None,
+        alignment: Sequence[float] | None = None,
+        forced: bool | None = None,
+        class_loss: str | None = None,
+        negative_ratio: int | None = None,
+        min_negatives: int | None = None,
+        class_weight: float | None = None,
+        box_loss: str | None = None,
+        box_weight: float | None = None,
     ):
+        parts = dict(locals())
         if num_classes < 1:
             raise ValueError(f"A detector needs at least one class, got num_classes={num_classes}.")
         self.num_classes = num_classes
         self.anchor_rule = rule_from_config(anchors) if isinstance(anchors, dict) else anchors
-        self.scores, self.variances = scores, tuple(variances)
-        self.objective = MultiBox(
-            scores=scores,
-            variances=self.variances,
-            matching=matching,
-            match_threshold=match_threshold,
-            class_loss=class_loss,
-            negative_ratio=negative_ratio,
-            box_weight=box_weight,
-        )
+        self.objective_name = objective
+        self.objective = build_objective(objective, {name: parts[name] for name in PARTS})
+        self.layout = Layout.of((), (1, 1))
         self.level_anchors: tuple[np.ndarray, ...] = ()
         self.level_maps: tuple[tuple[int, int], ...] = ()
         self.class_layers: tuple[str, ...] = ()
@@ -74,7 +73,17 @@ class DefaultBoxNetwork:
     @property
     def anchors(self) -> np.ndarray:
         """All default boxes, `[A, 4]`; level by level, row, column, box of the cell."""
-        return np.concatenate([np.zeros((0, 4), "float32"), *self.level_anchors])
+        return self.layout.anchors
+
+    @property
+    def scores(self) -> str:
+        """What logits become scores by, "softmax" or "sigmoid"."""
+        return self.objective.scores
+
+    @property
+    def variances(self) -> tuple[float, ...]:
+        """What codes are divided by, for centre y, centre x, height and width."""
+        return self.objective.variances
 
     @property
     def columns(self) -> int:
@@ -82,9 +91,10 @@ class DefaultBoxNetwork:
         return self.num_classes + self.objective.background
 
     def lay_default_boxes(self, maps: list, image_size: tuple[int, int]) -> list[int]:
-        """Fills `level_maps` and `level_anchors` for symbolic maps; returns boxes per cell."""
+        """Lays default boxes on symbolic maps, for `layout`; returns boxes per cell."""
         self.level_maps = tuple(tuple(x.shape[1:3]) for x in maps)
         levels = self.anchor_rule.levels(self.level_maps, image_size)
+        self.layout = Layout.of(levels, image_size)
         self.level_anchors = tuple(boxes.default_boxes([level]) for level in levels)
         return [len(level.sizes) for level in levels]
 
@@ -96,13 +106,14 @@ class DefaultBoxNetwork:
             labels: int `[B, M]`, 0..num_classes-1, padded with -1.
 
         Returns:
-            The targets of every default box; see `objectives.multibox.multibox_targets`.
+            The targets of the objective; see `objectives.multibox.multibox_targets` and
+            `objectives.Dense.encode`.
         """
-        return self.objective.encode(ground_truth_boxes, labels, self.anchors)
+        return self.objective.encode(ground_truth_boxes, labels, self.layout)
 
     def loss(self, targets: dict, predictions: dict) -> dict:
         """The objective's loss: scalars "loss", "class_loss", "box_loss", "positives"."""
-        return self.objective.loss(targets, predictions, self.anchors)
+        return self.objective.loss(targets, predictions, self.layout)
 
     def decode(self, predictions: dict) -> tuple:
         """Predictions -> boxes `[B, A, 4]`, not clipped, and scores `[B, A, C]`, both float32.
@@ -115,11 +126,13 @@ class DefaultBoxNetwork:
 
     def get_config(self) -> dict:
         """Everything needed to build this box network again; plain numbers, lists and dicts."""
+        parts = dataclasses.asdict(self.objective)
+        named = {} if self.objective_name == PUBLISHED else {"objective": self.objective_name}
         return {
             "num_classes": self.num_classes,
             "anchors": rule_config(self.anchor_rule),
-            **dataclasses.asdict(self.objective),
-            "variances": list(self.variances),
+            **named,
+            **{key: list(v) if isinstance(v, tuple) else v for key, v in parts.items()},
         }
 
     @classmethod

@@ -99,7 +99,8 @@ class SSD(DefaultBoxNetwork):
 
         Returns:
             dict of "boxes", codes `[B, A, 4]` (dy, dx, dh, dw), and "classes", logits
-            `[B, A, num_classes + 1]` with background first; both float32.
+            `[B, A, num_classes + 1]` with background first, or `[B, A, num_classes]` where the
+            objective has no background; both float32.
         """
         return self._predictions(self.pyramid(features), image_size, prefix="level")
 

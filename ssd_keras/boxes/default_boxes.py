@@ -50,20 +50,32 @@ def default_boxes(levels: Sequence[Level]) -> np.ndarray:
     count = sum(level.count for level in levels)
     if count > MAX_BOXES:
         raise ValueError(f"There cannot be {count:,} default boxes: give a smaller image.")
-    return np.concatenate([_level_boxes(level) for level in levels])
+    return np.concatenate([np.zeros((0, 4), np.float32), *map(_level_boxes, levels)])
 
 
 def _level_boxes(level: Level) -> np.ndarray:
     rows, columns = level.map_size
     half = np.asarray(level.sizes, np.float64).astype(np.float32) / np.float32(2)
-    cy = (level.start[0] + level.step[0] * np.arange(rows)).astype(np.float32)
-    cx = (level.start[1] + level.step[1] * np.arange(columns)).astype(np.float32)
+    cy, cx = _rows_and_columns(level)
     boxes = np.empty((rows, columns, len(half), 4), np.float32)
     boxes[..., 0] = cy[:, None, None] - half[:, 0]
     boxes[..., 1] = cx[None, :, None] - half[:, 1]
     boxes[..., 2] = cy[:, None, None] + half[:, 0]
     boxes[..., 3] = cx[None, :, None] + half[:, 1]
     return boxes.reshape(-1, 4)
+
+
+def cell_centers(level: Level) -> np.ndarray:
+    """Centre (y, x) of each cell of a level, row by row, float32 `[cells, 2]`."""
+    return np.stack(np.meshgrid(*_rows_and_columns(level), indexing="ij"), axis=-1).reshape(-1, 2)
+
+
+def _rows_and_columns(level: Level) -> tuple[np.ndarray, np.ndarray]:
+    """The y of each row of cells and the x of each column, float32."""
+    return tuple(
+        (start + step * np.arange(count)).astype(np.float32)
+        for start, step, count in zip(level.start, level.step, level.map_size, strict=True)
+    )
 
 
 def ssd_scale_sizes(

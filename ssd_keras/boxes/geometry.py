@@ -70,6 +70,12 @@ def iou_of_coordinates(a, b, xp=ops):
     return intersection / (xp.maximum(a_area, _TINY) + b_area - intersection)
 
 
+def distance_squared(y, x):
+    """`y * y + x * x` of two arrays, with the same bits on every backend; see `_product`."""
+    y, x = ops.abs(y), ops.abs(x)
+    return _product(y, y) + _product(x, x)
+
+
 def _product(height, width, xp=ops):
     """`height * width`, or 0 where a side is not positive (or NaN).
 

@@ -72,7 +72,31 @@ def match_arrays(boxes, anchors, columns, *, threshold, rule):
         choice = _settle(choice, top, boxes, anchors)
     else:
         choice = ops.where(_lost(choice, top), -1, choice)
-    return _force(ops.where(best >= threshold, best_box, -1), choice)
+    return force(ops.where(best >= threshold, best_box, -1), choice)
+
+
+def own_anchors(boxes, anchors):
+    """The default box that bipartite matching gives to each ground truth.
+
+    Args:
+        boxes: corners `[B, M, 4]`, padded with -1.
+        anchors: corners of the default boxes `[A, 4]`.
+
+    Returns:
+        int32 `[B, M]`, all different in an image; -1 for a ground truth that overlaps none, or
+        that has no area.
+    """
+    boxes = ops.cast(ops.convert_to_tensor(boxes), "float32")
+    anchors = ops.cast(ops.convert_to_tensor(anchors), "float32")
+    if boxes.shape[1] == 0:
+        return ops.zeros(ops.shape(boxes)[:2], "int32")
+    return run_with_xla(_own_anchors, [boxes], [anchors, ops.transpose(anchors)])
+
+
+def _own_anchors(boxes, anchors, columns):
+    boxes = ops.where(ops.all(ops.isfinite(boxes), axis=-1, keepdims=True), boxes, -1.0)
+    _, _, top, top_anchor = _scan(boxes, columns)
+    return _settle(ops.where(top > _MIN_OVERLAP, top_anchor, -1), top, boxes, anchors)
 
 
 def _scan(boxes, columns):
@@ -205,7 +229,7 @@ def _lost(choice, value):
     return ops.any(ops.logical_and(same, ahead), axis=2)
 
 
-def _force(matches, choice):
+def force(matches, choice):
     """`matches` `[B, A]` with each ground truth on the default box it chose, if any.
 
     A scatter, because XLA fuses it with nothing: what uses the matches then reads them instead of

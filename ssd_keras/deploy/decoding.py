@@ -29,20 +29,22 @@ class DefaultBoxes:
         num_classes: C, object classes without background.
         variances: factors of the codes.
         scores_of: logits `[1, A, C+1]`, background first, -> scores `[1, A, C]`.
+        background: whether the logits have that column; else they are `[1, A, C]`.
     """
 
     anchors: np.ndarray
     num_classes: int
     variances: Sequence[float] = (0.1, 0.1, 0.2, 0.2)
     scores_of: Callable = lambda logits: tf.nn.softmax(logits)[:, :, 1:]
+    background: bool = True
 
     @property
     def specs(self) -> tuple[tf.TensorSpec, ...]:
         """The raw outputs: "boxes" `[1, A, 4]` (dy, dx, dh, dw) and "classes" `[1, A, C+1]`."""
-        count = len(self.anchors)
+        count, columns = len(self.anchors), self.num_classes + self.background
         return (
             tf.TensorSpec([1, count, 4], tf.float32, "boxes"),
-            tf.TensorSpec([1, count, self.num_classes + 1], tf.float32, "classes"),
+            tf.TensorSpec([1, count, columns], tf.float32, "classes"),
         )
 
     @property
@@ -121,8 +123,10 @@ def decoding_of(detector: keras.Model) -> Decoding:
             codes = tf.zeros([1, len(network.anchors), 4])
             return tf.convert_to_tensor(network.decode({"boxes": codes, "classes": logits})[1])
 
+        classes = len(detector.classes)
+        background = outputs["classes"].shape[-1] > classes
         return DefaultBoxes(
-            network.anchors, len(detector.classes), tuple(network.variances), scores_of
+            network.anchors, classes, tuple(network.variances), scores_of, background
         )
     specs = tuple(
         tf.TensorSpec([1, *output.shape[1:]], tf.float32, name) for name, output in outputs.items()

@@ -5,7 +5,43 @@ from keras import ops
 _INFINITY_BITS = 0x7F800000
 
 
-def hard_negatives(background_loss, positive, negative_ratio=3):
+def mined_cross_entropy(classes, logits, scores="softmax", negative_ratio=3, min_negatives=0):
+    """Cross-entropy of the positives and of hard negatives, summed over the batch.
+
+    Args:
+        classes: int `[B, A]`, 0 for no object, else the label + 1.
+        logits: for "softmax" `[B, A, C + 1]`, background first; for "sigmoid" `[B, A, C]`: each
+            class answers yes or no, and background is a no to all of them.
+        scores: "softmax" or "sigmoid".
+        negative_ratio, min_negatives: see `hard_negatives`.
+    """
+    positive = classes > 0
+    cross_entropy, background_loss = _CROSS_ENTROPIES[scores](classes, logits)
+    negative = hard_negatives(background_loss, positive, negative_ratio, min_negatives)
+    counted = ops.logical_or(positive, negative)
+    return ops.sum(ops.where(counted, cross_entropy, 0.0))
+
+
+def _softmax_cross_entropy(classes, logits):
+    """What each default box `[B, A]` costs as it is, and what it would cost as background."""
+    log_p = ops.log_softmax(logits, axis=-1)
+    cross_entropy = -ops.take_along_axis(log_p, classes[..., None], axis=-1)[..., 0]
+    return cross_entropy, -log_p[..., 0]
+
+
+def _sigmoid_cross_entropy(classes, logits):
+    """The same for classes that answer yes or no."""
+    # log(1 + e^x) is what a no to a class of logit x costs, and x less for a yes.
+    background_loss = ops.sum(ops.softplus(logits), axis=-1)
+    label = ops.maximum(classes - 1, 0)
+    of_class = ops.take_along_axis(logits, label[..., None], axis=-1)[..., 0]
+    return background_loss - ops.where(classes > 0, of_class, 0.0), background_loss
+
+
+_CROSS_ENTROPIES = {"softmax": _softmax_cross_entropy, "sigmoid": _sigmoid_cross_entropy}
+
+
+def hard_negatives(background_loss, positive, negative_ratio=3, min_negatives=0):
     """Mask `[B, A]` of the negatives that count: the worst predicted, per image.
 
     Nothing is sorted: the loss of the last one that counts is found by bisection over the bits of
@@ -16,10 +52,12 @@ def hard_negatives(background_loss, positive, negative_ratio=3):
         background_loss: what each default box costs as background `[B, A]`.
         positive: bool `[B, A]`, the default boxes that have an object.
         negative_ratio: negatives per positive.
+        min_negatives: negatives of an image at least, so that one without objects teaches, too.
     """
     loss = ops.stop_gradient(ops.cast(background_loss, "float32"))
     negatives = ops.logical_not(positive)
     wanted = negative_ratio * ops.sum(ops.cast(positive, "int32"), axis=1, keepdims=True)
+    wanted = ops.maximum(wanted, min_negatives)
     # -log p is never below 0; the maximum turns -0 and rounding into 0, and NaN ranks last.
     loss = ops.where(loss > 0, loss, 0.0)
     bits = ops.where(negatives, ops.view(loss, dtype="int32"), -1)

@@ -12,8 +12,9 @@ from ssd_keras import boxes as box_ops
 from ssd_keras.boxes import coding
 from ssd_keras.boxes.matching import RULES as MATCHINGS
 from ssd_keras.boxes.xla import run_with_xla
+from ssd_keras.objectives.box_losses import smooth_l1
 from ssd_keras.objectives.focal import PRIOR, focal_cross_entropy
-from ssd_keras.objectives.mining import hard_negatives
+from ssd_keras.objectives.mining import mined_cross_entropy
 
 SCORES = ("softmax", "sigmoid")
 CLASS_LOSSES = ("mined", "focal")
@@ -31,6 +32,8 @@ class MultiBox:
         class_loss: "mined", cross-entropy of the positives and of the hardest negatives; or
             "focal", over all default boxes, for "sigmoid" scores.
         negative_ratio: hard negatives per positive default box.
+        min_negatives: hard negatives of an image at least; 0 as published: one without objects
+            teaches nothing.
         box_weight: weight of the box loss.
 
     Source: SSD paper, arXiv 1512.02325, section 2.2.
@@ -42,6 +45,7 @@ class MultiBox:
     match_threshold: float = 0.5
     class_loss: str = "mined"
     negative_ratio: int = 3
+    min_negatives: int = 0
     box_weight: float = 1.0
 
     background: ClassVar[bool] = True
@@ -64,11 +68,14 @@ class MultiBox:
         return -math.log((1 - PRIOR) / PRIOR) if self.class_loss == "focal" else 0.0
 
     def encode(self, boxes, labels, anchors) -> dict:
-        """The targets of every default box; see `multibox_targets`."""
+        """The targets of every default box, a `boxes.layout.Layout` or `[A, 4]`.
+
+        See `multibox_targets`.
+        """
         return multibox_targets(
             boxes,
             labels,
-            anchors,
+            getattr(anchors, "anchors", anchors),
             variances=self.variances,
             threshold=self.match_threshold,
             rule=self.matching,
@@ -81,6 +88,7 @@ class MultiBox:
             predictions["boxes"],
             predictions["classes"],
             negative_ratio=self.negative_ratio,
+            min_negatives=self.min_negatives,
             box_weight=self.box_weight,
             scores=self.scores,
             class_loss=self.class_loss,
@@ -154,6 +162,7 @@ def multibox_loss(
     logits,
     *,
     negative_ratio=3,
+    min_negatives=0,
     box_weight=1.0,
     scores="softmax",
     class_loss="mined",
@@ -163,13 +172,15 @@ def multibox_loss(
     "mined": cross-entropy of the positives and of hard negatives. Negatives are mined per image: of
     the default boxes without a match (whose IoU with every ground truth is below the threshold of
     `multibox_targets`), the `negative_ratio` times as many as positives whose background is
-    predicted worst; equal ones by lowest index. An image without positives adds nothing.
+    predicted worst, and at least `min_negatives`; equal ones by lowest index. An image without
+    positives adds nothing but these.
 
     Args:
         targets: what `multibox_targets` returns.
         codes: predicted `[B, A, 4]`.
         logits: predicted `[B, A, C + 1]`, background first.
         negative_ratio: negatives per positive.
+        min_negatives: negatives of an image at least.
         box_weight: weight of the box loss.
         scores: "softmax" over all columns, or "sigmoid": each class answers yes or no, background
             is a no to all of them, and the first column is not used.
@@ -184,31 +195,11 @@ def multibox_loss(
     if class_loss == "focal":
         class_sum = ops.sum(focal_cross_entropy(classes, logits[..., 1:]))
     else:
-        cross_entropy, background_loss = _CROSS_ENTROPIES[scores](classes, logits)
-        negative = hard_negatives(background_loss, positive, negative_ratio)
-        counted = ops.logical_or(positive, negative)
-        class_sum = ops.sum(ops.where(counted, cross_entropy, 0.0))
+        columns = logits if scores == "softmax" else logits[..., 1:]
+        class_sum = mined_cross_entropy(classes, columns, scores, negative_ratio, min_negatives)
     distance = smooth_l1(targets["codes"] - codes)
     box_sum = ops.sum(ops.where(positive[..., None], distance, 0.0))
     return _over_positives(class_sum, box_weight * box_sum, positive)
-
-
-def _softmax_cross_entropy(classes, logits):
-    """What each default box `[B, A]` costs as it is, and what it would cost as background."""
-    log_p = ops.log_softmax(logits, axis=-1)
-    cross_entropy = -ops.take_along_axis(log_p, classes[..., None], axis=-1)[..., 0]
-    return cross_entropy, -log_p[..., 0]
-
-
-def _sigmoid_cross_entropy(classes, logits):
-    """The same for classes that answer yes or no."""
-    # log(1 + e^x) is what a no to a class of logit x costs, and x less for a yes.
-    background_loss = ops.sum(ops.softplus(logits[..., 1:]), axis=-1)
-    of_class = ops.take_along_axis(logits, classes[..., None], axis=-1)[..., 0]
-    return background_loss - ops.where(classes > 0, of_class, 0.0), background_loss
-
-
-_CROSS_ENTROPIES = {"softmax": _softmax_cross_entropy, "sigmoid": _sigmoid_cross_entropy}
 
 
 def _over_positives(class_sum, box_sum, positive):
@@ -222,9 +213,3 @@ def _over_positives(class_sum, box_sum, positive):
         "box_loss": box_loss,
         "positives": positives,
     }
-
-
-def smooth_l1(x, beta=1.0):
-    """`0.5 x^2 / beta` near zero, `|x| - 0.5 beta` beyond `beta`, elementwise."""
-    size = ops.abs(x)
-    return ops.where(size < beta, 0.5 * size * size / beta, size - 0.5 * beta)

@@ -52,7 +52,9 @@ def keep_columns(
     trained: Sequence[np.ndarray],
     pairs: dict[int, int],
     counts: tuple[int, int],
-    background: int,
+    background: tuple[int, int],
+    *,
+    against_background: bool = True,
 ) -> list[np.ndarray] | None:
     """The weights of a layer that predicts classes, with the columns of the classes it knows.
 
@@ -62,14 +64,20 @@ def keep_columns(
         trained: those of the trained layer.
         pairs: see `same_classes`.
         counts: classes of the new and of the trained detector.
-        background: columns of background before the classes, 0 or 1; they are kept.
+        background: columns of background before the classes, 0 or 1, of the new and of the trained
+            detector; where both have it, it is kept.
+        against_background: whether the trained detector's classes compete with its background
+            (softmax) instead of answering yes or no (sigmoid). Without background the difference
+            to it is what they answer then; a background that is new begins at 0, against which a
+            softmax of one class is what the sigmoid was.
 
     Returns:
         The arrays of `fresh` with columns of `trained`, or None if these are of another shape.
     """
-    columns = [background + count for count in counts]
-    taken = {place: place for place in range(background)}
-    taken |= {background + new: background + old for new, old in pairs.items()}
+    columns = [own + count for own, count in zip(background, counts, strict=True)]
+    first = background[0]
+    taken = {place: place for place in range(first)}
+    taken |= {first + new: first + old for new, old in pairs.items()}
     kept = []
     for ours, theirs in zip(fresh, trained, strict=False):
         per_cell = ours.shape[-1] // columns[0]
@@ -77,6 +85,16 @@ def keep_columns(
             return None
         result = ours.reshape(*ours.shape[:-1], per_cell, columns[0]).copy()
         known = theirs.reshape(*ours.shape[:-1], per_cell, columns[1])
+        known = _with_background(known, *background, against_background)
         result[..., list(taken)] = known[..., list(taken.values())]
         kept.append(result.reshape(ours.shape))
     return kept if len(fresh) == len(trained) else None
+
+
+def _with_background(known: np.ndarray, wanted: int, there: int, against: bool) -> np.ndarray:
+    """Columns `[..., background + classes]` with or without that of the background."""
+    if wanted == there:
+        return known
+    if wanted:
+        return np.concatenate([np.zeros_like(known[..., :1]), known], axis=-1)
+    return known[..., 1:] - known[..., :1] if against else known[..., 1:]

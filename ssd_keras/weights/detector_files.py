@@ -9,6 +9,7 @@ from pathlib import Path
 from ssd_keras.detector import Detector
 from ssd_keras.display import join_names
 from ssd_keras.errors import UserError
+from ssd_keras.objectives.combinations import has_background
 from ssd_keras.reading import reading
 from ssd_keras.resizing import HALF_PIXEL, check_way
 from ssd_keras.weights.class_columns import keep_columns, same_classes
@@ -108,7 +109,8 @@ def load_detector_weights(detector, path: str | Path) -> StartReport:
 
     Of the layers that predict classes, those classes keep their columns that both have by name,
     see `same_classes`; others are left as they are, and so is all where no class is the same or
-    the layers have other shapes.
+    the layers have other shapes. Between an objective with background and one without, columns are
+    changed so that a class against background is what it was, see `keep_columns`.
 
     Args:
         detector: the `Detector` to fill.
@@ -122,9 +124,9 @@ def load_detector_weights(detector, path: str | Path) -> StartReport:
     config = _config(path)
     classes = config["classes"]
     skipped, pairs = (), {}
-    if classes != list(detector.classes):
+    if classes != list(detector.classes) or _other_columns(detector, config):
         pairs = same_classes(detector.classes, classes)
-        heads = _kept_heads(detector, arrays, pairs, len(classes))
+        heads = _kept_heads(detector, arrays, pairs, config)
         pairs = pairs if heads else {}
         skipped = tuple(name for name in detector.box_network.class_layers if name not in heads)
         arrays = {name: value for name, value in arrays.items() if name not in skipped} | heads
@@ -140,16 +142,34 @@ def load_detector_weights(detector, path: str | Path) -> StartReport:
     return StartReport(path, report, skipped, kept, new)
 
 
-def _kept_heads(detector, arrays: dict, pairs: dict[int, int], trained: int) -> dict:
+def _background(detector) -> bool | None:
+    """Whether its classes have a column for no object; None if they are not predicted so."""
+    return getattr(getattr(detector.box_network, "objective", None), "background", None)
+
+
+def _other_columns(detector, config: dict) -> bool:
+    """Whether of a detector and a trained one only one has a column for no object."""
+    background = _background(detector)
+    return background is not None and background != has_background(config["box_network"]["config"])
+
+
+def _kept_heads(detector, arrays: dict, pairs: dict[int, int], config: dict) -> dict:
     """The layers that predict classes, with the columns of the classes that both have."""
-    objective = getattr(detector.box_network, "objective", None)
-    background = getattr(objective, "background", None)
+    background = _background(detector)
     if background is None or not pairs:
         return {}
+    trained = config["box_network"]["config"]
+    counts = (len(detector.classes), len(config["classes"]))
     layers, kept = layers_with_weights(detector), {}
     for name in detector.box_network.class_layers:
-        fresh, counts = layers[name].get_weights(), (len(detector.classes), trained)
-        columns = keep_columns(fresh, arrays.get(name, ()), pairs, counts, background)
+        columns = keep_columns(
+            layers[name].get_weights(),
+            arrays.get(name, ()),
+            pairs,
+            counts,
+            (background, has_background(trained)),
+            against_background=trained.get("scores", "softmax") == "softmax",
+        )
         if columns:
             kept[name] = columns
     return kept

@@ -8,9 +8,10 @@ import tensorflow as tf
 from ssd_keras import boxes as box_ops
 from ssd_keras.box_networks import SSD, ScaleAnchors
 from ssd_keras.objectives import MultiBox
+from ssd_keras.objectives.box_losses import smooth_l1
 from ssd_keras.objectives.focal import focal_cross_entropy
 from ssd_keras.objectives.mining import hard_negatives
-from ssd_keras.objectives.multibox import multibox_loss, multibox_targets, smooth_l1
+from ssd_keras.objectives.multibox import multibox_loss, multibox_targets
 from tests.boxes import reference
 from tests.boxes.reference import corners, random_boxes, y_first
 

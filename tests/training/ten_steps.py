@@ -41,9 +41,9 @@ def smooth_backbone(image_size):
     return keras.Model(images, maps)
 
 
-def tiny_detector(name: str, classes):
+def tiny_detector(name: str, classes, **options):
     """A detector that is traced in a moment."""
-    return zoo.create(name, classes, backbone=smooth_backbone, extras=())
+    return zoo.create(name, classes, backbone=smooth_backbone, extras=(), **options)
 
 
 def train(count: int) -> list[float]:
