@@ -133,3 +133,63 @@ def _area(found, objects, eleven_points):
         return np.mean([best_from(r) for r in np.linspace(0, 1, 11)])
     steps = np.unique(np.append(0, recall))
     return sum((b - a) * best_from(b) for a, b in itertools.pairwise(steps))
+
+
+def atss(boxes, anchors, centers, levels, image_size, candidates=9):
+    """Adaptive training sample selection, algorithm 1, an object at a time; -1 for none."""
+    boxes, anchors = np.float64(boxes).reshape(-1, 4), np.float64(anchors)
+    overlaps = numpy_boxes(anchors, boxes)
+    best, match = np.zeros(len(anchors)), np.full(len(anchors), -1)
+    for m, box in enumerate(boxes):
+        middle = np.array([box[0] + box[2], box[1] + box[3]]) / 2
+        away = np.hypot(*((np.float64(centers) - middle) * image_size).T)
+        chosen, first = [], 0
+        for cells, per_cell in levels:
+            level = np.arange(first, first + cells * per_cell)
+            chosen += level[np.argsort(away[level], kind="stable")][:candidates].tolist()
+            first += cells * per_cell
+        mine = overlaps[chosen, m]
+        threshold = mine.mean() + mine.std(ddof=1)
+        for a in chosen:
+            sides = np.concatenate([centers[a] - box[:2], box[2:] - centers[a]])
+            inside = (sides * np.tile(image_size, 2)).min() > 0.01
+            if inside and overlaps[a, m] >= threshold and overlaps[a, m] > best[a]:
+                best[a], match[a] = overlaps[a, m], m
+    return match
+
+
+def task_aligned(boxes, labels, predicted, scores, centers, image_size, candidates, alpha, beta):
+    """TOOD's assignment, an object at a time: matches `[A]`, and their metric, IoU and target."""
+    overlaps = numpy_boxes(np.float64(predicted), np.float64(boxes).reshape(-1, 4))
+    metrics = np.float64(scores)[:, labels] ** alpha * overlaps**beta
+    best, match = np.zeros(len(predicted)), np.full(len(predicted), -1)
+    for m, box in enumerate(boxes):
+        for a in np.argsort(-metrics[:, m], kind="stable")[:candidates]:
+            sides = np.concatenate([centers[a] - box[:2], box[2:] - centers[a]])
+            inside = (sides * np.tile(image_size, 2)).min() > 0.01
+            if inside and metrics[a, m] > 0 and overlaps[a, m] > best[a]:
+                best[a], match[a] = overlaps[a, m], m
+    metric, target = np.zeros(len(match)), np.zeros(len(match))
+    for m in set(match[match >= 0]):
+        own = match == m
+        metric[own] = metrics[own, m]
+        target[own] = metric[own] / metric[own].max() * best[own].max()
+    return match, metric, best, target
+
+
+def overlap_losses(a, b):
+    """IoU, GIoU, DIoU and CIoU loss of two boxes, by their papers."""
+    (a_y, a_x, a_h, a_w), (b_y, b_x, b_h, b_w) = (_center_form(np.float64(box)) for box in (a, b))
+    iou = numpy_boxes(np.float64(a)[None], np.float64(b)[None])[0, 0]
+    height, width = np.maximum(a[2:], b[2:]) - np.minimum(a[:2], b[:2])
+    union = (a_h * a_w + b_h * b_w) / (1 + iou)
+    apart = ((a_y - b_y) ** 2 + (a_x - b_x) ** 2) / (height**2 + width**2)
+    aspect = 4 / math.pi**2 * (math.atan(b_w / b_h) - math.atan(a_w / a_h)) ** 2
+    weight = aspect / (1 - iou + aspect) if aspect else 0.0
+    hull = height * width
+    return {
+        "iou": 1 - iou,
+        "giou": 1 - iou + (hull - union) / hull,
+        "diou": 1 - iou + apart,
+        "ciou": 1 - iou + apart + weight * aspect,
+    }

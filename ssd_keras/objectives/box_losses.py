@@ -51,7 +51,7 @@ def ciou_loss(boxes, wanted, aspect_from: float = 0.0):
     Args:
         boxes: predicted corners `[..., 4]`.
         wanted: corners `[..., 4]`.
-        aspect_from: IoU above which the aspect ratio counts: 0 as in the paper and torchvision, 0.5
+        aspect_from: IoU from which the aspect ratio counts: 0 as in the paper and torchvision, 0.5
             as in mmdet and in the later paper, arXiv 2005.03572.
 
     Returns:
@@ -63,7 +63,7 @@ def ciou_loss(boxes, wanted, aspect_from: float = 0.0):
     turn = _angle(wanted) - _angle(boxes)
     aspect = (4.0 / math.pi**2) * turn * turn
     weight = aspect / ops.maximum(1.0 - overlap + aspect, _TINY)
-    weight = ops.stop_gradient(ops.where(overlap > aspect_from, weight, 0.0))
+    weight = ops.stop_gradient(ops.where(overlap >= aspect_from, weight, 0.0))
     return 1.0 - overlap + _distance(boxes, wanted) + weight * aspect
 
 

@@ -62,7 +62,7 @@ def head(classes, background, start):
 @pytest.mark.parametrize("background", [0, 1])
 def test_columns_of_the_same_classes_are_the_trained_ones_and_others_stay(background):
     fresh, trained = head(3, background, 0), head(2, background, 5000)
-    kept = keep_columns(fresh, trained, {0: 1, 2: 0}, (3, 2), background)
+    kept = keep_columns(fresh, trained, {0: 1, 2: 0}, (3, 2), (background, background))
     for ours, old, result in zip(fresh, trained, kept, strict=True):
         for box in range(PER_CELL):
             new, known = box * (3 + background), box * (2 + background)
@@ -86,4 +86,30 @@ def test_columns_of_the_same_classes_are_the_trained_ones_and_others_stay(backgr
     ids=["none", "other boxes", "another kernel", "no bias", "another order"],
 )
 def test_layers_of_other_shapes_are_not_taken(trained):
-    assert keep_columns(head(3, 1, 0), trained, {0: 1}, (3, 2), 1) is None
+    assert keep_columns(head(3, 1, 0), trained, {0: 1}, (3, 2), (1, 1)) is None
+
+
+@pytest.mark.parametrize("softmax", [True, False])
+def test_without_background_a_class_answers_by_its_lead_over_it(softmax):
+    """Softmax of a class against background alone is the sigmoid of their difference."""
+    rng = np.random.default_rng(0)
+    trained = [rng.normal(size=(1, 1, 3, 6)).astype("f4"), rng.normal(size=6).astype("f4")]
+    fresh = [np.zeros((1, 1, 3, 4), "f4"), np.zeros(4, "f4")]
+    kept = keep_columns(fresh, trained, {0: 1, 1: 0}, (2, 2), (0, 1), against_background=softmax)
+    x = rng.normal(size=3).astype("f4")
+    before = (x @ trained[0][0, 0] + trained[1]).reshape(2, 3)
+    after = (x @ kept[0][0, 0] + kept[1]).reshape(2, 2)
+    expected = before[:, [2, 1]] - (before[:, :1] if softmax else 0)
+    np.testing.assert_allclose(after, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_background_that_is_new_begins_at_zero():
+    trained, fresh = head(2, 0, 5000), head(3, 1, 0)
+    kept = keep_columns(fresh, trained, {0: 1, 2: 0}, (3, 2), (1, 0), against_background=False)
+    for ours, own, theirs in zip(kept, fresh, trained, strict=True):
+        for box in range(PER_CELL):
+            at, there = box * 4, box * 2
+            assert not ours[..., at].any()
+            np.testing.assert_array_equal(ours[..., at + 1], theirs[..., there + 1])
+            np.testing.assert_array_equal(ours[..., at + 2], own[..., at + 2])
+            np.testing.assert_array_equal(ours[..., at + 3], theirs[..., there])
