@@ -82,7 +82,7 @@ class WeightsList(tuple):
         return names
 
     def __repr__(self) -> str:
-        head = f"{'name':<28} {'model':<24} {'data':<5} {'MB':>5}  {'licence':<13} accuracy"
+        head = f"{'name':<30} {'model':<36} {'data':<5} {'MB':>5}  {'licence':<13} accuracy"
         return "\n".join(["Published weights:", head, *map(_line, self.entries)])
 
     __str__ = __repr__
@@ -92,7 +92,7 @@ def _line(entry: Entry) -> str:
     size = "" if entry.file.size is None else f"{entry.file.size / 1e6:.0f}"
     stated = f"{entry.accuracy} ({entry.measured_on})" if entry.accuracy else "not stated"
     return (
-        f"{entry.name:<28} {entry.architecture:<24} {entry.classes:<5} {size:>5}  "
+        f"{entry.name:<30} {entry.architecture:<36} {entry.classes:<5} {size:>5}  "
         f"{entry.licence:<13} {stated}"
     )
 

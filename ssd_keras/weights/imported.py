@@ -153,6 +153,12 @@ def keep_classes(array: np.ndarray, per_cell: int, numbers: Sequence[int]) -> np
     return np.ascontiguousarray(kept.reshape(*array.shape[:-1], -1))
 
 
+def swap_codes(array: np.ndarray) -> np.ndarray:
+    """A box head's kernel or bias whose codes are x, y, width, height, with y and height first."""
+    codes = array.reshape(*array.shape[:-1], -1, 4)[..., [1, 0, 3, 2]]
+    return codes.reshape(array.shape)
+
+
 def batch_norm_epsilons(model: keras.Model) -> dict[str, float]:
     """The epsilon of each batch norm of a model, nested models opened, by name."""
     return {

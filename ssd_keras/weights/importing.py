@@ -8,7 +8,14 @@ from pathlib import Path
 
 from ssd_keras.errors import UserError
 from ssd_keras.reading import reading
-from ssd_keras.weights import caffe, caffe_ssd, object_detection_api, tensorflow_files, vgg_ssd
+from ssd_keras.weights import (
+    caffe,
+    caffe_ssd,
+    object_detection_api,
+    tensorflow_files,
+    torchvision_ssdlite,
+    vgg_ssd,
+)
 from ssd_keras.weights.imported import Imported
 from ssd_keras.weights.keras_archive import weights_up_to
 from ssd_keras.weights.keras_files import read_keras_file
@@ -20,8 +27,8 @@ from ssd_keras.weights.torch_files import read_state_dict
 FORM = 2
 KINDS = (
     "a frozen graph (.pb), SavedModel or checkpoint of the TF Object Detection API, a .tflite "
-    "file of it, a .caffemodel with its .prototxt, a .pth of torchvision's ssd300_vgg16, or a "
-    ".h5 of pierluigiferrari/ssd_keras"
+    "file of it, a .caffemodel with its .prototxt, a .pth of torchvision's ssd300_vgg16 or "
+    "ssdlite320_mobilenet_v3_large, or a .h5 of pierluigiferrari/ssd_keras"
 )
 
 
@@ -85,7 +92,10 @@ def _import(kind: str, source: Path, prototxt, labels, image_size) -> Imported:
         network = caffe.read_network(prototxt)
         return caffe_ssd.import_caffe(network, caffe.read_caffemodel(source), labels=labels)
     if kind == ".pth":
-        return vgg_ssd.import_torchvision(read_state_dict(source), labels)
+        arrays = read_state_dict(source)
+        if torchvision_ssdlite.is_ssdlite(arrays):
+            return torchvision_ssdlite.import_ssdlite(arrays, labels)
+        return vgg_ssd.import_torchvision(arrays, labels)
     if kind == ".h5":
         return vgg_ssd.import_ferrari(read_keras_file(source), labels)
     if kind == ".tflite":

@@ -13,7 +13,14 @@ from ssd_keras.backbones import vgg16
 from ssd_keras.box_networks import SSD, Extra, ListedAnchors
 from ssd_keras.detector import Detector
 from ssd_keras.errors import UserError
-from ssd_keras.weights.imported import Imported, Tensors, check_plan, fill, keep_classes
+from ssd_keras.weights.imported import (
+    Imported,
+    Tensors,
+    check_plan,
+    fill,
+    keep_classes,
+    swap_codes,
+)
 from ssd_keras.weights.label_maps import class_list
 
 SUPPRESSION = {"score_threshold": 0.01, "iou_threshold": 0.45, "max_detections": 200}
@@ -28,8 +35,6 @@ SCALES = {
     (512, "voc"): (0.07, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9, 1.05),
     (512, "coco"): (0.04, 0.1, 0.26, 0.42, 0.58, 0.74, 0.9, 1.06),
 }
-# Both projects code boxes as x, y, width, height.
-_CODE_ORDER = [1, 0, 3, 2]
 _BLOCK_SIZES = (2, 2, 3, 3, 3)
 _EXTRA_STEPS = ("reduce", "conv")
 # Kernel, stride and padding of the extra levels.
@@ -229,7 +234,8 @@ def _convert_heads(weights: dict[str, Tensors], per_cell: list[int], numbers: tu
     """Puts box codes in our order and leaves only the classes to keep."""
     for level, boxes in enumerate(per_cell):
         head = weights[f"level{level}_boxes"]
-        head.arrays = [_reorder(array) for array in head.arrays]
+        # Both projects code boxes as x, y, width, height.
+        head.arrays = [swap_codes(array) for array in head.arrays]
         head = weights[f"level{level}_classes"]
         head.arrays = [keep_classes(array, boxes, numbers) for array in head.arrays]
 
@@ -262,8 +268,3 @@ def _backbone_and_extras(
         extras=extras,
     )
     return vgg16((size, size), width=width, means=means), extras
-
-
-def _reorder(array: np.ndarray) -> np.ndarray:
-    codes = array.reshape(*array.shape[:-1], -1, 4)[..., _CODE_ORDER]
-    return codes.reshape(array.shape)

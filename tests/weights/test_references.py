@@ -6,6 +6,7 @@ import tarfile
 import numpy as np
 import pytest
 
+from ssd_keras import boxes
 from ssd_keras.resizing import resize
 from ssd_keras.weights import import_detector
 
@@ -69,3 +70,46 @@ def test_torchvisions_ssd300(shared, tmp_path):
     # It cuts boxes to the picture before it compares them, which tells after the surest.
     found = detector.detect(wanted["image"])
     np.testing.assert_allclose(found.scores[:50], wanted["detection_scores"][:50], atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def ssdlite(shared, tmp_path_factory):
+    """(what was imported, what torchvision gives)."""
+    path = tmp_path_factory.mktemp("zoo") / "x.pth"
+    name = "ssdlite320_mobilenet_v3_large"
+    path.write_bytes(lzma.decompress(shared(f"zoo/{name}.pth.xz").read_bytes()))
+    return import_detector(path), np.load(shared(f"zoo/{name}.npz"))
+
+
+def test_torchvisions_ssdlite(ssdlite):
+    imported, wanted = ssdlite
+    detector = imported.detector
+    assert detector.name == "SSDLite_MobileNetV3LargeReduced_320"
+    assert detector.resize == "half_pixel"
+    outputs = detector.predict_on_batch(resize(wanted["image"], (320, 320))[None])
+    assert_near(outputs["boxes"], wanted["box_encodings"][..., [1, 0, 3, 2]])
+    assert_near(outputs["classes"], wanted["class_logits"])
+    anchors = wanted["anchors_xyxy_pixels"][:, [1, 0, 3, 2]] / 320
+    np.testing.assert_allclose(detector.box_network.anchors, anchors, atol=1e-5)
+    assert all(name.endswith("num_batches_tracked") for name in imported.unused)
+
+
+def test_torchvisions_ssdlite_detects_the_same(ssdlite):
+    imported, wanted = ssdlite
+    detector = imported.detector
+    decoded, scores = detector.box_network.decode(
+        detector.predict_on_batch(resize(wanted["image"], (320, 320))[None])
+    )
+    # torchvision cuts boxes to the picture before it compares them, we afterwards.
+    inside = np.clip(decoded, 0.0, 1.0)
+    found = {key: np.asarray(value[0]) for key, value in suppress(inside, scores, detector).items()}
+    np.testing.assert_allclose(found["scores"], wanted["detection_scores"], atol=1e-4)
+    np.testing.assert_array_equal(found["labels"] + 1, wanted["detection_labels"])
+    height, width = wanted["image"].shape[:2]
+    boxes = wanted["detection_boxes"][:, [1, 0, 3, 2]] / [height, width, height, width]
+    np.testing.assert_allclose(found["boxes"], boxes, atol=1e-4)
+
+
+def suppress(decoded, scores, detector):
+    """Detections by the detector's own rule."""
+    return boxes.suppress(decoded, scores, **detector.suppression.as_dict())
