@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 
 # Invisible, and yet part of how emoji and many scripts are written.
@@ -79,6 +80,11 @@ def column(names, most: int = 40, least: int = 0) -> list[str]:
     cells = [printable(name, most) for name in names]
     wide = max([least, *map(width, cells)])
     return [cell + " " * (wide - width(cell)) for cell in cells]
+
+
+def number(value: float | None, digits: int, dash: str = "-") -> str:
+    """A number with so many digits, or a dash where there is none."""
+    return dash if value is None or not math.isfinite(value) else f"{value:,.{digits}f}"
 
 
 def join_names(names, most: int = 8) -> str:

@@ -52,6 +52,14 @@ def unknown(what: str, name: str, known: Iterable[str], where: str = "") -> User
     )
 
 
+def not_one_of(name: str, value: str, known: Iterable[str]) -> UserError:
+    """The error for a setting that takes some words only, and was given another."""
+    known = list(known)
+    return UserError(
+        f"{name} must be one of {', '.join(known)}, got '{value}'.{did_you_mean(str(value), known)}"
+    )
+
+
 def missing_place(what: str, path: str | os.PathLike, spec: str = "") -> UserError:
     """The error for a file or folder that does not exist; names what beside it is called alike.
 

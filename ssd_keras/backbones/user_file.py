@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import keras
 
-from ssd_keras.errors import UserError, did_you_mean
+from ssd_keras.errors import UserError, did_you_mean, one_line
 
 
 def backbone_from_file(place: str) -> Callable[[tuple[int, int]], keras.Model]:
@@ -28,7 +28,7 @@ def backbone_from_file(place: str) -> Callable[[tuple[int, int]], keras.Model]:
     try:
         changed = os.stat(path).st_mtime_ns
     except OSError as error:
-        raise UserError(f"The backbone's '{path}' cannot be read: {error.strerror}.") from error
+        raise UserError(f"The backbone's '{path}' cannot be read: {one_line(error)}.") from error
     known = _run(os.path.abspath(path), changed)
     function = known.get(name)
     if not callable(function):

@@ -17,7 +17,7 @@ from pathlib import Path
 from absl import flags
 
 from ssd_keras.commands import _program, _suppression
-from ssd_keras.errors import UserError, did_you_mean
+from ssd_keras.errors import UserError, unknown
 from ssd_keras.training import Recipe, RunSettings
 from ssd_keras.training.one_line import MODEL, SETTINGS, train
 
@@ -173,6 +173,5 @@ def find_config(name: str) -> Path:
         return Path(name)
     known = sorted(path.stem for path in CONFIGS.glob("*.flags"))
     raise UserError(
-        f"There is no recipe '{name}'.{did_you_mean(name, known)} Known: {', '.join(known)}; or "
-        "give a file of --flag=value lines."
+        f"{str(unknown('recipe', name, known)).rstrip('.')}; or give a file of --flag=value lines."
     )

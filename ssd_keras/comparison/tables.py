@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from ssd_keras import evaluation
 from ssd_keras.boxes.coverage import THRESHOLD
 from ssd_keras.comparison.variants import Run, first_runs
+from ssd_keras.display import number
 
 # What a run is measured by: key, title in the table, digits.
 ACCURACY = (
@@ -100,18 +101,18 @@ def markdown(rows: Sequence[Mapping], title: str, about: Mapping[str, str]) -> s
     for line in summarize(rows):
         cells = [line["variant"], str(line["seeds"])]
         cells += [_spread(line[key], digits) for key, _, digits in ACCURACY]
-        cells += [_number(line[key], digits) for key, _, digits in COSTS]
+        cells += [number(line[key], digits) for key, _, digits in COSTS]
         covered = line["covered"]
-        cells += ["-" if covered is None else f"{covered:.0%}", _number(line["memory_mb"], 0)]
+        cells += ["-" if covered is None else f"{covered:.0%}", number(line["memory_mb"], 0)]
         body.append(cells)
     runs = [
         [
             row["variant"],
             str(row["seed"]),
             f"{row['steps']:,}",
-            *(_number(row[key], digits) for key, _, digits in ACCURACY),
-            _number(row["loss"], 3),
-            _number(row["minutes"], 1),
+            *(number(row[key], digits) for key, _, digits in ACCURACY),
+            number(row["loss"], 3),
+            number(row["minutes"], 1),
         ]
         for row in rows
     ]
@@ -138,12 +139,8 @@ def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:,.{digits}f}"
-
-
 def _spread(values: tuple[float, float, float] | None, digits: int) -> str:
     if values is None:
         return "-"
-    mean, low, high = (_number(value, digits) for value in values)
+    mean, low, high = (number(value, digits) for value in values)
     return mean if low == high else f"{mean} ({low}-{high})"

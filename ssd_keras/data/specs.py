@@ -239,7 +239,7 @@ def _shapes(spec: str, split: str, classes) -> Source:
     for option in given:
         key, _, value = option.partition("=")
         if key not in values:
-            raise UserError(f"Unknown option '{key}' in '{spec}'.{did_you_mean(key, values)}")
+            raise unknown("option", key, values, f"in '{spec}'")
         if not value.isdigit() or int(value) < 1:
             raise UserError(f"'{key}' in '{spec}' must be a whole number from 1, not '{value}'.")
         if len(value) > 9 or int(value) > _MOST_DRAWN[key]:

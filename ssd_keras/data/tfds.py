@@ -85,8 +85,9 @@ def _builder(tfds, spec, place):
             return tfds.builder_from_directory(place)
         return tfds.builder(place)
     except (tfds.core.DatasetNotFoundError, ValueError, FileNotFoundError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise UserError(f"TFDS has no data set '{place}' (from '{spec}'): {reason}") from error
+        raise UserError(
+            f"TFDS has no data set '{place}' (from '{spec}'): {one_line(error)}"
+        ) from error
 
 
 def _check_features(builder, spec) -> None:

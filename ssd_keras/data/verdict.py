@@ -162,8 +162,8 @@ def count(
             lost[problem.kind] += len(problem.lost)
             lost_of.update(problem.lost)
     repeated = lost.pop(REPEATED, 0)
-    unlabelled = _number(problems, "missing_annotation", NOTED)
-    emptied = _number(problems, "no_objects_left", NOTED)
+    unlabelled = _count_of(problems, "missing_annotation", NOTED)
+    emptied = _count_of(problems, "no_objects_left", NOTED)
     verdict = Verdict(
         spec=spec,
         kept=kept.total(),
@@ -188,7 +188,7 @@ def _meant(names: Sequence[str], classes: Sequence[str]) -> bool:
     return any(name.casefold() in folded for name in names)
 
 
-def _number(problems, kind, action) -> int:
+def _count_of(problems, kind, action) -> int:
     return sum(problem.kind == kind and problem.action == action for problem in problems)
 
 

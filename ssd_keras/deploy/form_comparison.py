@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import html
-import math
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from ssd_keras.deploy.saved_model import to_saved_model
 from ssd_keras.deploy.tflite import raw_network, to_tflite
 from ssd_keras.deploy.timing import milliseconds
 from ssd_keras.detections import Detections
-from ssd_keras.display import printable
+from ssd_keras.display import number, printable
 from ssd_keras.errors import UserError, unknown
 from ssd_keras.evaluation.measuring import json_ready
 from ssd_keras.resizing import resize
@@ -197,7 +196,10 @@ def cells(row: Row) -> list[str]:
     return [
         row.form,
         "" if row.megabytes is None else f"{row.megabytes:.2f}",
-        *(_number(x) for x in (row.ap50, row.ap, row.ap_small, row.ap_medium, row.ap_large)),
+        *(
+            number(x if x >= 0 else None, 4)  # COCO's -1: no such objects
+            for x in (row.ap50, row.ap, row.ap_small, row.ap_medium, row.ap_large)
+        ),
         "" if near is None else f"{100 * near.matched:.1f} %",
         "" if near is None else f"{near.box_p95:.2f}",
         "" if near is None else f"{near.box_max:.2f}",
@@ -206,10 +208,6 @@ def cells(row: Row) -> list[str]:
         "" if needs is None else " ".join(needs.custom) or "none",
         "" if needs is None else " ".join(needs.not_on_gpu) or "none",
     ]
-
-
-def _number(value: float) -> str:
-    return "-" if math.isnan(value) or value < 0 else f"{value:.4f}"
 
 
 def as_text(rows: Sequence[Row]) -> str:

@@ -48,7 +48,7 @@ def table_coco_ap(table: Table) -> dict:
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    numbers = {name: _number(value) for name, value in zip(NUMBERS, evaluation.stats, strict=True)}
+    numbers = {name: _or_nan(value) for name, value in zip(NUMBERS, evaluation.stats, strict=True)}
     # [IoU, recall, class, area, detections]: area 0 is every size, the last entry 100 detections.
     precision = evaluation.eval["precision"][:, :, :, 0, -1]
     return numbers | {
@@ -124,10 +124,10 @@ def _xywh(boxes: np.ndarray) -> list[list[float]]:
 
 def _per_class(classes: Sequence[str], precision: np.ndarray) -> dict[str, float]:
     return {
-        name: _number(precision[:, :, i].mean() if precision[:, :, i].min() >= 0 else -1)
+        name: _or_nan(precision[:, :, i].mean() if precision[:, :, i].min() >= 0 else -1)
         for i, name in enumerate(classes)
     }
 
 
-def _number(value: float) -> float:
+def _or_nan(value: float) -> float:
     return float(value) if value >= 0 else float("nan")

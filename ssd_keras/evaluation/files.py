@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ssd_keras.errors import UserError
+from ssd_keras.errors import UserError, one_line
 from ssd_keras.evaluation.measuring import Evaluation, json_ready
 from ssd_keras.evaluation.report import report
 from ssd_keras.evaluation.results import to_results, write_results
@@ -68,6 +68,6 @@ def make_folder(out: str | Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"The folder '{out}' cannot be made: {error.strerror}.") from error
+        raise UserError(f"The folder '{out}' cannot be made: {one_line(error)}.") from error
     if not os.access(out, os.W_OK):
         raise UserError(f"The folder '{out}' cannot be written.")

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from ssd_keras import display
 from ssd_keras.display import printable, shorten
 
 
@@ -66,7 +67,7 @@ def scroll(content: str) -> str:
 
 def number(value: float, digits: int = 3) -> str:
     """A number, or a dash where there is none."""
-    return "&ndash;" if not math.isfinite(value) else f"{value:.{digits}f}"
+    return display.number(value, digits, "&ndash;")
 
 
 def bar(value: float) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ssd_keras.data.text import read_text
 from ssd_keras.detections import Detections
-from ssd_keras.errors import UserError
+from ssd_keras.errors import UserError, one_line
 
 
 def to_results(
@@ -127,12 +128,11 @@ def _images(ground_truth: Sequence) -> dict[str, int]:
 
 
 def _load(path: str | Path) -> list:
+    text = read_text(path)
     try:
-        entries = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"The results '{path}' cannot be read: {error.strerror}.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"The results '{path}' are not JSON: {error}.") from error
+        entries = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"The results '{path}' are not JSON: {one_line(error)}.") from error
     if not isinstance(entries, list):
         raise UserError(
             f"The results '{path}' must be a list of image_id, category_id, bbox and score, as "

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
+from ssd_keras import display
 from ssd_keras.display import column
 from ssd_keras.evaluation.metrics import DEFINITIONS
 
@@ -42,4 +41,4 @@ def class_lines(metrics: dict, most: int = SHOWN_CLASSES) -> str:
 
 def number(value: float) -> str:
     """Three digits, or a dash for what cannot be measured."""
-    return "    -" if math.isnan(value) else f"{value:.3f}"
+    return display.number(value, 3, "    -")

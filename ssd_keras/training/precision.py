@@ -8,7 +8,7 @@ from pathlib import Path
 
 import keras
 
-from ssd_keras.errors import UserError, did_you_mean, unknown
+from ssd_keras.errors import not_one_of, unknown
 from ssd_keras.presets import find_core
 
 PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
@@ -60,9 +60,7 @@ def choose_jit(name: str) -> bool | str:
     TensorFlow CPUs, whose convolutions XLA makes several times slower, and under tf.distribute.
     """
     if name not in JIT:
-        raise UserError(
-            f"jit must be one of {', '.join(JIT)}, got '{name}'.{did_you_mean(name, JIT)}"
-        )
+        raise not_one_of("jit", name, JIT)
     return {"on": True, "off": False}.get(name, name)
 
 

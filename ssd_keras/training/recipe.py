@@ -8,7 +8,7 @@ import itertools
 import keras
 from keras import ops
 
-from ssd_keras.errors import UserError, did_you_mean
+from ssd_keras.errors import UserError, unknown
 
 OPTIMIZERS = ("sgd", "adamw", "rmsprop")
 SCHEDULES = ("cosine", "steps")
@@ -57,10 +57,7 @@ class Recipe:
         for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
             value = getattr(self, name)
             if value not in known:
-                raise UserError(
-                    f"There is no {name} '{value}'.{did_you_mean(value, known)} "
-                    f"Known: {', '.join(known)}."
-                )
+                raise unknown(name, value, known)
         for name in ("epochs", "batch_size", "learning_rate", "accumulation", "step_factor"):
             if not getattr(self, name) > 0:
                 raise UserError(f"{name} must be more than 0, got {getattr(self, name)}.")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from ssd_keras.batch_norm import BATCHES
 from ssd_keras.boxes.suppression import SETTINGS, Suppression
-from ssd_keras.errors import UserError, did_you_mean
+from ssd_keras.errors import UserError, not_one_of
 from ssd_keras.training.recipe import Recipe
 
 ON_NAN = ("stop", "rollback")
@@ -85,10 +85,7 @@ class RunSettings:
 
     def __post_init__(self):
         if self.on_nan not in ON_NAN:
-            raise UserError(
-                f"on_nan must be one of {', '.join(ON_NAN)}, got '{self.on_nan}'."
-                f"{did_you_mean(self.on_nan, ON_NAN)}"
-            )
+            raise not_one_of("on_nan", self.on_nan, ON_NAN)
         for name in ("max_boxes", "eval_every", "checkpoint_minutes"):
             if not getattr(self, name) > 0:
                 raise UserError(f"{name} must be more than 0, got {getattr(self, name)}.")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import keras
 
-from ssd_keras.errors import UserError
+from ssd_keras.errors import UserError, one_line
 from ssd_keras.weights.caffe_backbones import read_caffe_backbone
 from ssd_keras.weights.keras_files import LoadReport, load_by_name, read_keras_file
 
@@ -61,7 +61,7 @@ def _download(backbone, application):
         model = application()
     except Exception as error:
         raise UserError(
-            f"ImageNet weights of '{backbone.name}' could not be downloaded ({_one_line(error)}). "
+            f"ImageNet weights of '{backbone.name}' could not be downloaded ({one_line(error)}). "
             "On a machine with a network, let Keras fetch them once, copy the file it leaves in "
             f"'{_keras_cache()}' to the same place here, or pass its path as the weights."
         ) from error
@@ -70,10 +70,6 @@ def _download(backbone, application):
 
 def _keras_cache() -> Path:
     return Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
 
 
 def _explain(backbone, weights, report: LoadReport) -> str:
