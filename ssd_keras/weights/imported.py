@@ -66,14 +66,18 @@ def check_plan(
     classes: int,
     per_cell: Sequence[int],
     kernels: Sequence[int],
-    extras: Sequence[Extra],
+    extras: Sequence[Extra] = (),
+    channels: Sequence[int] = (),
+    depths: Sequence[int] = (),
 ):
     """Refuses a detector that no one would publish, before memory is taken for it.
 
     Raises:
         UserError: a number read from the file is beyond all reason.
     """
-    channels = [count for extra in extras for count in (extra.reduced, extra.channels)]
+    channels = [*channels] + [
+        count for extra in extras for count in (extra.reduced, extra.channels)
+    ]
     for what, values, low, high in (
         ("image sides", image_size, 32, 2048),
         ("a width", [width], 0.01, 4),
@@ -83,6 +87,7 @@ def check_plan(
         ("kernel sizes", [*kernels, *(extra.kernel for extra in extras)], 1, 7),
         ("strides", [extra.stride for extra in extras], 1, 4),
         ("channels", channels, 1, 4096),
+        ("convolutions before the last one", depths, 0, 32),
     ):
         if any(not low <= value <= high for value in values):
             raise UserError(

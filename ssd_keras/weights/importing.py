@@ -9,6 +9,7 @@ from pathlib import Path
 from ssd_keras.errors import UserError
 from ssd_keras.reading import reading
 from ssd_keras.weights import (
+    api_fpn,
     caffe,
     caffe_ssd,
     object_detection_api,
@@ -16,6 +17,7 @@ from ssd_keras.weights import (
     torchvision_ssdlite,
     vgg_ssd,
 )
+from ssd_keras.weights.api_facts import config_beside, config_facts
 from ssd_keras.weights.imported import Imported
 from ssd_keras.weights.keras_archive import weights_up_to
 from ssd_keras.weights.keras_files import read_keras_file
@@ -24,7 +26,7 @@ from ssd_keras.weights.statistics import restore_statistics
 from ssd_keras.weights.torch_files import read_state_dict
 
 # Raised whenever the same file becomes another detector, so that no earlier import is taken for it.
-FORM = 2
+FORM = 3
 KINDS = (
     "a frozen graph (.pb), SavedModel or checkpoint of the TF Object Detection API, a .tflite "
     "file of it, a .caffemodel with its .prototxt, a .pth of torchvision's ssd300_vgg16 or "
@@ -58,6 +60,8 @@ def import_detector(
         raise UserError(f"'{source}' does not exist: give {KINDS}.")
     if source.name == "saved_model.pb":
         source = source.parent
+    if source.suffix == ".index":
+        source = source.with_suffix("")
     kind = _kind(source)
     if kind is None:
         raise UserError(f"'{source}' is of no known kind: give {KINDS}.")
@@ -112,6 +116,14 @@ def _import(kind: str, source: Path, prototxt, labels, image_size) -> Imported:
         }
         file = read[kind](source)
         facts = object_detection_api.graph_facts(file)
+        config = config_beside(source)
+        # A frozen graph says all by itself.
+        if config is not None and kind != "frozen graph":
+            facts = facts.completed_by(config_facts(config))
+    if api_fpn.has_pyramid(file):
+        return api_fpn.import_pyramid(
+            file, kind.lstrip("."), facts, labels=labels, image_size=image_size
+        )
     return object_detection_api.import_tensors(
         file, kind.lstrip("."), facts, labels=labels, image_size=image_size
     )

@@ -15,6 +15,7 @@ from ssd_keras.box_networks import SSD, Extra, ListedAnchors, ScaleAnchors
 from ssd_keras.detector import Detector
 from ssd_keras.errors import UserError
 from ssd_keras.resizing import CORNER
+from ssd_keras.weights.api_facts import Facts as Facts
 from ssd_keras.weights.imported import (
     Imported,
     Tensors,
@@ -63,33 +64,13 @@ _HEAD = re.compile(
 
 
 @dataclasses.dataclass(frozen=True)
-class Facts:
-    """What a file tells beside its weights; None where it does not.
-
-    Attributes:
-        image_size: (height, width) of the network's input.
-        anchors: a rule for default boxes.
-        anchor_table: all default boxes as (centre y, centre x, height, width), `[A, 4]`.
-        variances: divisors of box codes.
-        scores: "sigmoid" or "softmax".
-        suppression: thresholds of the detection that follows.
-    """
-
-    image_size: tuple[int, int] | None = None
-    anchors: ScaleAnchors | ListedAnchors | None = None
-    anchor_table: np.ndarray | None = None
-    variances: tuple[float, ...] | None = None
-    scores: str | None = None
-    suppression: dict | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class _Family:
+class Family:
     """A backbone of the API.
 
     Attributes:
         name: as in our model names.
         build: `(image_size, width, min_channels) -> keras.Model`.
+        joins: the same with `finest_stride`, the maps that FPN joins; None if it is in no FPN.
         layer: our names of (layer, batch norm) for a scope below the backbone's, or None.
         last: the layer whose output channels tell the width, and their number at width 1.
         first: the first layer and its output channels at width 1.
@@ -100,6 +81,7 @@ class _Family:
     layer: Callable[[str], tuple[str, str] | None]
     last: tuple[str, int]
     first: tuple[str, int]
+    joins: Callable[..., keras.Model] | None = None
 
 
 def _mobilenet_layer(scope: str) -> tuple[str, str] | None:
@@ -137,21 +119,27 @@ def _inception_layer(scope: str) -> tuple[str, str] | None:
 
 
 _FAMILIES = {
-    "MobilenetV1": _Family(
+    "MobilenetV1": Family(
         "MobileNet",
         lambda size, width, least: mobilenet(size, width=width, min_channels=least),
         _mobilenet_layer,
         last=("conv_pw_13", 1024),
         first=("conv1", 32),
+        joins=lambda size, width, least, **maps: mobilenet(
+            size, width=width, min_channels=least, **maps
+        ),
     ),
-    "MobilenetV2": _Family(
+    "MobilenetV2": Family(
         "MobileNetV2",
         lambda size, width, least: mobilenet_v2(size, width=width),
         _mobilenet_v2_layer,
         last=("block_16_project", 320),
         first=("Conv1", 32),
+        joins=lambda size, width, least, **maps: mobilenet_v2(
+            size, width=width, stage_ends=True, **maps
+        ),
     ),
-    "InceptionV2": _Family(
+    "InceptionV2": Family(
         "InceptionV2",
         lambda size, width, least: inception_v2(size, width=width),
         _inception_layer,
@@ -184,7 +172,7 @@ def import_tensors(
     Raises:
         UserError: this is no SSD of a known backbone, or a tensor has no place in it.
     """
-    family = _family(file, origin)
+    family = find_family(file, origin)
     parts, names, unused = _collect(file.variables, family)
     _fix_epsilons(parts, file, family)
     size = image_size or facts.image_size or (DEFAULT_SIZE, DEFAULT_SIZE)
@@ -196,7 +184,7 @@ def import_tensors(
     epsilons = batch_norm_epsilons(detector)
     folded = tuple(name for name in epsilons if name in parts and "bias" in parts[name])
     weights = {
-        name: Tensors(_arrays(name, arrays, epsilons), tuple(names[name]))
+        name: Tensors(arrays_of(name, arrays, epsilons), tuple(names[name]))
         for name, arrays in parts.items()
     }
     size_told = bool(facts.image_size or image_size)
@@ -205,7 +193,7 @@ def import_tensors(
         origin=origin,
         mapped=fill(detector, weights),
         unused=tuple(sorted(unused)),
-        notes=(label_note, anchor_note, *_notes(detector, facts, size_told, len(folded))),
+        notes=(label_note, anchor_note, *notes_on(detector, facts, size_told, len(folded))),
         suppression={**DEFAULT_SUPPRESSION, **(facts.suppression or {})},
         folded=folded,
     )
@@ -213,7 +201,7 @@ def import_tensors(
 
 def _detector(
     parts: dict,
-    family: _Family,
+    family: Family,
     origin: str,
     facts: Facts,
     size: tuple[int, int],
@@ -222,7 +210,7 @@ def _detector(
     classes: tuple[str, ...],
 ) -> Detector:
     """The detector of these shapes, whose weights are still random."""
-    width = _width(parts, family, origin)
+    width = width_of(parts, family, origin)
     extras, separable = _extras(parts, origin)
     check_plan(
         origin,
@@ -233,7 +221,7 @@ def _detector(
         kernels=heads.kernels,
         extras=extras,
     )
-    backbone = family.build(size, width, _least(parts, family))
+    backbone = family.build(size, width, fewest_channels(parts, family))
     try:
         network = SSD(
             len(classes),
@@ -263,15 +251,15 @@ def _keep_classes(parts: dict, per_cell: tuple[int, ...], numbers: tuple[int, ..
             head[part] = keep_classes(head[part], boxes, numbers)
 
 
-def _notes(detector: Detector, facts: Facts, size_told: bool, folded: int) -> list[str]:
+def notes_on(detector: Detector, facts: Facts, size_told: bool, folded: int) -> list[str]:
     """What was taken from the file and what was assumed."""
     height, width = detector.image_size
     network = detector.box_network
     notes = [
-        _told(f"image size {height}x{width}", size_told),
+        told(f"image size {height}x{width}", size_told),
         "images are resized as the API does, sampled at the corners of pixels",
-        _told(f"{network.scores} scores", facts.scores),
-        _told("box coder " + ", ".join(f"{1 / v:g}" for v in network.variances), facts.variances),
+        told(f"{network.scores} scores", facts.scores),
+        told("box coder " + ", ".join(f"{1 / v:g}" for v in network.variances), facts.variances),
     ]
     if folded:
         notes.append(f"{folded} batch norms were folded into their convolutions")
@@ -309,7 +297,7 @@ def graph_facts(file: TensorFlowFile) -> Facts:
         anchors=_graph_anchors(constants),
         variances=tuple(1 / scale for scale in scales[:4]) if len(scales) >= 4 else None,
         scores={"Sigmoid": "sigmoid", "Softmax": "softmax"}.get(operation),
-        suppression=suppression,
+        suppression=suppression or None,
     )
 
 
@@ -361,7 +349,7 @@ def _graph_anchors(constants: dict[str, np.ndarray]) -> ScaleAnchors | ListedAnc
     return ListedAnchors(sizes)
 
 
-def _family(file: TensorFlowFile, origin: str) -> _Family:
+def find_family(file: TensorFlowFile, origin: str) -> Family:
     names = file.variables
     for key, family in _FAMILIES.items():
         if any(f"/{key}/" in f"/{name}" for name in names):
@@ -377,14 +365,14 @@ def _family(file: TensorFlowFile, origin: str) -> _Family:
     )
 
 
-def _collect(variables: dict[str, np.ndarray], family: _Family) -> tuple[dict, dict, list]:
+def _collect(variables: dict[str, np.ndarray], family: Family) -> tuple[dict, dict, list]:
     """Our layer -> part -> array, our layer -> names in the file, and the names without a place."""
     parts: dict[str, dict[str, np.ndarray]] = {}
     names: dict[str, list[str]] = {}
     unused = []
     levels = _extra_levels(variables)
     for name, array in variables.items():
-        scope, part, in_norm = _scope(name)
+        scope, part, in_norm = scope_of(name)
         layer = _our_layer(scope, in_norm, family, levels)
         if part == "bias" and layer is not None and not re.fullmatch(_BIASED, layer):
             layer = _our_layer(scope, True, family, levels)
@@ -393,7 +381,7 @@ def _collect(variables: dict[str, np.ndarray], family: _Family) -> tuple[dict, d
             continue
         parts.setdefault(layer, {})[part] = array
         names.setdefault(layer, []).append(name)
-    matter = [name for name in unused if _scope(name)[1] is not None]
+    matter = [name for name in unused if scope_of(name)[1] is not None]
     if matter:
         raise UserError(
             f"{len(matter)} tensors of the file have no place in an SSD, the first is "
@@ -407,7 +395,7 @@ def _extra_levels(names) -> list[int]:
     return sorted({int(match["level"]) for name in names if (match := _EXTRA.search(name))})
 
 
-def _scope(name: str) -> tuple[str, str | None, bool]:
+def scope_of(name: str) -> tuple[str, str | None, bool]:
     """(layer's scope, part, whether it belongs to the layer's batch norm) of a tensor."""
     scope, _, tail = name.rpartition("/")
     part = _PARTS.get(tail)
@@ -421,7 +409,7 @@ def _scope(name: str) -> tuple[str, str | None, bool]:
     return scope, part, part in ("gamma", "beta", "mean", "variance")
 
 
-def _our_layer(scope: str, in_norm: bool, family: _Family, levels: list[int]) -> str | None:
+def _our_layer(scope: str, in_norm: bool, family: Family, levels: list[int]) -> str | None:
     head = _HEAD.search(scope)
     if head and head.end() == len(scope):
         kind = "boxes" if head["kind"].startswith("Box") else "classes"
@@ -440,7 +428,7 @@ def _our_layer(scope: str, in_norm: bool, family: _Family, levels: list[int]) ->
     return found[in_norm] if found else None
 
 
-def _fix_epsilons(parts: dict, file: TensorFlowFile, family: _Family):
+def _fix_epsilons(parts: dict, file: TensorFlowFile, family: Family):
     """Notes beside each batch norm the epsilon that the graph gives it."""
     found = {
         re.sub(r"/FusedBatchNorm\w*$", "", name): epsilon for name, epsilon in file.epsilons.items()
@@ -455,7 +443,7 @@ def _fix_epsilons(parts: dict, file: TensorFlowFile, family: _Family):
             parts[layer]["epsilon"] = epsilon
 
 
-def _width(parts: dict, family: _Family, origin: str) -> float:
+def width_of(parts: dict, family: Family, origin: str) -> float:
     name, full = family.last
     kernel = parts.get(name, {}).get("kernel")
     if kernel is None or kernel.ndim != 4:
@@ -463,7 +451,7 @@ def _width(parts: dict, family: _Family, origin: str) -> float:
     return kernel.shape[-1] / full
 
 
-def _least(parts: dict, family: _Family) -> int:
+def fewest_channels(parts: dict, family: Family) -> int:
     """The fewest channels that a layer of the backbone has, which the API limits."""
     name, _ = family.first
     first = parts.get(name, {}).get("kernel")
@@ -510,8 +498,7 @@ def _heads(parts: dict, origin: str) -> _Heads:
         level += 1
     if not per_cell:
         raise UserError(
-            f"{origin}: it has no box predictors of the kind 'BoxPredictor_0': it is no SSD, or "
-            "one with shared predictors (FPN), which is not supported."
+            f"{origin}: it has no box predictors of the kind 'BoxPredictor_0': it is no SSD."
         )
     if len(classes) > 1 or len(separable) > 1 or not min(classes).is_integer() or min(classes) < 1:
         raise UserError(f"{origin}: the heads of its levels differ in classes or kind.")
@@ -543,11 +530,11 @@ def _anchors(facts: Facts, size: tuple[int, int], per_cell: tuple[int, ...]):
     return ScaleAnchors(), "default boxes of the API's configuration; the file does not say"
 
 
-def _told(what: str, said) -> str:
+def told(what: str, said) -> str:
     return what if said else f"{what}: assumed, the file does not say"
 
 
-def _arrays(name: str, parts: dict, epsilons: dict[str, float]) -> list[np.ndarray]:
+def arrays_of(name: str, parts: dict, epsilons: dict[str, float]) -> list[np.ndarray]:
     """The arrays of one of our layers in Keras' order."""
     try:
         if name in epsilons:

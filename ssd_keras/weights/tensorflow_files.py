@@ -12,6 +12,7 @@ import numpy as np
 
 from ssd_keras.errors import UserError
 from ssd_keras.reading import reading
+from ssd_keras.weights.api_checkpoint_keys import names_of_keys
 from ssd_keras.weights.checkpoint_index import check_index
 from ssd_keras.weights.files import (
     MAX_ARRAY_VALUES,
@@ -134,6 +135,8 @@ def read_checkpoint(path: str | Path) -> TensorFlowFile:
         names = {key: key.removesuffix(_SUFFIX) for key in shapes if key != OBJECT_GRAPH}
         if OBJECT_GRAPH in shapes:
             names |= _full_names(reader.get_tensor(OBJECT_GRAPH))
+            by_way = names_of_keys(key.removesuffix(_SUFFIX) for key in shapes)
+            names |= {f"{key}{_SUFFIX}": name for key, name in by_way.items()}
         variables, left = {}, min(MAX_ARRAY_VALUES, _stored_bytes(prefix))
         for key, name in names.items():
             if key not in shapes or _TRAINING_STATE.search(key) or _TRAINING_STATE.search(name):

@@ -9,6 +9,7 @@ import pytest
 from ssd_keras import boxes
 from ssd_keras.resizing import resize
 from ssd_keras.weights import import_detector
+from ssd_keras.weights.api_checkpoint_keys import names_of_keys
 
 pytestmark = pytest.mark.slow
 
@@ -26,6 +27,24 @@ def api(request, shared, tmp_path_factory):
     """(what was imported, what the TF Object Detection API gives)."""
     path = frozen_graph(shared, request.param, tmp_path_factory.mktemp("zoo"))
     return import_detector(path), np.load(shared(f"zoo/{request.param}.npz"))
+
+
+# What they hold, and the model each becomes, whatever the archive is called.
+TF2 = {
+    "ssd_mobilenet_v2_320x320": "SSD_MobileNetV2_300",
+    "ssd_mobilenet_v2_fpnlite_320x320": "FPNLite_MobileNetV2_320",
+    "ssd_mobilenet_v1_fpn_640x640_w025": "FPN_MobileNet_640",
+}
+
+
+@pytest.fixture(scope="module", params=TF2)
+def tf2(request, shared, tmp_path_factory):
+    """(name, the unpacked archive, what the TF Object Detection API gives)."""
+    folder = tmp_path_factory.mktemp("tf2")
+    with tarfile.open(shared(f"zoo/{request.param}.tar.xz")) as archive:
+        archive.extractall(folder, filter="data")
+    wanted = np.load(shared(f"zoo/{request.param}.npz"))
+    return request.param, folder / request.param, wanted
 
 
 def assert_near(found, wanted, share=1e-4):
@@ -56,6 +75,50 @@ def test_detections_in_a_picture_of_another_size_are_the_apis(api):
     np.testing.assert_allclose(found.boxes, boxes, atol=1e-4)
     classes = wanted["frozen_detection_classes"].ravel()
     np.testing.assert_array_equal(found.labels + 1, classes)
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "saved_model"])
+def test_tf2_files_give_the_apis_raw_outputs_and_default_boxes(tf2, kind):
+    name, folder, wanted = tf2
+    imported = import_detector(folder / kind)
+    detector = imported.detector
+    assert detector.name == TF2[name]
+    # A picture of the network's own size is not resized, and its input is not kept.
+    pixels = wanted["image"]
+    if "preprocessed" in wanted:
+        pixels = (wanted["preprocessed"] + 1) * 127.5
+    outputs = detector.predict_on_batch(pixels.reshape(1, *detector.image_size, 3))
+    assert_near(outputs["boxes"], wanted["box_encodings"])
+    assert_near(outputs["classes"], wanted["class_logits_with_background"])
+    anchors = detector.box_network.anchors
+    np.testing.assert_allclose(anchors, wanted["anchors_yxyx_normalized"], atol=1e-5)
+    assert imported.unused == ()
+
+
+def test_tf2_files_find_what_the_api_finds(tf2):
+    _, folder, wanted = tf2
+    detector = import_detector(folder / "checkpoint").detector
+    assert detector.resize == "corner"
+    found = detector.detect(wanted["image"])
+    assert len(found) == 100
+    scores = wanted["savedmodel_detection_scores"].ravel()
+    np.testing.assert_allclose(found.scores, scores, atol=1e-4)
+    # Near ties may have changed places, as between two runs of the API itself.
+    gaps = np.abs(np.diff(scores, prepend=2, append=-1)) > 1e-4
+    clear = gaps[:-1] & gaps[1:]
+    assert clear.mean() > 0.3
+    boxes = wanted["savedmodel_detection_boxes"].reshape(-1, 4)
+    np.testing.assert_allclose(found.boxes[clear], boxes[clear], atol=1e-4)
+    classes = wanted["savedmodel_detection_classes"].ravel()
+    np.testing.assert_array_equal(found.labels[clear] + 1, classes[clear])
+
+
+@pytest.mark.parametrize("name", TF2)
+def test_every_key_of_a_tf2_checkpoint_has_a_name(shared, name):
+    """What older files call their variables beside is not known."""
+    rows = shared(f"zoo/{name}.variables.txt").read_text().splitlines()
+    keys = {row.split("\t")[0] for row in rows}
+    assert keys - names_of_keys(keys).keys() == {"save_counter", "_CHECKPOINTABLE_OBJECT_GRAPH"}
 
 
 def test_torchvisions_ssd300(shared, tmp_path):
