@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from ssd_keras.detections import Detections
 from ssd_keras.errors import UserError
 from ssd_keras.image_inputs import arrays, check_for_training, is_single
 from ssd_keras.jit import jit_call
-from ssd_keras.resizing import HALF_PIXEL, check_way, resize
+from ssd_keras.resizing import HALF_PIXEL, boxes_in_image, check_way, resize
 from ssd_keras.training_images import watch
 
 
@@ -174,7 +175,7 @@ class Detector(keras.Model):
             max_detections=max_detections,
             class_agnostic=class_agnostic,
         )
-        found = [one.of_image(*seen[index]) for index, one in enumerate(found)]
+        found = [self.in_image(one, *seen[index]) for index, one in enumerate(found)]
         return found[0] if single else found
 
     def _resize(self, images, seen: list[tuple]) -> Iterator[np.ndarray]:
@@ -183,9 +184,15 @@ class Detector(keras.Model):
             seen.append((pixels.shape[:2], path))
             yield resize(pixels, self.image_size, self.resize)
 
+    def in_image(self, found: Detections, size: tuple[int, int], path=None) -> Detections:
+        """What `detect_batches` found in the resized image, as found in an image of `size`."""
+        boxes = boxes_in_image(found.boxes, size, self.image_size, self.resize)
+        return dataclasses.replace(found, boxes=boxes).of_image(size, path)
+
     def detect_batches(self, batches: Iterable, **suppression) -> Iterable[Detections]:
         """Yields the `Detections` of each image of batches `[B, H, W, 3]` of the model's size.
 
+        Boxes are shares of these images; `in_image` makes them shares of the original ones.
         `suppression` holds values that go before the detector's own.
         """
         detect = self._detecting(self.suppression.replace(**suppression))

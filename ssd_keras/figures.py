@@ -281,11 +281,10 @@ def class_counts(summary, most: int = 40) -> Figure:
 
 
 def box_sizes(
-    source, anchors: np.ndarray | None = None, image_size: tuple[int, int] = (300, 300)
+    boxes: np.ndarray, anchors: np.ndarray | None = None, image_size: tuple[int, int] = (300, 300)
 ) -> Figure:
-    """Width against height of all objects, and of the default boxes, in pixels of the input."""
+    """Width against height of objects and default boxes `[N, 4]`, in pixels of the input."""
     scale = np.asarray(image_size, np.float32)
-    boxes = np.concatenate([np.zeros((0, 4)), *(t.boxes for t in source.ground_truth())])
     sides = (boxes[:, 2:] - boxes[:, :2]) * scale
     figure = _figure(6.2, 5.6)
     axes = figure.subplots()

@@ -1,10 +1,12 @@
 """The ways in which images are resized, each the same to the bit everywhere.
 
-Bilinear, no antialiasing, and the aspect ratio is not kept. "half_pixel" is the usual way, that of
-`tf.image.resize`, of TFLite's RESIZE_BILINEAR and of the samples in export/: pixels have their
-centres at half a pixel. "corner" is that of the TF Object Detection API, with which its detectors
-were trained: output pixel x of S is taken from x * n / S of n, which moves the picture towards its
-top left corner by up to half a pixel of the smaller one.
+Bilinear, no antialiasing. "half_pixel" is the usual way, that of `tf.image.resize`, of TFLite's
+RESIZE_BILINEAR and of the samples in export/: pixels have their centres at half a pixel, and the
+picture is stretched to the size of the model. "corner" is that of the TF Object Detection API, with
+which its detectors were trained: output pixel x of S is taken from x * n / S of n, which moves the
+picture towards its top left corner by up to half a pixel of the smaller one. "letterbox" keeps the
+aspect ratio: half-pixel centres, the picture as large as it fits in the middle of a canvas of the
+model's size, and `FILL` around it.
 """
 
 from __future__ import annotations
@@ -13,14 +15,83 @@ import numpy as np
 
 from ssd_keras.errors import unknown
 
-HALF_PIXEL, CORNER = "half_pixel", "corner"
-WAYS = (HALF_PIXEL, CORNER)
+HALF_PIXEL, CORNER, LETTERBOX = "half_pixel", "corner", "letterbox"
+WAYS = (HALF_PIXEL, CORNER, LETTERBOX)
+# What a new detector can be asked for.
+CHOICES = {"stretch": HALF_PIXEL, "letterbox": LETTERBOX}
+FILL = (123.0, 117.0, 104.0)  # RGB; caffe's mean 104, 117, 123 is BGR
 
 
 def check_way(way: str):
     """Raises a UserError if `way` is not one of `WAYS`."""
     if way not in WAYS:
         raise unknown("way of resizing", way, WAYS)
+
+
+def way_of(choice: str) -> str:
+    """The way of `WAYS` that a choice of `CHOICES` means.
+
+    Raises:
+        UserError: there is no such choice.
+    """
+    if choice not in CHOICES:
+        raise unknown("way of resizing", choice, CHOICES)
+    return CHOICES[choice]
+
+
+# === Geometry of the letterbox ===
+
+
+def fit_size(size: tuple[int, int], canvas: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of a picture of `size` made as large as it fits on the canvas, whole pixels.
+
+    Half a pixel is rounded up. float64, as JavaScript and Kotlin have it.
+    """
+    (height, width), (rows, columns) = size, canvas
+    return (
+        max(1, min(rows, int(np.floor(height * columns / width + 0.5)))),
+        max(1, min(columns, int(np.floor(width * rows / height + 0.5)))),
+    )
+
+
+def place_on_canvas(
+    size: tuple[int, int], canvas: tuple[int, int], way: str
+) -> tuple[int, int, int, int]:
+    """(top, left, height, width) in pixels of the canvas of what is seen of an image of `size`."""
+    if way != LETTERBOX:
+        return (0, 0, *canvas)
+    height, width = fit_size(size, canvas)
+    return (canvas[0] - height) // 2, (canvas[1] - width) // 2, height, width
+
+
+def boxes_on_canvas(
+    boxes: np.ndarray, size: tuple[int, int], canvas: tuple[int, int], way: str
+) -> np.ndarray:
+    """Boxes `[N, 4]` in shares of an image of `size` -> in shares of the canvas, float32."""
+    if way != LETTERBOX:
+        return boxes
+    start, extent = _window(size, canvas, way)
+    return np.asarray(boxes, np.float32) * extent + start
+
+
+def boxes_in_image(
+    boxes: np.ndarray, size: tuple[int, int], canvas: tuple[int, int], way: str
+) -> np.ndarray:
+    """Boxes `[N, 4]` in shares of the canvas -> in shares of an image of `size`, cut to it."""
+    if way != LETTERBOX:
+        return boxes
+    start, extent = _window(size, canvas, way)
+    return ((np.asarray(boxes, np.float32) - start) / extent).clip(0, 1)
+
+
+def _window(size, canvas, way: str) -> tuple[np.ndarray, np.ndarray]:
+    """Start and extent of what is seen of the image, (y, x, y, x) in shares of the canvas."""
+    top, left, height, width = place_on_canvas(size, canvas, way)
+    start, extent = np.divide((top, left), canvas), np.divide((height, width), canvas)
+    return np.float32((*start, *start)), np.float32((*extent, *extent))
+
+
+# === Pixels ===
 
 
 def resize(image: np.ndarray, size: tuple[int, int], way: str = HALF_PIXEL) -> np.ndarray:
@@ -35,6 +106,8 @@ def resize(image: np.ndarray, size: tuple[int, int], way: str = HALF_PIXEL) -> n
         float32 `[height, width, C]`, equal to `resize_tensor`'s.
     """
     image = np.asarray(image)
+    if way == LETTERBOX:
+        return _letterboxed(image, size)
     if image.shape[:2] == tuple(size):
         return image.astype(np.float32)
     (top, bottom, y), (left, right, x) = (
@@ -47,16 +120,52 @@ def resize(image: np.ndarray, size: tuple[int, int], way: str = HALF_PIXEL) -> n
     return _between(above, below, y[:, None, None])
 
 
+def _letterboxed(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    top, left, height, width = place_on_canvas(image.shape[:2], size, LETTERBOX)
+    canvas = np.empty((*size, image.shape[2]), np.float32)
+    canvas[:] = FILL
+    canvas[top : top + height, left : left + width] = resize(image, (height, width))
+    return canvas
+
+
 def resize_tensor(images, size: tuple[int, int], way: str = HALF_PIXEL):
     """Resizes images `[B, H, W, C]` or `[H, W, C]` inside a TensorFlow function; float32."""
     import tensorflow as tf
 
     images = tf.cast(images, tf.float32)
+    if way == LETTERBOX:
+        return _letterboxed_tensor(images, size)
     if way == HALF_PIXEL:
         return tf.image.resize(images, size, "bilinear", antialias=False)
     is_single = len(images.shape) == 3
     resized = tf.raw_ops.ResizeBilinear(images=images[None] if is_single else images, size=size)
     return resized[0] if is_single else resized
+
+
+def _letterboxed_tensor(images, size: tuple[int, int]):
+    import tensorflow as tf
+
+    top_left, inside = place_tensor(tf.shape(images)[-3:-1], size)
+    picture = tf.image.resize(images, inside, "bilinear", antialias=False)
+    edges = tf.stack([top_left, size - inside - top_left], axis=1)
+    edges = tf.concat([tf.zeros([len(images.shape) - 3, 2], tf.int32), edges, [[0, 0]]], axis=0)
+    seen = tf.pad(tf.ones_like(picture, tf.bool), edges)
+    canvas = tf.where(seen, tf.pad(picture, edges), tf.constant(FILL))
+    canvas.set_shape([*images.shape[:-3], *size, 3])
+    return canvas
+
+
+def place_tensor(size, canvas: tuple[int, int]) -> tuple:
+    """As `place_on_canvas` for "letterbox", of sizes `[..., 2]`: (top, left) and (height, width).
+
+    Both int32 `[..., 2]`.
+    """
+    import tensorflow as tf
+
+    have, want = tf.cast(size, tf.float64), tf.constant(canvas, tf.float64)
+    inside = tf.floor(have * want[::-1] / have[..., ::-1] + 0.5)
+    inside = tf.cast(tf.clip_by_value(inside, 1, want), tf.int32)
+    return (tf.constant(canvas) - inside) // 2, inside
 
 
 def _neighbours(have: int, want: int, way: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -24,6 +24,7 @@ from ssd_keras.objectives.combinations import without_parts
 from ssd_keras.presets import BOX_NETWORKS, CORES, BoxNetworkPreset, Core, find_core
 from ssd_keras.presets import MODELS as MODELS
 from ssd_keras.reading import AGAIN, exists
+from ssd_keras.resizing import way_of
 from ssd_keras.run_folder import RunFolder
 from ssd_keras.weights import load_backbone_weights
 from ssd_keras.weights.catalogue import list_weights as list_weights
@@ -45,6 +46,7 @@ def create(
     box_scale: str | None = None,
     smallest_box: float | None = None,
     finest_stride: int | None = None,
+    resize: str | None = None,
     **box_network,
 ) -> Detector:
     """Builds a detector by its name.
@@ -72,6 +74,9 @@ def create(
             InceptionV2 and ResNet50 begin at 16; with 8 they get a map of twice as many cells each
             way before the others, with default boxes half as large, for small objects. None: the
             core's own.
+        resize: how images come to the model's size, "stretch" or "letterbox", which keeps their
+            aspect ratio and leaves the rest of the model's input grey-brown; everything that
+            detects, measures or exports follows it. None: that of `weights`, or "stretch".
         **box_network: further arguments of the box network, such as `head_kernels`,
             `prediction_module`, `scores` (see `SSD`), `fusion`, `upsampling` (see `DSSD`),
             `fully_connected` (see `YOLO`).
@@ -84,6 +89,7 @@ def create(
         backbone = backbones.backbone_from_file(backbone)
     preset, core = BOX_NETWORKS[parsed.box_network], find_core(parsed.backbone, backbone)
     _check_options(classes, width, smallest_box, box_scale)
+    way = None if resize is None else way_of(resize)
     wishes = {
         "box_scale": box_scale,
         "smallest_box": smallest_box,
@@ -104,6 +110,8 @@ def create(
         detector = _wrap(name, classes, built, preset, request, box_network)
     if weights is not None:
         detector.started_from = load_detector_weights(detector, weights)
+    if way is not None:
+        detector.resize = way
     return detector
 
 

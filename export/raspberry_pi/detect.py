@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import math
 import os
 import stat
 import statistics
@@ -33,6 +34,7 @@ SETTINGS_FILE = "ssd_keras.json"
 ANCHORS_FILE = "anchors.f32"
 LABEL_FILES = ("labels.txt", "labelmap.txt")
 IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
+FILL = (123, 117, 104)
 
 
 class Detector:
@@ -48,6 +50,7 @@ class Detector:
         self.labels = read_labels(content)
         self._settings = read_settings(content)
         self.centre = 0.0 if self._settings.get("resize") == "corner" else 0.5
+        self.is_letterbox = self._settings.get("resize") == "letterbox"
         self._interpreter = Interpreter(model_content=content, num_threads=threads)
         self._interpreter.allocate_tensors()
         (self._input,) = self._interpreter.get_input_details()
@@ -65,7 +68,7 @@ class Detector:
         self._interpreter.invoke()
         outputs = [self._interpreter.get_tensor(output["index"])[0] for output in self._outputs]
         boxes, labels, scores = self._detections(*outputs)
-        boxes = boxes * np.array([image.shape[0], image.shape[1]] * 2)
+        boxes = self._in_image(boxes, image) * np.array([image.shape[0], image.shape[1]] * 2)
         return [
             (self.labels[int(label)], float(score), tuple(float(x) for x in box))
             for box, label, score in zip(boxes, labels, scores)  # noqa: B905
@@ -75,10 +78,30 @@ class Detector:
     def to_input(self, image: np.ndarray) -> np.ndarray:
         """The pixels that the network gets, `[1, height, width, 3]`."""
         _, height, width, _ = self._input["shape"]
-        pixels = resize(image, height, width, self.centre)
+        top, left, rows, columns = self._place(image)
+        pixels = np.empty((height, width, 3), np.float32)
+        pixels[:] = FILL
+        seen = pixels[top : top + rows, left : left + columns]
+        seen[:] = resize(image, rows, columns, self.centre)
         if self._input["dtype"] == np.uint8:
             pixels = np.round(pixels)
         return pixels[None].astype(self._input["dtype"])
+
+    def _place(self, image: np.ndarray) -> tuple[int, int, int, int]:
+        """Where on the network's input the image lies: top, left, height and width."""
+        _, height, width, _ = (int(n) for n in self._input["shape"])
+        if not self.is_letterbox:
+            return 0, 0, height, width
+        return letterbox(image.shape[0], image.shape[1], height, width)
+
+    def _in_image(self, boxes: np.ndarray, image: np.ndarray) -> np.ndarray:
+        """Boxes `[D, 4]` in shares of the network's input -> in shares of the image."""
+        if not self.is_letterbox:
+            return boxes
+        _, height, width, _ = self._input["shape"]
+        top, left, rows, columns = self._place(image)
+        boxes = boxes * np.array([height, width] * 2) - np.array([top, left] * 2)
+        return (boxes / np.array([rows, columns] * 2)).clip(0, 1)
 
     def _detections(self, *outputs: np.ndarray) -> tuple:
         """Boxes `[D, 4]` in 0..1, classes `[D]` and scores `[D]`."""
@@ -193,7 +216,7 @@ def read_anchors(content: bytes) -> np.ndarray:
 
 
 def resize(image: np.ndarray, height: int, width: int, centre: float = 0.5) -> np.ndarray:
-    """Bilinear, aspect ratio not kept: as in training.
+    """Bilinear: as in training.
 
     `centre` is where a pixel has its centre: half a pixel from its corner, or at its corner in
     detectors that come from the TF Object Detection API.
@@ -205,6 +228,20 @@ def resize(image: np.ndarray, height: int, width: int, centre: float = 0.5) -> n
     y, x = y[:, None, None], x[None, :, None]
     rows = image[top].astype(np.float32) * (1 - y) + image[bottom].astype(np.float32) * y
     return rows[:, left] * (1 - x) + rows[:, right] * x
+
+
+def letterbox(height: int, width: int, rows: int, columns: int) -> tuple[int, int, int, int]:
+    """Top, left, height and width of an image made as large as it fits in the middle of an input.
+
+    Args:
+        height, width: of the image.
+        rows, columns: of the input.
+    """
+    seen = (
+        max(1, min(rows, math.floor(height * columns / width + 0.5))),
+        max(1, min(columns, math.floor(width * rows / height + 0.5))),
+    )
+    return (rows - seen[0]) // 2, (columns - seen[1]) // 2, *seen
 
 
 def _neighbours(have: int, want: int, centre: float):

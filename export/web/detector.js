@@ -7,7 +7,7 @@
 
 import {loadAndCompile, loadLiteRt, Tensor} from '@litertjs/core';
 import {packedFiles} from './packed_files.js';
-import {resized} from './pixels.js';
+import {letterbox, resized} from './pixels.js';
 import {decode, suppress} from './suppression.js';
 
 const RUNTIME = new URL('./node_modules/@litertjs/core/wasm/', import.meta.url).href;
@@ -65,7 +65,8 @@ export class Detector {
    */
   async detect(image, minScore = 0.4) {
     const shape = [1, this.height, this.width, 3];
-    const pixels = resized(image, this.height, this.width, this.dtype, this.centre);
+    const seen = this.place(image);
+    const pixels = resized(image, this.height, this.width, this.dtype, this.centre, seen);
     const input = new Tensor(pixels, shape);
     let outputs = [];
     try {
@@ -75,12 +76,28 @@ export class Detector {
       return found.filter(({score}) => score >= minScore).map(({label, score, box}) => ({
         name: this.labels[label] ?? `class ${label}`,
         score,
-        box: scale.map((side, edge) => box[edge] * side),
+        box: this.inImage(box, seen).map((share, edge) => share * scale[edge]),
       }));
     } finally {
       // The runtime's memory is not garbage-collected.
       for (const tensor of [input, ...outputs]) tensor.delete();
     }
+  }
+
+  /** Where on the network's input an image lies. */
+  place(image) {
+    if (this.settings.resize === 'letterbox') return letterbox(image, this.height, this.width);
+    return {top: 0, left: 0, rows: this.height, columns: this.width};
+  }
+
+  /** A box in shares of the network's input, in shares of the image. */
+  inImage(box, seen) {
+    if (this.settings.resize !== 'letterbox') return [...box];
+    const share = (edge, side, start, extent) =>
+        Math.min(Math.max((box[edge] * side - start) / extent, 0), 1);
+    const row = (edge) => share(edge, this.height, seen.top, seen.rows);
+    const column = (edge) => share(edge, this.width, seen.left, seen.columns);
+    return [row(0), column(1), row(2), column(3)];
   }
 
   /** Classes, scores and boxes in 0..1, of raw outputs or of those that suppression has left. */

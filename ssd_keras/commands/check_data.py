@@ -20,6 +20,7 @@ from ssd_keras.data import inspection, pictures, verdict
 from ssd_keras.display import column
 from ssd_keras.errors import UserError
 from ssd_keras.files import check_writable, replace
+from ssd_keras.resizing import HALF_PIXEL, way_of
 from ssd_keras.training import suggest
 
 DEFAULT_MODEL = "SSD_MobileNet_300"
@@ -31,6 +32,11 @@ flags.DEFINE_string("backbone", None, "Your own Core Network, FILE.py:FUNCTION, 
 flags.DEFINE_float("smallest_box", None, "Smallest default box, as a share of the image.")
 flags.DEFINE_integer(
     "finest_stride", None, "Stride of the finest map; 8 for small objects on the MobileNets."
+)
+flags.DEFINE_string(
+    "resize",
+    None,
+    "How images come to the model's size, 'letterbox' or (by default) 'stretch'.",
 )
 flags.DEFINE_string("box_scale", None, "Default boxes for 'voc' or 'coco'; None: the model's own.")
 flags.DEFINE_list("classes", None, "Class names in the order of their labels.")
@@ -65,18 +71,19 @@ def main(_):
             **chosen_options(),
         )
     size = tuple(detector.image_size) if detector else (300, 300)
+    way = way_of(FLAGS.resize) if FLAGS.resize else HALF_PIXEL
     inspected = inspection.inspect_images(source) if FLAGS.decode else []
     problems = [*source.problems, *inspected]
     left = verdict.judge(source, inspected, chosen=FLAGS.classes is not None)
     complaint = complaint_of(left, problems)
     if complaint:
         print(complaint + "\n")
-    print_summary(source, inspection.summarize(source, size), size)
+    print_summary(source, inspection.summarize(source, size, way), size)
     print_left(left)
     print_problems(problems, FLAGS.show)
-    result = print_coverage(source, detector, size) if detector and left.kept else None
+    result = print_coverage(source, detector, size, way) if detector and left.kept else None
     if FLAGS.out and left.kept:
-        save_pictures(source, detector, result, size)
+        save_pictures(source, detector, result, size, way)
     if complaint:
         print(f"\n{complaint}")
         sys.exit(1)
@@ -100,7 +107,7 @@ def next_command() -> str:
 
 def chosen_options() -> dict:
     """What was chosen for the model, as arguments of `ssd_keras.create`."""
-    names = ("backbone", "smallest_box", "finest_stride", "box_scale")
+    names = ("backbone", "smallest_box", "finest_stride", "box_scale", "resize")
     return {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
 
 
@@ -172,7 +179,7 @@ def without_repeats(problems) -> list[str]:
     ]
 
 
-def print_coverage(source, detector, size):
+def print_coverage(source, detector, size, way):
     """Prints how the default boxes meet the objects; returns the coverage, None for YOLO."""
     levels = detector.box_network.level_anchors
     if not levels:
@@ -180,7 +187,7 @@ def print_coverage(source, detector, size):
         return None
     truth = source.ground_truth()
     result = coverage.coverage(
-        np.concatenate([t.boxes[~t.crowd] for t in truth]),
+        np.concatenate([inspection.resized_boxes(t, size, way)[~t.crowd] for t in truth]),
         np.concatenate([t.labels[~t.crowd] for t in truth]),
         levels,
         size,
@@ -189,16 +196,16 @@ def print_coverage(source, detector, size):
     return result
 
 
-def save_pictures(source, detector, result, size):
+def save_pictures(source, detector, result, size, way):
     """Saves the pictures into --out."""
-    summary = inspection.summarize(source, size)
+    summary = inspection.summarize(source, size, way)
     anchors = detector.box_network.anchors if result is not None else None
     made = {
         "classes": figures.class_counts(summary),
-        "box_sizes": figures.box_sizes(source, anchors, size),
+        "box_sizes": figures.box_sizes(inspection.all_boxes(source, size, way), anchors, size),
         "images": pictures.mosaic(source),
         "augmented": pictures.augmented_mosaic(
-            source, augmentation=augmentation_of(source), image_size=size
+            source, augmentation=augmentation_of(source), image_size=size, resize=way
         ),
     }
     if result is not None:

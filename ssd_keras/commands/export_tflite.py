@@ -15,7 +15,7 @@ from ssd_keras.commands import _suppression
 from ssd_keras.commands._calibration import calibration_images
 from ssd_keras.errors import UserError
 from ssd_keras.files import check_writable, write_bytes
-from ssd_keras.resizing import CORNER
+from ssd_keras.resizing import CORNER, LETTERBOX
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
@@ -77,6 +77,11 @@ def _report(path: Path, detector):
     print(f"  input    image [1, {height}, {width}, 3] {pixels}, RGB 0..255")
     if detector.resize == CORNER:
         print("  resize   bilinear, source = x * n / S, as it was trained; not half-pixel centres")
+    if detector.resize == LETTERBOX:
+        print(
+            "  resize   letterbox, as it was trained; boxes are shares of the input with its edges"
+        )
+        print("           The samples in export/ do it; MediaPipe stretches, and finds less.")
     if FLAGS.postprocess == "none":
         print("  outputs  box codes, class scores; anchors.f32 is packed inside (unzip it)")
         return

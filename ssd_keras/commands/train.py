@@ -50,6 +50,12 @@ flags.DEFINE_float("smallest_box", None, "Smallest default box, as a share of th
 flags.DEFINE_integer(
     "finest_stride", None, "Stride of the finest map; 8 for small objects on the MobileNets."
 )
+flags.DEFINE_string(
+    "resize",
+    "",
+    "How images come to the model's size: 'stretch', or 'letterbox', which keeps their aspect "
+    "ratio. By default as --weights, or 'stretch'.",
+)
 flags.DEFINE_list("model_options", [], "Options of the box network, such as head_kernels=5.")
 flags.DEFINE_list(
     "freeze", [], "What is not trained: 'backbone', 'batch_norm', 'backbone_batch_norm', layers."

@@ -16,9 +16,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from ssd_keras.boxes.geometry import iou_of_coordinates
-from ssd_keras.resizing import HALF_PIXEL
+from ssd_keras.resizing import CORNER, FILL, HALF_PIXEL, LETTERBOX, place_tensor
 
-FILL = (123.0, 117.0, 104.0)  # RGB; caffe's mean 104, 117, 123 is BGR
 MIN_IOUS = (0.1, 0.3, 0.5, 0.7, 0.9, 0.0)  # 0: any crop that has an object to be compared with
 TRIALS = 50
 INTERPOLATIONS = ("bilinear", "area", "nearest", "bicubic", "lanczos")
@@ -168,7 +167,7 @@ def apply(
         image `[h, w, 3]` in 0..255, and the boxes whose centre is in the window, cut to
         it, with their labels.
     """
-    place = placement(tf.shape(image)[:2], draw["window"], image_size)
+    place = placement(tf.shape(image)[:2], draw["window"], image_size, resize)
     picture = sample(image, place, draw["interpolation"], resize)
     picture = distort(picture, draw)
     picture = tf.clip_by_value(picture, 0.0, 255.0)
@@ -181,13 +180,14 @@ def apply(
     return picture, boxes, labels
 
 
-def placement(size, window, image_size) -> dict:
+def placement(size, window, image_size, resize: str = HALF_PIXEL) -> dict:
     """Which pixels of the image go where.
 
     Args:
         size: int `[2]`, height and width of the image.
         window: float32 `[4]` in shares of the image.
         image_size: (height, width) of the result.
+        resize: one of `resizing.WAYS`; for "letterbox" the window grows to the shape of the result.
 
     Returns:
         `source` int `[4]`: rows and columns of the image that are visible, `target` int `[4]`:
@@ -199,6 +199,8 @@ def placement(size, window, image_size) -> dict:
     whole = tf.cast(size, tf.float32)
     window = window * pixels
     low, high = window[:2], window[2:]
+    if resize == LETTERBOX:
+        low, high = _grown(low, high, image_size)
     first = tf.clip_by_value(tf.round(low), 0.0, whole - 1)
     last = tf.clip_by_value(tf.round(high), first + 1, whole)
     per_pixel = result[:2] / (high - low)
@@ -215,12 +217,20 @@ def placement(size, window, image_size) -> dict:
     }
 
 
+def _grown(low, high, image_size):
+    """The window, in pixels, and what a canvas has around it that keeps its aspect ratio."""
+    before, inside = place_tensor(high - low, image_size)
+    per_pixel = (high - low) / tf.cast(inside, tf.float32)
+    low = low - tf.cast(before, tf.float32) * per_pixel
+    return low, low + tf.cast(tf.constant(image_size), tf.float32) * per_pixel
+
+
 def sample(image, place, interpolation, resize: str = HALF_PIXEL):
     """Cuts `place["source"]` out of the image and resizes it to the size of `place["target"]`.
 
     Of the other interpolations, which are there for variety, nearest and bicubic follow `resize`.
     """
-    centres = {"half_pixel_centers": resize == HALF_PIXEL}
+    centres = {"half_pixel_centers": resize != CORNER}
 
     first, last = place["source"][:2], place["source"][2:]
     part = image[first[0] : last[0], first[1] : last[1]][None]

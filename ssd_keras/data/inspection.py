@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ssd_keras.data.images import ImageError, describe
-from ssd_keras.data.source import LEFT_OUT, NOTED, REFUSED, Problem, Source
+from ssd_keras.data.source import LEFT_OUT, NOTED, REFUSED, GroundTruth, Problem, Source
+from ssd_keras.resizing import HALF_PIXEL, boxes_on_canvas
 
 
 def inspect_images(source: Source, progress: Callable[[int], None] | None = None) -> list[Problem]:
@@ -83,14 +84,27 @@ class Summary:
     most: int
 
 
-def summarize(source: Source, image_size: tuple[int, int] = (300, 300)) -> Summary:
+def resized_boxes(one: GroundTruth, image_size: tuple[int, int], way: str) -> np.ndarray:
+    """The boxes `[N, 4]` of an image in shares of it when it is resized in a way of `WAYS`."""
+    return boxes_on_canvas(one.boxes, (one.height, one.width), image_size, way)
+
+
+def all_boxes(source: Source, image_size: tuple[int, int], way: str = HALF_PIXEL) -> np.ndarray:
+    """The boxes `[N, 4]` of all images when they are resized."""
+    resized = (resized_boxes(one, image_size, way) for one in source.ground_truth())
+    return np.concatenate([np.zeros((0, 4), np.float32), *resized])
+
+
+def summarize(
+    source: Source, image_size: tuple[int, int] = (300, 300), way: str = HALF_PIXEL
+) -> Summary:
     """Counts what is in a source; sizes are measured after resizing to `image_size`."""
     truth = source.ground_truth()
     objects, pictures = Counter(), Counter()
     for one in truth:
         objects.update(one.labels.tolist())
         pictures.update(set(one.labels.tolist()))
-    boxes = np.concatenate([np.zeros((0, 4), np.float32), *(one.boxes for one in truth)])
+    boxes = all_boxes(source, image_size, way)
     pixels = (boxes[:, 2:] - boxes[:, :2]) * np.asarray(image_size, np.float32)
     return Summary(
         images=len(truth),

@@ -9,6 +9,7 @@ from ssd_keras import drawing
 from ssd_keras.data.images import ImageError
 from ssd_keras.data.pipeline import training_batches
 from ssd_keras.data.source import Source
+from ssd_keras.resizing import HALF_PIXEL
 
 TILE = 280
 
@@ -34,6 +35,7 @@ def augmented_mosaic(
     augmentation: str = "ssd",
     image_size: tuple[int, int] = (300, 300),
     seed: int = 0,
+    resize: str = HALF_PIXEL,
 ) -> np.ndarray:
     """RGB array of training images as the model will see them, with their boxes."""
     batches = training_batches(
@@ -43,6 +45,7 @@ def augmented_mosaic(
         seed=seed,
         augmentation=augmentation,
         steps=1,
+        resize=resize,
     )
     images, truth = next(iter(batches))
     tiles = [

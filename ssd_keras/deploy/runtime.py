@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from ssd_keras.detections import Detections
 from ssd_keras.errors import UserError, one_line
 from ssd_keras.image_inputs import to_array
 from ssd_keras.reading import read_bytes
-from ssd_keras.resizing import HALF_PIXEL, WAYS, resize
+from ssd_keras.resizing import HALF_PIXEL, WAYS, boxes_in_image, resize
 
 # Two gigabytes are what a flatbuffer can hold.
 MAX_FILE_BYTES = 2 << 30
@@ -112,24 +113,26 @@ class TFLiteDetector:
         Raises:
             UserError: it is no image, or the file's outputs are no detections.
         """
-        self._interpreter.set_tensor(self._input["index"], self._to_input(image))
+        pixels = to_array(image)
+        self._interpreter.set_tensor(self._input["index"], self._to_input(pixels))
         self._interpreter.invoke()
         outputs = [self._interpreter.get_tensor(output["index"]) for output in self._outputs]
         try:
-            return as_detections(outputs, self.classes)
+            found = as_detections(outputs, self.classes)
         except (ValueError, OverflowError) as error:
             raise UserError(
                 f"The outputs of {self._what} are not boxes, classes, scores and count of its "
                 f"{len(self.classes)} classes: {one_line(error)}"
             ) from error
+        boxes = boxes_in_image(found.boxes, pixels.shape[:2], self.image_size, self.resize)
+        return dataclasses.replace(found, boxes=boxes)
 
     def milliseconds(self, repeats: int = 30, warmup: int = 3) -> float:
         """Median time of one run of the file, without resizing, on the image last given."""
         return milliseconds(self._interpreter.invoke, repeats, warmup)
 
-    def _to_input(self, image) -> np.ndarray:
-        pixels = resize(to_array(image), self.image_size, self.resize)
-        return as_input(pixels, self._input["dtype"])
+    def _to_input(self, image: np.ndarray) -> np.ndarray:
+        return as_input(resize(image, self.image_size, self.resize), self._input["dtype"])
 
 
 def as_input(image: np.ndarray, dtype) -> np.ndarray:

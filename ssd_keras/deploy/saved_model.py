@@ -13,7 +13,7 @@ from ssd_keras.deploy.converter import quiet, require_tensorflow
 from ssd_keras.float32 import float32_model
 from ssd_keras.folders import check_folder, replace_folder
 from ssd_keras.labels import check_names, label_text
-from ssd_keras.resizing import resize_tensor
+from ssd_keras.resizing import LETTERBOX, place_tensor, resize_tensor
 
 # Files in assets.extra travel with the model but are not part of its graph.
 LABELS = Path("assets.extra") / "labels.txt"
@@ -74,11 +74,15 @@ def _archive(model: keras.Model, suppression: Suppression) -> keras.export.Expor
     """The model with its two signatures."""
     detect = _detect_function(model, suppression)
 
+    size, way = model.image_size, model.resize
+
     def detect_encoded(encoded_images):
-        return detect(_decode_and_resize(encoded_images, model.image_size, model.resize))
+        images, sizes = _decode_and_resize(encoded_images, size, way)
+        return _in_images(detect(images), sizes, size, way)
 
     def detect_images(images):
-        return detect(resize_tensor(images, model.image_size, model.resize))
+        sizes = tf.repeat(tf.shape(images)[None, 1:3], tf.shape(images)[0], axis=0)
+        return _in_images(detect(resize_tensor(images, size, way)), sizes, size, way)
 
     with quiet():
         archive = keras.export.ExportArchive()
@@ -104,13 +108,24 @@ def _detect_function(model: keras.Model, suppression: Suppression):
     return detect
 
 
+def _in_images(found: dict, sizes, canvas: tuple[int, int], way: str) -> dict:
+    """Boxes in shares of the model's input -> in shares of images of `sizes` `[B, 2]`."""
+    if way != LETTERBOX:
+        return found
+    start, inside = place_tensor(sizes, canvas)
+    side = tf.constant(canvas, tf.float32)
+    start = tf.tile(tf.cast(start, tf.float32) / side, [1, 2])[:, None]
+    extent = tf.tile(tf.cast(inside, tf.float32) / side, [1, 2])[:, None]
+    return found | {"boxes": tf.clip_by_value((found["boxes"] - start) / extent, 0.0, 1.0)}
+
+
 def _decode_and_resize(encoded_images, size: tuple[int, int], way: str):
-    """JPEG or PNG files `[B]` -> images `[B, H, W, 3]` of the model's size."""
+    """JPEG or PNG files `[B]` -> images `[B, H, W, 3]` of the model's size, and their own sizes."""
 
     def decode(content):
         image = tf.io.decode_image(content, channels=3, expand_animations=False)
         image.set_shape([None, None, 3])
-        return resize_tensor(image, size, way)
+        return resize_tensor(image, size, way), tf.shape(image)[:2]
 
-    spec = tf.TensorSpec([*size, 3], tf.float32)
-    return tf.map_fn(decode, encoded_images, fn_output_signature=spec)
+    specs = tf.TensorSpec([*size, 3], tf.float32), tf.TensorSpec([2], tf.int32)
+    return tf.map_fn(decode, encoded_images, fn_output_signature=specs)

@@ -21,12 +21,14 @@ from ssd_keras.deploy.postprocess import DETECTION_OUTPUTS, RAW_OUTPUTS, check_p
 from ssd_keras.deploy.postprocess import postprocess as postprocess_model
 from ssd_keras.deploy.tflite_file import TFLiteFile
 from ssd_keras.float32 import float32_model
-from ssd_keras.resizing import CORNER, HALF_PIXEL
+from ssd_keras.resizing import CORNER, FILL, HALF_PIXEL, LETTERBOX
 
 # What apps have to know of resizing, where it is not the usual way.
 RESIZED = {
     HALF_PIXEL: "",
     CORNER: "Images are to be resized bilinearly with source = x * n / S, not half-pixel centres. ",
+    LETTERBOX: "Images are to be made as large as they fit, the aspect ratio kept, in the middle "
+    "of an input filled with RGB {:.0f}, {:.0f}, {:.0f}. ".format(*FILL),
 }
 # int8 networks that keep their mAP to 0.04 change the scores of objects by 0.001 to 0.05 (a dozen
 # detectors), those that lose most of it by more than 0.2.

@@ -24,7 +24,8 @@ def detect_source(
     its objects, because nobody could find them. `source.unread` says why.
 
     Args:
-        detector: a `Detector`, or what has its `image_size`, `resize` and `detect_batches`.
+        detector: a `Detector`, or what has its `image_size`, `resize`, `detect_batches` and
+            `in_image`.
         source: a data source, from `data.load_source`.
         batch_size: images per step.
         progress: shows how far it is, where the output is a terminal.
@@ -49,7 +50,7 @@ def detect_source(
         index = len(found)
         if readable[index]:
             one = truth[index]
-            found.append(detections.of_image((one.height, one.width), one.path))
+            found.append(detector.in_image(detections, (one.height, one.width), one.path))
         else:
             found.append(None)
         if report and len(found) % batch_size == 0:

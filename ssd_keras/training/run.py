@@ -392,6 +392,7 @@ def build(settings: RunSettings, classes: tuple[str, ...]) -> Detector:
         box_scale=settings.box_scale or None,
         smallest_box=settings.smallest_box,
         finest_stride=settings.finest_stride,
+        resize=settings.resize or None,
         **settings.model_options,
     )
     detector.suppression = detector.suppression.replace(**settings.suppression)

@@ -29,6 +29,8 @@ class RunSettings:
         box_scale: sizes of the default boxes, "voc" or "coco"; "" for the model's own.
         smallest_box: side of the smallest default box, as a share of the image; None: the model's.
         finest_stride: stride of the finest map; None: the core's own. See `ssd_keras.create`.
+        resize: how images come to the model's size, "stretch" or "letterbox"; "" for that of
+            `weights`, or "stretch". See `ssd_keras.create`.
         model_options: further arguments of the box network, see `ssd_keras.create`.
         freeze: parts that are not trained, see `freezing.freeze`.
         stage: stage of a DSSD's training, see `stages.freeze_for_stage`; "" for no stage.
@@ -62,6 +64,7 @@ class RunSettings:
     box_scale: str = ""
     smallest_box: float | None = None
     finest_stride: int | None = None
+    resize: str = ""
     model_options: Mapping = dataclasses.field(default_factory=dict)
     freeze: tuple[str, ...] = ()
     stage: str = ""
@@ -102,7 +105,8 @@ class RunSettings:
     def as_stored(self) -> dict:
         """The settings as settings.json holds them and gives them back."""
         values = json.loads(json.dumps(dataclasses.asdict(self)))
-        if not self.accept_losses:
-            # What runs that were started before it was a setting do not have.
-            del values["accept_losses"]
+        # What runs that were started before these were settings do not have.
+        for name in ("accept_losses", "resize"):
+            if not values[name]:
+                del values[name]
         return values

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from ssd_keras.data import augmentation as augment
+from ssd_keras.resizing import boxes_on_canvas, resize
 
 
 @pytest.fixture(scope="module")
@@ -301,3 +302,38 @@ def test_mosaic_puts_boxes_into_their_quarters():
     np.testing.assert_array_equal(image[::4, ::6, 0], [[0, 1], [2, 3]])
     np.testing.assert_array_equal(labels, range(4))
     np.testing.assert_allclose(boxes[3], [0.5, 0.75, 1.0, 1.0])
+
+
+# A window that is wider than the result shows more above and below, and the fill beyond the image.
+LETTERBOXED = [
+    # An image of 100 x 200, whole, on 300 x 300.
+    ((0.0, 0.0, 1.0, 1.0), (75, 0, 225, 300), (-0.5, 0.0, 1.5, 1.0)),
+    # Its upper left quarter: 50 x 100 pixels grow to 100 x 100, of which 75 rows are in the image.
+    ((0.0, 0.0, 0.5, 0.5), (75, 0, 300, 300), (-0.25, 0.0, 0.75, 0.5)),
+    # The middle of it: all that it grows to is in the image.
+    ((0.25, 0.25, 0.75, 0.75), (0, 0, 300, 300), (0.0, 0.25, 1.0, 0.75)),
+]
+
+
+@pytest.mark.parametrize(("window", "target", "grown"), LETTERBOXED)
+def test_the_window_of_a_letterbox_grows_to_the_shape_of_the_result(window, target, grown):
+    place = augment.placement(tf.constant([100, 200]), tf.constant(window), (300, 300), "letterbox")
+    np.testing.assert_array_equal(place["target"], target)
+    np.testing.assert_allclose(place["window"], grown, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(100, 200), (67, 134), (333, 500), (1080, 1920), (7, 300)])
+@pytest.mark.parametrize("canvas", [(300, 300), (192, 320), (67, 67)])
+def test_a_whole_image_is_letterboxed_in_training_as_in_detection(size, canvas):
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    box = np.float32([[0.1, 0.2, 0.5, 0.9]])
+    found, boxes, _ = augment.apply(
+        tf.constant(image),
+        tf.constant(box),
+        tf.constant([0]),
+        neutral(),
+        canvas,
+        resize="letterbox",
+    )
+    np.testing.assert_allclose(found, resize(image, canvas, "letterbox"), atol=1e-3)
+    np.testing.assert_allclose(boxes, boxes_on_canvas(box, size, canvas, "letterbox"), atol=1e-6)

@@ -120,8 +120,9 @@ def test_a_saved_model_of_somebody_else_is_not_replaced(detector, tmp_path):
     assert (tmp_path / "saved_model.pb").read_bytes() == b"of somebody else"
 
 
-def test_images_are_resized_in_the_detectors_way(detector, tmp_path, monkeypatch):
-    monkeypatch.setattr(detector, "resize", "corner")
+@pytest.mark.parametrize("way", ["corner", "letterbox"])
+def test_images_are_resized_in_the_detectors_way(detector, tmp_path, monkeypatch, way):
+    monkeypatch.setattr(detector, "resize", way)
     wanted = [detector.detect(image) for image in IMAGES]
     serve = tf.saved_model.load(str(deploy.to_saved_model(detector, tmp_path / "model"))).signatures
     for found in (
@@ -130,3 +131,4 @@ def test_images_are_resized_in_the_detectors_way(detector, tmp_path, monkeypatch
     ):
         for index, one in enumerate(wanted):
             np.testing.assert_allclose(found["scores"][index, : len(one)], one.scores, atol=1e-4)
+            np.testing.assert_allclose(found["boxes"][index, : len(one)], one.boxes, atol=1e-4)

@@ -242,7 +242,15 @@ def test_images_are_left_out_where_that_changes_scores_less(
 
 
 @pytest.mark.parametrize(
-    ("way", "said"), [("half_pixel", "float32. Made"), ("corner", "source = x * n / S, not half")]
+    ("way", "said"),
+    [
+        ("half_pixel", "float32. Made"),
+        ("corner", "source = x * n / S, not half"),
+        (
+            "letterbox",
+            "aspect ratio kept, in the middle of an input filled with RGB 123, 117, 104.",
+        ),
+    ],
 )
 def test_the_file_says_how_its_images_are_resized_and_its_runner_does_so(
     detector, float_file, monkeypatch, way, said

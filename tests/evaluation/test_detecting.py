@@ -6,12 +6,14 @@ import pytest
 from ssd_keras import data, evaluation
 from ssd_keras.errors import UserError
 from ssd_keras.evaluation import detect_source
+from ssd_keras.resizing import WAYS
 from tests.comparing import assert_same_detections
 from tests.data.samples import voc_image, voc_object
 from tests.deploy.conftest import CLASSES, lively_detector
 
 
-def test_a_source_is_seen_as_its_images_are_one_by_one(tmp_path):
+@pytest.mark.parametrize("way", WAYS)
+def test_a_source_is_seen_as_its_images_are_one_by_one(tmp_path, monkeypatch, way):
     """Of sizes that must be resized, and one more than a batch."""
     for index, size in enumerate(((64, 48), (200, 151), (96, 96))):
         voc_image(
@@ -19,6 +21,7 @@ def test_a_source_is_seen_as_its_images_are_one_by_one(tmp_path):
         )
     source = data.load_source(f"voc:{tmp_path}")
     detector = lively_detector()
+    monkeypatch.setattr(detector, "resize", way)
     found = detect_source(detector, source, batch_size=2, progress=False)
     assert len(found) == len(source) == 3
     for index, detections in enumerate(found):

@@ -17,7 +17,7 @@ from ssd_keras import boxes, deploy
 from ssd_keras.boxes import Suppression
 from ssd_keras.data import images
 from ssd_keras.deploy.decoding import anchor_centers
-from ssd_keras.resizing import resize
+from ssd_keras.resizing import boxes_in_image, place_on_canvas, resize
 from tests.deploy.conftest import assemble
 
 VARIANCES = (0.1, 0.1, 0.2, 0.2)
@@ -38,8 +38,10 @@ PHOTOGRAPHS = {
     "EXIF 3": (48, 64, 3),
 }
 SIZE = (37, 29)
+# Heights and widths of pictures, on a canvas of 192 x 320.
+SIZES = [(192, 320), (1080, 1920), (4032, 3024), (67, 134), (1, 5000), (5000, 1), (201, 335)]
 # Where each way of resizing has the centre of a pixel.
-CENTRES = {"half_pixel": 0.5, "corner": 0.0}
+CENTRES = {"half_pixel": 0.5, "corner": 0.0, "letterbox": 0.5}
 
 
 @functools.cache
@@ -120,6 +122,18 @@ def assert_pixels(found: np.ndarray, name: str, way: str):
     wanted = network_pixels(name, way)
     found = np.asarray(found, np.int64).reshape(wanted.shape)
     assert np.abs(found - wanted).max() <= 1
+
+
+def assert_places(found):
+    """Top, left, height and width of each of `SIZES` on the canvas, and in shares of the picture
+    the place that has 0.4 of the canvas above it and 0.4 to its left."""
+    canvas, box = (192, 320), np.full((1, 4), 0.4, np.float32)
+    found = np.asarray(found, np.float64)
+    assert len(found) == len(SIZES)
+    for row, size in zip(found, SIZES, strict=True):
+        assert tuple(row[:4]) == place_on_canvas(size, canvas, "letterbox")
+        inside = boxes_in_image(box, size, canvas, "letterbox")
+        np.testing.assert_allclose(row[4:], inside[0, :2], atol=1e-4)
 
 
 def found_inside(image: np.ndarray, quantization: str = "none", min_score: float = 0.3):

@@ -55,7 +55,15 @@ fun main(arguments: Array<String>) {
                 (image[3 * it] shl 16) or (image[3 * it + 1] shl 8) or image[3 * it + 2]
             }
             val from = Size(sides[0], sides[1])
-            println(resized(argb, from, Size(sides[2], sides[3]), numbers[4]).joinToString(" "))
+            val to = Size(sides[2], sides[3])
+            val seen = if (sides[5] > 0) letterbox(from, to) else Place(0, 0, to.height, to.width)
+            println(resized(argb, from, to, numbers[4], seen).joinToString(" "))
+        }
+        "letterbox" -> for ((height, width) in numbers.map { it.toInt() }.chunked(2)) {
+            val seen = letterbox(Size(height, width), Size(192, 320))
+            val top = inImage(0.4f, 192, seen.top, seen.rows)
+            val left = inImage(0.4f, 320, seen.left, seen.columns)
+            println("${seen.top} ${seen.left} ${seen.rows} ${seen.columns} $top $left")
         }
         "packed" -> for ((name, bytes) in packedFiles(File(folder, "model").readBytes())) {
             println("$name ${bytes.contentHashCode()}")
@@ -157,8 +165,16 @@ def test_suppression_outside_is_that_of_the_library(run, tmp_path, rule):
 def test_the_network_gets_the_pixels_that_the_library_gives_it(run, tmp_path, name, way):
     image = golden.upright(name)
     image.astype(np.float32).tofile(tmp_path / "argb")
-    printed = run("resize", tmp_path, *image.shape[:2], *golden.SIZE, golden.CENTRES[way])
+    printed = run(
+        "resize", tmp_path, *image.shape[:2], *golden.SIZE, golden.CENTRES[way],
+        int(way == "letterbox"),
+    )  # fmt: skip
     golden.assert_pixels(np.round(np.array(printed.split(), float)), name, way)
+
+
+def test_pictures_lie_on_the_letterbox_where_the_library_lays_them(run, tmp_path):
+    printed = run("letterbox", tmp_path, *np.ravel(golden.SIZES))
+    golden.assert_places([line.split() for line in printed.splitlines()])
 
 
 def test_packed_files_are_read(run, tmp_path, float_file):

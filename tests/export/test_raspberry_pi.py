@@ -103,12 +103,39 @@ def test_raw_outputs_without_default_boxes_are_one_line(tmp_path):
 
 @pytest.mark.parametrize("way", golden.CENTRES)
 @pytest.mark.parametrize("name", golden.PHOTOGRAPHS)
-def test_the_network_gets_the_pixels_that_the_library_gives_it(script, tmp_path, name, way):
+def test_the_network_gets_the_pixels_that_the_library_gives_it(
+    script, tmp_path, float_file, monkeypatch, name, way
+):
     (tmp_path / "photo.png").write_bytes(golden.photograph(name))
     image = script.read_image(str(tmp_path / "photo.png"))
-    golden.assert_pixels(
-        np.round(script.resize(image, *golden.SIZE, golden.CENTRES[way])), name, way
-    )
+    detector = of_a_file(script, tmp_path, float_file, monkeypatch, way)
+    detector._input = {"shape": np.array([1, *golden.SIZE, 3]), "dtype": np.uint8}
+    golden.assert_pixels(detector.to_input(image), name, way)
+
+
+def of_a_file(script, tmp_path, content, monkeypatch, way):
+    """The script's detector of a file that wants its images resized in this way."""
+    (tmp_path / "model.tflite").write_bytes(content)
+    settings = script.read_settings(content)
+    assert settings["resize"] == "half_pixel"
+    monkeypatch.setattr(script, "read_settings", lambda content: settings | {"resize": way})
+    return script.Detector(str(tmp_path / "model.tflite"))
+
+
+@pytest.mark.parametrize("size", [(120, 160), (160, 90), (96, 96)])
+def test_letterboxed_objects_are_where_the_library_finds_them(
+    script, tmp_path, float_file, monkeypatch, size
+):
+    image = resize(IMAGE, size).astype(np.uint8)
+    runner = deploy.TFLiteDetector(float_file, trusted=True)
+    runner.settings = runner.settings | {"resize": "letterbox"}
+    wanted = runner.detect(image)
+    assert len(wanted) > 10
+    detector = of_a_file(script, tmp_path, float_file, monkeypatch, "letterbox")
+    found = detector.detect(image, min_score=0.0)
+    assert [name for name, _, _ in found] == list(wanted.names)
+    np.testing.assert_allclose([score for _, score, _ in found], wanted.scores, atol=1e-4)
+    np.testing.assert_allclose([box for _, _, box in found], wanted.pixels(image), atol=0.1)
 
 
 def run(*arguments) -> subprocess.CompletedProcess:
@@ -170,7 +197,4 @@ def test_it_resizes_as_the_library_does(script, way, centre):
 
 @pytest.mark.parametrize(("settings", "centre"), [("corner", 0.0), ("half_pixel", 0.5)])
 def test_it_resizes_as_the_file_says(script, tmp_path, float_file, monkeypatch, settings, centre):
-    (tmp_path / "model.tflite").write_bytes(float_file)
-    assert script.read_settings(float_file)["resize"] == "half_pixel"
-    monkeypatch.setattr(script, "read_settings", lambda content: {"resize": settings})
-    assert script.Detector(str(tmp_path / "model.tflite")).centre == centre
+    assert of_a_file(script, tmp_path, float_file, monkeypatch, settings).centre == centre

@@ -210,6 +210,13 @@ def test_the_page_takes_files_of_many_classes(visit, monkeypatch):
     assert_shows_what_the_library_finds(visit, content)
 
 
+def test_the_page_keeps_the_aspect_ratio_where_the_file_says_so(visit, float_file):
+    file = TFLiteFile(float_file)
+    settings = json.loads(file.files["ssd_keras.json"]) | {"resize": "letterbox"}
+    file.files["ssd_keras.json"] = json.dumps(settings).encode()
+    assert_shows_what_the_library_finds(visit, file.to_bytes())
+
+
 def assert_shows_what_the_library_finds(visit, content: bytes, inside: bytes | None = None):
     """`inside`: the same network with the suppression in the file, if `content` has none."""
     shown = visit(content, CHOOSE_FILES)
@@ -377,16 +384,31 @@ def test_the_network_gets_the_pixels_that_the_library_gives_it(tmp_path, name, w
     image = golden.upright(name)
     height, width = image.shape[:2]
     np.dstack([image, np.full((height, width), 255, np.uint8)]).tofile(tmp_path / "image")
-    size = f"{golden.SIZE[0]}, {golden.SIZE[1]}, 'uint8', {golden.CENTRES[way]}"
+    sides = f"{golden.SIZE[0]}, {golden.SIZE[1]}"
+    seen = f"letterbox(image, {sides})" if way == "letterbox" else "undefined"
     printed = node(
         "import {readFileSync} from 'node:fs';"
-        "import {resized} from './pixels.js';"
+        "import {letterbox, resized} from './pixels.js';"
         "const data = readFileSync(process.argv[1] + '/image');"
         f"const image = {{data, height: {height}, width: {width}}};"
-        f"console.log(JSON.stringify([...resized(image, {size})]));",
+        f"const values = resized(image, {sides}, 'uint8', {golden.CENTRES[way]}, {seen});"
+        "console.log(JSON.stringify([...values]));",
         str(tmp_path),
     )
     golden.assert_pixels(json.loads(printed), name, way)
+
+
+def test_pictures_lie_on_the_letterbox_where_the_library_lays_them():
+    printed = node(
+        "import {letterbox} from './pixels.js';"
+        f"for (const [height, width] of {json.dumps(golden.SIZES)}) {{"
+        "  const seen = letterbox({height, width}, 192, 320);"
+        "  const inside = [(76.8 - seen.top) / seen.rows, (128 - seen.left) / seen.columns];"
+        "  const cut = inside.map((share) => Math.min(Math.max(share, 0), 1));"
+        "  console.log(seen.top, seen.left, seen.rows, seen.columns, ...cut);"
+        "}"
+    )
+    golden.assert_places([line.split() for line in printed.splitlines()])
 
 
 @pytest.mark.parametrize("name", golden.PHOTOGRAPHS)

@@ -1,5 +1,6 @@
 """What a run folder remembers of the settings of its run."""
 
+import dataclasses
 import json
 
 import pytest
@@ -34,3 +35,14 @@ def test_the_detector_of_a_run_suppresses_as_its_settings_say():
 def test_suppression_that_makes_no_sense_is_refused(value):
     with pytest.raises(UserError, match=next(iter(value))):
         RunSettings("SSD_MobileNet_96", "shapes#train", **value)
+
+
+def test_the_detector_of_a_run_resizes_as_its_settings_say():
+    usual = RunSettings("SSD_MobileNet_96", "", width=0.25)
+    assert "resize" not in usual.as_stored()
+    assert build(usual, ("cat",)).resize == "half_pixel"
+    chosen = dataclasses.replace(usual, resize="letterbox")
+    assert chosen.as_stored()["resize"] == "letterbox"
+    assert build(chosen, ("cat",)).resize == "letterbox"
+    with pytest.raises(UserError, match="no way of resizing 'fit'"):
+        build(dataclasses.replace(usual, resize="fit"), ("cat",))

@@ -27,6 +27,7 @@ private class LiteRtDetector(context: Context) : Detector {
     private val settings = JSONObject(text("ssd_keras.json"))
     private val size = settings.getJSONArray("image_size").let { Size(it.getInt(0), it.getInt(1)) }
     private val centre = if (settings.getString("resize") == "corner") 0f else 0.5f
+    private val isLetterbox = settings.getString("resize") == "letterbox"
     private val isFloat = settings.getString("quantization") != "int8"
     private val raw = if (settings.getString("postprocess") == "none") RawOutputs() else null
     private val model = CompiledModel.create(
@@ -57,8 +58,13 @@ private class LiteRtDetector(context: Context) : Detector {
     private fun pixels(image: Bitmap): FloatArray {
         val argb = IntArray(image.width * image.height)
         image.getPixels(argb, 0, image.width, 0, 0, image.width, image.height)
-        return resized(argb, Size(image.height, image.width), size, centre)
+        return resized(argb, Size(image.height, image.width), size, centre, place(image))
     }
+
+    /** Where on the network's input the image lies. */
+    private fun place(image: Bitmap) =
+        if (isLetterbox) letterbox(Size(image.height, image.width), size)
+        else Place(0, 0, size.height, size.width)
 
     /** The outputs of --postprocess=builtin and op: boxes, classes, scores and their count. */
     private fun detections(outputs: List<FloatArray>): List<Detection> {
@@ -95,14 +101,12 @@ private class LiteRtDetector(context: Context) : Detector {
         return Detection(labels[label], score, RectF(edge(1), edge(0), edge(3), edge(2)))
     }
 
-    private fun Detection.inPixelsOf(image: Bitmap) = copy(
-        box = RectF(
-            box.left * image.width,
-            box.top * image.height,
-            box.right * image.width,
-            box.bottom * image.height,
-        ),
-    )
+    private fun Detection.inPixelsOf(image: Bitmap): Detection {
+        val seen = place(image)
+        fun x(share: Float) = inImage(share, size.width, seen.left, seen.columns) * image.width
+        fun y(share: Float) = inImage(share, size.height, seen.top, seen.rows) * image.height
+        return copy(box = RectF(x(box.left), y(box.top), x(box.right), y(box.bottom)))
+    }
 
     private fun packed(name: String) =
         checkNotNull(files[name]) { "$MODEL holds no $name: export it with ssd-keras export-tflite." }
