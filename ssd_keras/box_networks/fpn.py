@@ -16,6 +16,7 @@ from ssd_keras.box_networks.default_box_network import DefaultBoxNetwork
 from ssd_keras.box_networks.protocol import COMMON_STAGES, Request
 from ssd_keras.box_networks.upsampling import NearestUpsampling
 from ssd_keras.errors import UserError
+from ssd_keras.objectives.combinations import PUBLISHED
 
 # What the names of its layers begin with.
 PYRAMID, PREDICTOR = "fpn", "predictor"
@@ -46,8 +47,8 @@ class FPN(DefaultBoxNetwork):
         shared_tower: one tower for boxes and classes together, instead of one for each.
         separable: depthwise-separable convolutions, with nothing between their two parts.
         activation: "relu" or "relu6".
-        **default_boxes: the arguments of `DefaultBoxNetwork`; the usual ones here are those of
-            `OBJECTIVE`.
+        **default_boxes: the arguments of `DefaultBoxNetwork`; without another `objective`, the
+            usual ones here are those of `OBJECTIVE`.
 
     Source: FPN paper, arXiv 1612.03144; RetinaNet paper, arXiv 1708.02002; TF Object Detection API,
     ssd_mobilenet_v1_fpn_keras_feature_extractor.py, feature_map_generators.py
@@ -73,7 +74,8 @@ class FPN(DefaultBoxNetwork):
         activation: str = "relu6",
         **default_boxes,
     ):
-        super().__init__(num_classes, **{**OBJECTIVE, **default_boxes})
+        is_usual = default_boxes.get("objective", PUBLISHED) == PUBLISHED
+        super().__init__(num_classes, **{**(OBJECTIVE if is_usual else {}), **default_boxes})
         self.channels = channels
         self.coarse_levels = coarse_levels
         self.kernel = kernel

@@ -1,10 +1,12 @@
-"""Taking named files out of a .tar.gz that may be damaged or mean harm."""
+"""Taking named files out of a .tar.gz or .tar.xz that may be damaged or mean harm."""
 
 from __future__ import annotations
 
 import gzip
+import lzma
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ssd_keras.errors import UserError
@@ -15,6 +17,10 @@ from ssd_keras.reading import AGAIN, reading
 MAX_HEADER_BYTES = 1 << 20
 MAX_ENTRIES = 10_000
 _BLOCK = 512
+ENDINGS = (".tar.gz", ".tgz", ".tar.xz", ".txz")
+# An .xz says itself how much memory it wants; its usual settings ask for up to 65 MB.
+MAX_XZ_MEMORY = 128 << 20
+_XZ_MAGIC = b"\xfd7zXZ\0"
 
 
 def unpack(
@@ -23,7 +29,7 @@ def unpack(
     """Writes some files of an archive to a folder; nothing else in it is written anywhere.
 
     Args:
-        archive: a .tar.gz.
+        archive: a .tar.gz or .tar.xz.
         members: the names of regular files in it. Links and other kinds are refused.
         folder: where they go, each under the last part of its name.
         limit: the most bytes that the archive may hold up to the last of them.
@@ -37,19 +43,43 @@ def unpack(
     """
     places = {name: folder / name.rpartition("/")[2] for name in members}
     missing = set(members)
-    with reading(archive, "an archive", advice), open_regular(archive) as raw:
-        unpacked = _Limited(gzip.GzipFile(fileobj=raw), limit)
-        with tarfile.open(fileobj=unpacked, mode="r|") as tar:
-            for entry in _entries(tar, unpacked):
-                name = entry.name.removeprefix("./")
-                if name in missing:
-                    _write(tar, entry, places[name], unpacked)
-                    missing.remove(name)
-                if not missing:
-                    break
+    with _opened(archive, limit, advice) as (tar, unpacked):
+        for entry in _entries(tar, unpacked):
+            name = entry.name.removeprefix("./")
+            if name in missing:
+                _write(tar, entry, places[name], unpacked)
+                missing.remove(name)
+            if not missing:
+                break
     if missing:
         raise UserError(f"'{archive}' holds no file '{min(missing)}'. {advice}".rstrip())
     return list(places.values())
+
+
+def list_members(archive: str | Path, limit: int) -> list[str]:
+    """The names of the regular files of an archive that unpacks to at most `limit` bytes.
+
+    Raises:
+        UserError: the archive is damaged or larger.
+    """
+    with _opened(archive, limit, AGAIN) as (tar, unpacked):
+        return [entry.name.removeprefix("./") for entry in _entries(tar, unpacked) if entry.isreg()]
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is called as an archive."""
+    return path.name.lower().endswith(ENDINGS) and path.is_file()
+
+
+@contextmanager
+def _opened(archive, limit: int, advice: str) -> Iterator[tuple[tarfile.TarFile, _Limited]]:
+    with reading(archive, "an archive", advice), open_regular(archive) as raw:
+        magic = raw.read(len(_XZ_MAGIC))
+        raw.seek(0)
+        stream = _Xz(raw) if magic == _XZ_MAGIC else gzip.GzipFile(fileobj=raw)
+        unpacked = _Limited(stream, limit)
+        with tarfile.open(fileobj=unpacked, mode="r|") as tar:
+            yield tar, unpacked
 
 
 def _entries(tar: tarfile.TarFile, unpacked: _Limited):
@@ -102,3 +132,21 @@ class _Limited:
         if self.allowed < 0:
             raise ValueError("a name in it has no end")
         return data
+
+
+class _Xz:
+    """What an .xz holds, as a stream that takes a bounded amount of memory."""
+
+    def __init__(self, raw):
+        self.raw = raw
+        self.decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_XZ_MEMORY)
+
+    def read(self, count: int) -> bytes:
+        """At most so many bytes; none at the end."""
+        while not self.decompressor.eof:
+            data = self.raw.read(_BLOCK * 128) if self.decompressor.needs_input else b""
+            if not data and self.decompressor.needs_input:
+                raise EOFError("it ends too early")
+            if block := self.decompressor.decompress(data, count):
+                return block
+        return b""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,19 +19,22 @@ from ssd_keras.weights import (
     vgg_ssd,
 )
 from ssd_keras.weights.api_facts import config_beside, config_facts
+from ssd_keras.weights.archives import is_archive
 from ssd_keras.weights.imported import Imported
 from ssd_keras.weights.keras_archive import weights_up_to
 from ssd_keras.weights.keras_files import read_keras_file
 from ssd_keras.weights.label_maps import read_labels
 from ssd_keras.weights.statistics import restore_statistics
 from ssd_keras.weights.torch_files import read_state_dict
+from ssd_keras.weights.zoo_archives import detector_in, unpack_detector
 
 # Raised whenever the same file becomes another detector, so that no earlier import is taken for it.
 FORM = 3
 KINDS = (
-    "a frozen graph (.pb), SavedModel or checkpoint of the TF Object Detection API, a .tflite "
-    "file of it, a .caffemodel with its .prototxt, a .pth of torchvision's ssd300_vgg16 or "
-    "ssdlite320_mobilenet_v3_large, or a .h5 of pierluigiferrari/ssd_keras"
+    "a frozen graph (.pb), SavedModel or checkpoint of the TF Object Detection API, the archive or "
+    "folder of its zoo with these, a .tflite file of it, a .caffemodel with its .prototxt, a .pth "
+    "of torchvision's ssd300_vgg16 or ssdlite320_mobilenet_v3_large, or a .h5 of "
+    "pierluigiferrari/ssd_keras"
 )
 
 
@@ -62,6 +66,11 @@ def import_detector(
         source = source.parent
     if source.suffix == ".index":
         source = source.with_suffix("")
+    if is_archive(source):
+        with tempfile.TemporaryDirectory() as folder:
+            return _import_unpacked(source, Path(folder), labels=names, image_size=image_size)
+    if source.is_dir() and _kind(source) is None:
+        source = detector_in(source)
     kind = _kind(source)
     if kind is None:
         raise UserError(f"'{source}' is of no known kind: give {KINDS}.")
@@ -76,6 +85,13 @@ def import_detector(
         if any(str(path) in str(error) for path in (source, prototxt) if path is not None):
             raise
         raise UserError(f"'{source}': {error}") from error
+
+
+def _import_unpacked(archive: Path, folder: Path, **options) -> Imported:
+    try:
+        return import_detector(unpack_detector(archive, folder), **options)
+    except UserError as error:
+        raise UserError(str(error).replace(str(folder), str(archive))) from error
 
 
 def _most_values(source: Path) -> int:

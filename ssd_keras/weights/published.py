@@ -16,12 +16,9 @@ from ssd_keras.reading import exists
 from ssd_keras.run_folder import RunFolder
 from ssd_keras.weights import archives, fetching
 from ssd_keras.weights.catalogue import Entry, Remote, find_entry, is_published, list_weights
-from ssd_keras.weights.files import MAX_FILE_BYTES
 from ssd_keras.weights.imported import Imported
 from ssd_keras.weights.importing import FORM, import_detector
-
-# The archives hold a detector in two or three forms.
-MAX_UNPACKED_BYTES = 2 * MAX_FILE_BYTES
+from ssd_keras.weights.zoo_archives import MAX_UNPACKED_BYTES
 
 
 def detector_file(name: str | os.PathLike) -> Path:
@@ -106,7 +103,7 @@ def _version() -> str:
 
 def _import(entry: Entry, folder: Path) -> Imported:
     with _weights_files(entry, folder) as files:
-        prototxt = files[1] if len(files) > 1 else None
+        prototxt = next((file for file in files if file.suffix == ".prototxt"), None)
         imported = import_detector(files[0], prototxt=prototxt, labels=entry.labels)
     if imported.detector.name != entry.architecture:
         raise UserError(

@@ -161,6 +161,12 @@ def test_config_builds_the_same_box_network():
     assert again.objective.class_loss == "mined"
 
 
+def test_another_objective_has_its_own_parts():
+    network, *_ = small(objective="atss")
+    assert network.objective.class_loss == "quality_focal"
+    assert network.columns == 3
+
+
 # === On a Core Network ===
 
 

@@ -7,7 +7,8 @@ import tarfile
 import pytest
 
 from ssd_keras.errors import UserError
-from ssd_keras.weights.archives import MAX_HEADER_BYTES, unpack
+from ssd_keras.weights import archives
+from ssd_keras.weights.archives import MAX_HEADER_BYTES, list_members, unpack
 
 LIMIT = 8 << 20
 
@@ -53,6 +54,33 @@ def test_only_the_named_files_are_written_under_their_last_name(tmp_path, member
     names = sorted(name.rpartition("/")[2] for name in members)
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == names
     assert sorted(file.name for file in tmp_path.iterdir()) == ["out", "weights.tar.gz"]
+
+
+def test_an_xz_is_read_like_a_gz(tmp_path):
+    content = bytes(range(256)) * 5000
+    path = tmp_path / "weights.tar.xz"
+    with tarfile.open(path, "w:xz") as tar:
+        for info, data in (entry("a/", kind=tarfile.DIRTYPE), entry("a/x.pb", content)):
+            tar.addfile(info, io.BytesIO(data))
+    assert list_members(path, LIMIT) == ["a/x.pb"]
+    assert unpacked(path, "a/x.pb") == [content]
+
+
+@pytest.mark.parametrize(
+    ("kept", "memory", "reason"),
+    [(200, archives.MAX_XZ_MEMORY, "too early"), (None, 1 << 20, "emory")],
+)
+def test_an_xz_that_is_cut_off_or_wants_much_memory_is_refused(
+    tmp_path, monkeypatch, kept, memory, reason
+):
+    monkeypatch.setattr(archives, "MAX_XZ_MEMORY", memory)
+    path = tmp_path / "weights.tar.xz"
+    with tarfile.open(path, "w:xz") as tar:
+        info, content = entry("x", bytes(range(256)) * 9)
+        tar.addfile(info, io.BytesIO(content))
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(UserError, match=f"cannot be read as an archive.*{reason}"):
+        list_members(path, LIMIT)
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,13 @@ def test_tf2_files_find_what_the_api_finds(tf2):
     np.testing.assert_array_equal(found.labels[clear] + 1, classes[clear])
 
 
+def test_a_tf2_archive_is_imported_as_it_is(shared):
+    name = "ssd_mobilenet_v1_fpn_640x640_w025"
+    imported = import_detector(shared(f"zoo/{name}.tar.xz"))
+    assert imported.detector.name == TF2[name]
+    assert imported.suppression["iou_threshold"] == 0.6
+
+
 @pytest.mark.parametrize("name", TF2)
 def test_every_key_of_a_tf2_checkpoint_has_a_name(shared, name):
     """What older files call their variables beside is not known."""
