@@ -7,6 +7,7 @@ import math
 import keras
 from keras import layers
 
+from ssd_keras import keras_compat
 from ssd_keras.traversal import leaf_layers
 
 
@@ -32,5 +33,4 @@ def _layer_macs(layer: layers.Layer) -> int:
 
 def _cells(layer: layers.Layer, side: str) -> int:
     """Cells of the maps that go into or come out of a layer, which may stand in several places."""
-    maps = (getattr(node, f"{side}_tensors")[0] for node in layer._inbound_nodes)
-    return sum(math.prod(x.shape[1:3]) for x in maps)
+    return sum(math.prod(x.shape[1:3]) for x in keras_compat.maps_of(layer, side))

@@ -45,6 +45,12 @@ def change_logs(model: keras.Model, change: Callable):
     model.train_step = lambda batch: {name: change(value) for name, value in step(batch).items()}
 
 
+def maps_of(layer: keras.layers.Layer, side: str) -> list:
+    """The first "input" or "output" tensor of each place where a layer stands in its model."""
+    nodes = _require(layer, "_inbound_nodes", "to count what a layer computes")
+    return [getattr(node, f"{side}_tensors")[0] for node in nodes]
+
+
 # === Optimizers ===
 
 

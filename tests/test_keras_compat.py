@@ -7,6 +7,8 @@ import tensorflow as tf
 
 from ssd_keras import keras_compat
 
+SIDES = ("input", "output")
+
 
 def model_of(optimizer) -> keras.Model:
     inputs = keras.Input((3,))
@@ -46,6 +48,14 @@ def test_the_averages_are_those_of_the_weights(averaging):
     average = keras.ops.convert_to_numpy(pairs[0][1])
     # Keras begins with the weights of the first step, not with zeros.
     np.testing.assert_allclose(average, 0.5 * seen[0] + 0.5 * seen[1], rtol=1e-5)
+
+
+def test_the_maps_of_each_place_of_a_layer_are_found():
+    conv = keras.layers.Conv2D(2, 3, strides=2)
+    large, small = keras.Input((9, 9, 2)), keras.Input((5, 5, 2))
+    keras.Model([large, small], [conv(large), conv(small)])
+    found = {side: [x.shape[1:] for x in keras_compat.maps_of(conv, side)] for side in SIDES}
+    assert found == {"input": [(9, 9, 2), (5, 5, 2)], "output": [(4, 4, 2), (2, 2, 2)]}
 
 
 def test_without_averages_there_are_none():

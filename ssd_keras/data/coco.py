@@ -128,7 +128,7 @@ def _brief(value) -> str:
 
 
 def _rows(
-    entries: Sequence, layout: coco_layout.Layout, problems: list[Problem]
+    entries: Sequence, layout: coco_layout.CocoLayout, problems: list[Problem]
 ) -> dict[int | str, checks.Row]:
     """Rows by image id; with the reason where the image is missing."""
     rows: dict[int | str, checks.Row] = {}
@@ -155,7 +155,7 @@ def _rows(
 
 
 def _find_images(
-    rows: dict, wanted: dict, layout: coco_layout.Layout, problems: list[Problem]
+    rows: dict, wanted: dict, layout: coco_layout.CocoLayout, problems: list[Problem]
 ) -> None:
     index = image_index.ImageIndex(layout.pictures, problems, bases=layout.bases)
     found = index.find_all(wanted.values())

@@ -41,7 +41,7 @@ _SMALL_JSON = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
-class Layout:
+class CocoLayout:
     """Where the files of a COCO data set lie.
 
     Attributes:
@@ -57,7 +57,7 @@ class Layout:
     root: str | None = None
 
 
-def find(spec: str, place: str, split: str | None, pictures: str | None) -> Layout:
+def find(spec: str, place: str, split: str | None, pictures: str | None) -> CocoLayout:
     """Finds the files of a COCO data set; `pictures` is the folder that the user named.
 
     Raises:
@@ -76,7 +76,7 @@ def find(spec: str, place: str, split: str | None, pictures: str | None) -> Layo
     )
 
 
-def _of_file(spec: str, path: str, split: str | None) -> Layout:
+def _of_file(spec: str, path: str, split: str | None) -> CocoLayout:
     if split:
         raise UserError(
             f"'{path}' is one file without splits: leave out '#{split}', or name the file of that "
@@ -87,13 +87,13 @@ def _of_file(spec: str, path: str, split: str | None) -> Layout:
     return _beside(path)
 
 
-def _beside(path: str) -> Layout:
+def _beside(path: str) -> CocoLayout:
     """The images of a .json file that was named, or that is the only one."""
     folder = os.path.dirname(path) or "."
     is_inner = os.path.basename(os.path.abspath(folder)).lower() in forms_of("annotations")
     root = (os.path.dirname(folder) or os.pardir) if is_inner else folder
     split = _KIND.sub("", os.path.basename(path).removesuffix(".json"))
-    return Layout(path, _pictures_of(root, split), (folder, root), root)
+    return CocoLayout(path, _pictures_of(root, split), (folder, root), root)
 
 
 def _pictures_of(root: str, split: str) -> tuple[str, ...]:
@@ -103,7 +103,7 @@ def _pictures_of(root: str, split: str) -> tuple[str, ...]:
     return tuple(folder for folder in found if folder) or tuple(inner) or (root,)
 
 
-def _whole(spec: str, root: str) -> Layout:
+def _whole(spec: str, root: str) -> CocoLayout:
     for folder in (root, *folders_called(root, ANNOTATIONS)):
         found = coco_files(folder)
         first = next((name for name in _COCO_FIRST if name in found), None)
@@ -139,7 +139,7 @@ def _no_coco(root: str, spec: str) -> str:
     )
 
 
-def _of_split(spec: str, root: str, split: str) -> Layout:
+def _of_split(spec: str, root: str, split: str) -> CocoLayout:
     files: dict[str, str] = {}
     for folder in (*folders_called(root, ANNOTATIONS), root):
         for name in coco_files(folder):
@@ -149,7 +149,7 @@ def _of_split(spec: str, root: str, split: str) -> Layout:
     known = [*files, *folders]
     named = choose(split, known, f"in '{root}'") or _of_a_year(split, known, root)
     if named in files:
-        return Layout(
+        return CocoLayout(
             files[named],
             _pictures_of(root, named),
             (os.path.dirname(files[named]), root),

@@ -148,19 +148,13 @@ def count(
     problems = [*problems, *inspected]
     kept = Counter(classes[label] for one in truth for label in one.labels.tolist())
     kept -= Counter(name for problem in inspected for name in problem.lost)
-    lost, lost_of, images_lost = Counter(), Counter(), Counter()
-    others = 0
-    for problem in problems:
-        if problem.action not in (LEFT_OUT, REFUSED):
-            continue
-        if problem.images_lost:
-            images_lost[problem.kind] += problem.images_lost
-        if chosen and problem.kind == OTHER_CLASS and not _meant(problem.lost, classes):
-            others += len(problem.lost)
-            continue
-        if problem.lost:
-            lost[problem.kind] += len(problem.lost)
-            lost_of.update(problem.lost)
+    gone = [problem for problem in problems if problem.action in (LEFT_OUT, REFUSED)]
+    images_lost = _sums((problem.kind, problem.images_lost) for problem in gone)
+    unwanted, losses = [], []
+    for problem in gone:
+        (unwanted if chosen and _is_unwanted(problem, classes) else losses).append(problem)
+    lost = _sums((problem.kind, len(problem.lost)) for problem in losses)
+    lost_of = Counter(name for problem in losses for name in problem.lost)
     repeated = lost.pop(REPEATED, 0)
     unlabelled = _count_of(problems, "missing_annotation", NOTED)
     emptied = _count_of(problems, "no_objects_left", NOTED)
@@ -170,7 +164,7 @@ def count(
         crowd=int(sum(one.crowd.sum() for one in truth)),
         lost=dict(lost.most_common()),
         repeated=repeated,
-        others=others,
+        others=sum(len(problem.lost) for problem in unwanted),
         images=len(truth) - sum(problem.images_lost for problem in inspected),
         images_lost=dict(images_lost.most_common()),
         empty=sum(not len(one) for one in truth) - emptied - unlabelled,
@@ -180,6 +174,20 @@ def count(
         unused_classes=tuple(n for n in classes if not kept[n] and not lost_of[n]),
     )
     return dataclasses.replace(verdict, reasons=_reasons(verdict, problems))
+
+
+def _sums(numbers: Iterable[tuple[str, int]]) -> Counter:
+    """The sum of the numbers of each kind, of those that are not 0."""
+    sums = Counter()
+    for kind, number in numbers:
+        if number:
+            sums[kind] += number
+    return sums
+
+
+def _is_unwanted(problem: Problem, classes: Sequence[str]) -> bool:
+    """Whether objects are left out because the user asked for other classes."""
+    return problem.kind == OTHER_CLASS and not _meant(problem.lost, classes)
 
 
 def _meant(names: Sequence[str], classes: Sequence[str]) -> bool:

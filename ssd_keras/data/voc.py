@@ -69,7 +69,7 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
     return checks.assemble(spec, classes, rows, problems, unit)
 
 
-def _annotations(layout: voc_layout.Layout, problems: list[Problem]) -> list[str]:
+def _annotations(layout: voc_layout.VocLayout, problems: list[Problem]) -> list[str]:
     """The paths of the .xml files that are read."""
     if len(layout.parts) > 1:
         message = f"no split was named: {', '.join(layout.parts)} are read as one"
@@ -80,7 +80,7 @@ def _annotations(layout: voc_layout.Layout, problems: list[Problem]) -> list[str
     return _read_list(layout, problems)
 
 
-def _read_list(layout: voc_layout.Layout, problems: list[Problem]) -> list[str]:
+def _read_list(layout: voc_layout.VocLayout, problems: list[Problem]) -> list[str]:
     path = layout.list_file
     index = image_index.ImageIndex([layout.annotations], problems, extensions=(".xml",))
     found: dict[str, int] = {}
@@ -144,7 +144,7 @@ def _stem(name: str) -> str:
 class _Pictures:
     """The images of a VOC folder, by their annotations."""
 
-    def __init__(self, layout: voc_layout.Layout, problems: list[Problem]):
+    def __init__(self, layout: voc_layout.VocLayout, problems: list[Problem]):
         self.index = image_index.ImageIndex(layout.pictures, problems)
         self._anywhere = image_index.ImageIndex([layout.root])
         self._annotations = layout.annotations
@@ -303,7 +303,7 @@ def _in_stated_encoding(data: bytes) -> str | None:
 
 
 def _without_annotation(
-    layout: voc_layout.Layout,
+    layout: voc_layout.VocLayout,
     pictures: _Pictures,
     rows: Sequence[checks.Row],
     annotations: Sequence[str],

@@ -26,7 +26,7 @@ from ssd_keras.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
-class Layout:
+class VocLayout:
     """Where the files of a VOC data set lie.
 
     Attributes:
@@ -44,7 +44,7 @@ class Layout:
     parts: tuple[str, ...] = ()
 
 
-def find(spec: str, place: str, split: str | None, pictures: str | None = None) -> Layout:
+def find(spec: str, place: str, split: str | None, pictures: str | None = None) -> VocLayout:
     """Finds the files of a VOC data set; `pictures` is the folder that the user named.
 
     Raises:
@@ -55,7 +55,7 @@ def find(spec: str, place: str, split: str | None, pictures: str | None = None) 
     return found if pictures is None else dataclasses.replace(found, pictures=(pictures,))
 
 
-def _find(spec: str, root: str, split: str | None) -> Layout:
+def _find(spec: str, root: str, split: str | None) -> VocLayout:
     if split is None:
         return _folders_of(spec, root)
     folder = next(iter(_within(root, split)), None)
@@ -93,16 +93,16 @@ def _within(root: str, split: str) -> list[str]:
     return [folder for folder in found if folder and holds(folder, (".xml",))]
 
 
-def _part(spec: str, root: str, split: str, folder: str) -> Layout:
+def _part(spec: str, root: str, split: str, folder: str) -> VocLayout:
     if os.path.dirname(folder) == root:
         return dataclasses.replace(_folders_of(spec, folder), root=folder)
     beside = [part(base, split) for base in folders_called(root, PICTURES)]
     pictures = [base for base in (*beside, folder) if base and holds(base, images.EXTENSIONS)]
     pictures = pictures or folders_called(root, PICTURES) or [root]
-    return Layout(root, folder, tuple(dict.fromkeys(pictures)))
+    return VocLayout(root, folder, tuple(dict.fromkeys(pictures)))
 
 
-def _folders_of(spec: str, root: str) -> Layout:
+def _folders_of(spec: str, root: str) -> VocLayout:
     annotations = next((f for f in folders_called(root, ANNOTATIONS) if holds(f, (".xml",))), root)
     problems: list[Problem] = []
     if not file_lists.files_of(annotations, (".xml",), problems, most=1):
@@ -112,7 +112,7 @@ def _folders_of(spec: str, root: str) -> Layout:
     if annotations != root and holds(annotations, images.EXTENSIONS):
         pictures = [*pictures, annotations]
     divided = [name for base in _bases(root) for name in parts(base)]
-    return Layout(root, annotations, tuple(pictures), parts=tuple(dict.fromkeys(divided)))
+    return VocLayout(root, annotations, tuple(pictures), parts=tuple(dict.fromkeys(divided)))
 
 
 def _split_lists(root: str) -> dict[str, str]:

@@ -27,7 +27,7 @@ _DATA_YAML = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 
 
 @dataclasses.dataclass(frozen=True)
-class Layout:
+class YoloLayout:
     """Where the files of a YOLO data set without data.yaml lie.
 
     Attributes:
@@ -71,7 +71,7 @@ def _has_line(path: str, pattern: str) -> bool:
         return False
 
 
-def find(spec: str, place: str, split: str | None) -> Layout:
+def find(spec: str, place: str, split: str | None) -> YoloLayout:
     """Finds the images of a folder of YOLO text files without data.yaml.
 
     Raises:
@@ -80,17 +80,17 @@ def find(spec: str, place: str, split: str | None) -> Layout:
     inner = folders_called(place, PICTURES)
     whole = inner[0] if inner else place
     if split is None:
-        return Layout(place, whole, _names_in(place, whole), tuple(parts(whole)))
+        return YoloLayout(place, whole, _names_in(place, whole), tuple(parts(whole)))
     lists = {name[:-4]: name for name in files_with_end(place, ".txt") if is_split(name[:-4])}
     folders = {base: choose(split, sub_folders(base), f"in '{base}'") for base in (*inner, place)}
     for base, name in folders.items():
         if name:
             folder = os.path.join(base, name)
             pictures = next(iter(folders_called(folder, PICTURES)), folder)
-            return Layout(place, pictures, _names_in(place, pictures, folder))
+            return YoloLayout(place, pictures, _names_in(place, pictures, folder))
     listed = choose(split, lists, f"in '{place}'")
     if listed:
-        return Layout(place, os.path.join(place, lists[listed]), _names_in(place, whole))
+        return YoloLayout(place, os.path.join(place, lists[listed]), _names_in(place, whole))
     known = [name for base in (place, *inner) for name in parts(base)]
     raise no_split(split, place, spec, [*known, *lists])
 
