@@ -12,7 +12,7 @@ from ssd_keras import backbones
 from ssd_keras.backbones.inception_v3 import renumbered_inception_weights
 from ssd_keras.backbones.mobilenet_v3 import renamed_mobilenet_v3_weights
 from ssd_keras.backbones.vgg import convolutional_vgg_weights
-from ssd_keras.box_networks import DSSD, FPN, SSD, YOLO, BoxNetwork, FPNLite
+from ssd_keras.box_networks import DSSD, FPN, SSD, YOLO, BoxNetwork, FPNLite, PANLite
 from ssd_keras.box_networks import extras as extra_levels
 from ssd_keras.box_networks import published_anchors as anchors
 
@@ -37,6 +37,7 @@ MODELS = (
     "FPNLite_MobileNetV2_320",
     "FPNLite_MobileNetV2_640",
     "FPN_MobileNet_640",
+    "PANLite_MobileNetV2_320",
     "YOLO_Inception_500",
 )
 
@@ -251,5 +252,6 @@ BOX_NETWORKS = {
     "DSSD": BoxNetworkPreset(DSSD),
     "FPN": BoxNetworkPreset(FPN, joins_maps=True),
     "FPNLite": BoxNetworkPreset(FPNLite, joins_maps=True),
+    "PANLite": BoxNetworkPreset(PANLite, joins_maps=True),
     "YOLO": BoxNetworkPreset(YOLO, recipe="yolo"),
 }

@@ -25,6 +25,7 @@ MODELS = (
     "DSSD_VGG16_96",
     "FPNLite_MobileNetV2_96",
     "FPN_MobileNet_96",
+    "PANLite_MobileNetV2_96",
     "YOLO_Inception_96",
     "YOLO_MobileNet_96",
     "DSSD_MobileNetV2_128",
@@ -112,7 +113,9 @@ def small_backbone(image_size):
     return keras.Model(images, maps, name="small")
 
 
-@pytest.mark.parametrize("box_network", ["SSD", "SSDLite", "DSSD", "FPN", "FPNLite", "YOLO"])
+@pytest.mark.parametrize(
+    "box_network", ["SSD", "SSDLite", "DSSD", "FPN", "FPNLite", "PANLite", "YOLO"]
+)
 def test_any_box_network_goes_with_a_users_own_backbone(box_network, tmp_path):
     detector = ssd_keras.create(f"{box_network}_Mine_64", ["cat"], backbone=small_backbone)
     images, _ = batch((64, 64))

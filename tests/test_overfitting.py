@@ -56,7 +56,7 @@ def photographs(shared):
     return np.stack(images), {"boxes": boxes, "labels": labels}, found, source.classes
 
 
-@pytest.mark.parametrize("name", ["SSD", "SSDLite", "DSSD", "FPN", "FPNLite", "YOLO"])
+@pytest.mark.parametrize("name", ["SSD", "SSDLite", "DSSD", "FPN", "FPNLite", "PANLite", "YOLO"])
 def test_four_photographs_are_found_again(name, photographs):
     images, targets, truths, classes = photographs
     keras.utils.set_random_seed(0)

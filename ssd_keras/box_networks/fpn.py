@@ -1,4 +1,4 @@
-"""FPN: a pyramid whose coarse maps are carried into the fine ones, and one predictor for all."""
+"""FPN and PAN: maps that are joined from coarse to fine, or back again, and one predictor."""
 
 from __future__ import annotations
 
@@ -216,6 +216,52 @@ class FPNLite(FPN):
     """
 
     usual: ClassVar[Mapping] = {"channels": 128, "separable": True, "shared_tower": True}
+
+
+@keras.saving.register_keras_serializable("ssd_keras")
+class PANLite(FPN):
+    """A light path aggregation network: a pyramid that goes back from fine to coarse once more.
+
+    Maps come from the Core Network by 1x1 convolutions with batch norm. Behind FPN's way from
+    coarse to fine, each map is halved by a strided convolution and added to the next coarser one,
+    so that coarse maps know where edges are. Depthwise-separable 5x5 convolutions of 96 channels,
+    strides 8 to 64, a tower of two. No weights of others have this form.
+
+    Source: PANet, arXiv 1803.01534; its light form in PicoDet, arXiv 2111.00902, whose CSP blocks
+    and concatenations are plain sums here, as int8 likes them.
+    """
+
+    coarsest_stride: ClassVar[int] = 64
+    usual: ClassVar[Mapping] = {
+        "channels": 96,
+        "kernel": 5,
+        "tower_depth": 2,
+        "separable": True,
+        "shared_tower": True,
+    }
+
+    def top_down(self, laterals: list) -> list:
+        """FPN's maps, and back from the finest to the coarsest."""
+        (finest, *others) = super().top_down(laterals)
+        levels = [finest]
+        for index, coarse in enumerate(others, start=1):
+            levels.append(self._bottom_up(levels[-1], coarse, f"{PYRAMID}{index}_back"))
+        return levels
+
+    def _lateral(self, x, index: int):
+        name = f"{PYRAMID}{index}_lateral"
+        x = layers.Conv2D(self.channels, 1, use_bias=False, name=name)(x)
+        return self._normalised(x, name)
+
+    def _bottom_up(self, fine, coarse, name: str):
+        """A coarse map with what the finer one knows."""
+        size = tuple(coarse.shape[1:3])
+        strides = max(1, round(max(fine.shape[1:3]) / max(size)))
+        down = self.convolution(f"{name}_down", strides=strides)(fine)
+        if tuple(down.shape[1:3]) != size:
+            down = NearestUpsampling(size, name=f"{name}_fit")(down)
+        joined = layers.Add(name=f"{name}_sum")([down, coarse])
+        return self.convolution(f"{name}_smooth")(joined)
 
 
 def _halvings(stride: int, coarsest: int, size: tuple[int, int]) -> int:

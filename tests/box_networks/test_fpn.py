@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import ssd_keras
-from ssd_keras.box_networks import FPN, FPNLite, MultiscaleAnchors
+from ssd_keras.box_networks import FPN, FPNLite, MultiscaleAnchors, PANLite
 from ssd_keras.box_networks.upsampling import NearestUpsampling
 from ssd_keras.training.stages import freeze_for_stage
 from ssd_keras.traversal import leaf_layers
@@ -82,6 +82,28 @@ def test_a_finer_map_is_smoothed_from_its_sum_with_the_smoothed_coarser_one():
 def test_maps_that_do_not_halve_are_joined_too():
     network, model, values = small(sides=(9, 4, 2), image=72)
     assert network.level_maps == ((9, 9), (4, 4), (2, 2), (1, 1))
+    assert np.all(np.isfinite(model(values)["boxes"]))
+
+
+def test_a_pan_carries_the_fine_maps_back_into_the_coarse_ones():
+    network, model, values = small(PANLite, tower_depth=1)
+    down = output_of(model, "fpn1_back_down_relu6", values)
+    wanted = down + output_of(model, "fpn1_smooth_relu6", values)
+    np.testing.assert_allclose(output_of(model, "fpn1_back_sum", values), wanted, atol=1e-5)
+    # The coarsest map meets the finer one's result, and the level after it follows from both.
+    above = output_of(model, "fpn2_lateral_relu6", values)
+    wanted = output_of(model, "fpn2_back_down_relu6", values) + above
+    np.testing.assert_allclose(output_of(model, "fpn2_back_sum", values), wanted, atol=1e-5)
+    after = model.get_layer("fpn2_back_smooth_relu6").output
+    assert model.get_layer("fpn3_coarse_depthwise").input is after
+    assert network.level_maps == ((8, 8), (4, 4), (2, 2), (1, 1))
+    assert model.get_layer("predictor_tower0_depthwise").kernel.shape[:2] == (5, 5)
+
+
+@pytest.mark.parametrize(("sides", "image"), [((9, 4, 2), 72), ((16, 4), 64)])
+def test_a_pan_joins_maps_that_do_not_halve(sides, image):
+    network, model, values = small(PANLite, sides=sides, image=image, tower_depth=0)
+    assert network.level_maps[: len(sides)] == tuple((side, side) for side in sides)
     assert np.all(np.isfinite(model(values)["boxes"]))
 
 

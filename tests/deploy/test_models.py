@@ -67,6 +67,7 @@ INT8_FAMILIES = [
     "SSDLite_MobileNetV3Small",
     "DSSD_MobileNet",
     "FPNLite_MobileNetV2",
+    "PANLite_MobileNetV2",
     "YOLO_Inception",
     RECTANGLE,
 ]
