@@ -103,6 +103,18 @@ def test_boxes_and_labels_on_photographs_are_ours(
         assert_same(rows, runner.detect(image), (SIDE, SIDE), pixels=2)
 
 
+def test_a_rectangle_has_its_boxes_where_ours_are(mediapipe_detect, shared):
+    """96 high and 160 wide, as the photographs are, which nobody has to resize."""
+    keras.utils.set_random_seed(0)
+    detector = enliven(ssd_keras.create("SSD_MobileNet_96x160", CLASSES, width=0.25))
+    files = sorted(shared(PHOTOGRAPHS).glob("*.jpg"))[:4]
+    images = [np.asarray(Image.open(file).resize((160, 96))) for file in files]
+    content = deploy.to_tflite(detector, max_detections=20, score_threshold=0.3)
+    runner = deploy.TFLiteDetector(content)
+    for image, rows in zip(images, mediapipe_detect(content, images), strict=True):
+        assert_same(rows, runner.detect(image), (96, 160), pixels=2)
+
+
 def test_files_of_many_classes_are_taken(assembled, mediapipe_detect, monkeypatch):
     """Their suppression has other operators; here they come with three classes already."""
     monkeypatch.setattr(postprocess, "MAX_CANDIDATES", 400)

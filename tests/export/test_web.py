@@ -10,17 +10,19 @@ import shutil
 import subprocess
 import threading
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
+import ssd_keras
 from ssd_keras import deploy
 from ssd_keras.deploy import flatbuffer, postprocess
 from ssd_keras.deploy.tflite_file import TFLiteFile, packed_files
 from ssd_keras.detections import Detections
 from ssd_keras.resizing import resize
 from tests.conftest import ROOT
-from tests.deploy.conftest import CLASSES, assemble, pictures
+from tests.deploy.conftest import CLASSES, assemble, enliven, pictures
 from tests.export import golden
 
 pytestmark = pytest.mark.slow
@@ -215,6 +217,12 @@ def test_the_page_keeps_the_aspect_ratio_where_the_file_says_so(visit, float_fil
     settings = json.loads(file.files["ssd_keras.json"]) | {"resize": "letterbox"}
     file.files["ssd_keras.json"] = json.dumps(settings).encode()
     assert_shows_what_the_library_finds(visit, file.to_bytes())
+
+
+def test_the_page_takes_rectangles(visit):
+    keras.utils.set_random_seed(0)
+    detector = enliven(ssd_keras.create("SSD_MobileNet_96x160", CLASSES, width=0.25))
+    assert_shows_what_the_library_finds(visit, deploy.to_tflite(detector, score_threshold=0.3))
 
 
 def assert_shows_what_the_library_finds(visit, content: bytes, inside: bytes | None = None):
