@@ -12,7 +12,7 @@ HEAD_INITIALIZER_STDDEV = 0.03
 
 EXTRA_BLOCKS = ("conv", "conv_bn", "separable", "residual")
 PREDICTION_MODULES = ("a", "b", "c", "d")
-FUSIONS = ("product", "sum")
+FUSIONS = ("product", "sum", "skip")
 UPSAMPLINGS = ("deconvolution", "bilinear")
 
 
@@ -162,7 +162,8 @@ def fuse(coarse, fine, channels: int, fusion: str, upsampling: str, activation: 
         coarse: `[B, h, w, C]`, the fused map of the level above.
         fine: `[B, H, W, c]`, the map of this level.
         channels: of the result.
-        fusion: "product" or "sum", element by element.
+        fusion: "product" or "sum", element by element, or "skip": side by side, and a 1x1
+            convolution over both.
         upsampling: "deconvolution", learned, or "bilinear", cheaper.
         activation: "relu" or "relu6".
         name: prefix of the layers.
@@ -186,6 +187,9 @@ def fuse(coarse, fine, channels: int, fusion: str, upsampling: str, activation: 
     up = conv_bn(up, channels, 3, f"{name}_up", activation=None, offset=offset)
     skip = conv_bn(fine, channels, 3, f"{name}_skip1", activation=activation)
     skip = conv_bn(skip, channels, 3, f"{name}_skip2", activation=None)
+    if fusion == "skip":
+        both = layers.Concatenate(name=f"{name}_both")([up, skip])
+        return conv_bn(both, channels, 1, f"{name}_skip", activation=activation)
     join = layers.Multiply if fusion == "product" else layers.Add
     return activated(join(name=f"{name}_{fusion}")([up, skip]), activation, f"{name}_relu")
 

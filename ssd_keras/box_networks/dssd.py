@@ -29,7 +29,7 @@ class DSSD(SSD):
 
     Args:
         decoder_channels: channels of all fused maps.
-        fusion: "product" or "sum", element by element.
+        fusion: "product" or "sum", element by element, or "skip", a 1x1 convolution over both.
         upsampling: "deconvolution", learned, or "bilinear", the cheaper way.
         **ssd: the arguments of `SSD`.
 

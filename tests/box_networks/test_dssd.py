@@ -54,7 +54,7 @@ def test_config_builds_the_same_box_network():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"fusion": "max"}, "fusion must be one of product, sum"),
+        ({"fusion": "max"}, "fusion must be one of product, sum, skip"),
         ({"upsampling": "nearest"}, "upsampling must be one of deconvolution, bilinear"),
         ({"prediction_module": "e"}, "prediction_module must be one of a, b, c, d"),
         ({"head_kernels": (5, 5)}, "head_kernels has 2 entries for 3 levels"),
