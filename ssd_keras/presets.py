@@ -27,6 +27,9 @@ MODELS = (
     "SSDLite_MobileNetV3Large_320",
     "SSDLite_MobileNetV3LargeReduced_320",
     "SSDLite_MobileNetV3Small_320",
+    "SSDLite_MobileDetCPU_320",
+    "SSDLite_MobileDetEdgeTPU_320",
+    "SSDLite_MobileDetDSP_320",
     "SSD_Inception_500",
     "SSD_ResNet101_321",
     "SSD_ResNet101_513",
@@ -112,6 +115,19 @@ def _mobilenet_v3(size: str, **variant) -> Core:
     )
 
 
+def _mobiledet(target: str) -> Core:
+    """A row of MobileDet, whose detectors have the extra levels of the MobileNets."""
+    return Core(
+        build=functools.partial(backbones.mobiledet, target=target),
+        finest_strides=(16, 8),
+        extras=extra_levels.four_extras,
+        activation="relu6",
+        head_kernels=1,
+        decoder_channels=128,
+        recipe="ssd_mobile",
+    )
+
+
 _RESNET50 = {
     "finest_strides": (16, 8),
     "extras": extra_levels.four_extras,
@@ -161,6 +177,9 @@ CORES = {
     "MobileNetV3Small": _mobilenet_v3("small"),
     "MobileNetV3SmallMinimalistic": _mobilenet_v3("small", minimalistic=True),
     "MobileNetV3SmallReduced": _mobilenet_v3("small", reduced_tail=True),
+    "MobileDetCPU": _mobiledet("cpu"),
+    "MobileDetEdgeTPU": _mobiledet("edgetpu"),
+    "MobileDetDSP": _mobiledet("dsp"),
     "Inception": Core(
         build=backbones.inception_v3,
         application=lambda width: keras.applications.InceptionV3(

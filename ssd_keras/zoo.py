@@ -71,9 +71,9 @@ def create(
         smallest_box: side of the smallest default box, as a share of the image's shorter side;
             None: the model's.
         finest_stride: pixels from one cell of the finest map to the next. The MobileNets,
-            InceptionV2 and ResNet50 begin at 16; with 8 they get a map of twice as many cells each
-            way before the others, with default boxes half as large, for small objects. None: the
-            core's own.
+            MobileDets, InceptionV2 and ResNet50 begin at 16; with 8 they get a map of twice as
+            many cells each way before the others, with default boxes half as large, for small
+            objects. None: the core's own.
         resize: how images come to the model's size, "stretch" or "letterbox", which keeps their
             aspect ratio and leaves the rest of the model's input grey-brown; everything that
             detects, measures or exports follows it. None: that of `weights`, or "stretch".

@@ -46,6 +46,9 @@ PINNED = {
     "FPNLite_MobileNetV2_320": (2_612_822, 40_256, 0.8703),
 }
 MAPS = {
+    "MobileDetCPU_320": (20, 10, 5, 3, 2, 1),
+    "MobileDetEdgeTPU_320": (20, 10, 5, 3, 2, 1),
+    "MobileDetDSP_320": (20, 10, 5, 3, 2, 1),
     "MobileNetV3Large_320": (20, 10, 5, 3, 2, 1),
     "MobileNetV3LargeReduced_320": (20, 10, 5, 3, 2, 1),
     "MobileNetV3Small_320": (20, 10, 5, 3, 2, 1),
@@ -62,6 +65,9 @@ MAPS = {
     "ResNet101_513": (64, 32, 16, 8, 4, 2, 1),
 }
 DEFAULT_BOXES = {
+    "MobileDetCPU_320": 2034,
+    "MobileDetEdgeTPU_320": 2034,
+    "MobileDetDSP_320": 2034,
     "MobileNetV3Large_320": 2034,
     "MobileNetV3LargeReduced_320": 2034,
     "MobileNetV3Small_320": 2034,

@@ -4,6 +4,7 @@ from ssd_keras.backbones.feature_maps import FeatureMap as FeatureMap
 from ssd_keras.backbones.feature_maps import feature_maps as feature_maps
 from ssd_keras.backbones.inception_v2 import inception_v2 as inception_v2
 from ssd_keras.backbones.inception_v3 import inception_v3 as inception_v3
+from ssd_keras.backbones.mobiledet import mobiledet as mobiledet
 from ssd_keras.backbones.mobilenet import mobilenet as mobilenet
 from ssd_keras.backbones.mobilenet_v2 import mobilenet_v2 as mobilenet_v2
 from ssd_keras.backbones.mobilenet_v3 import mobilenet_v3 as mobilenet_v3

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from ssd_keras.backbones import inception_v2, mobilenet, mobilenet_v2
+from ssd_keras.backbones import inception_v2, mobiledet, mobilenet, mobilenet_v2
 from ssd_keras.box_networks import SSD, Extra, ListedAnchors, ScaleAnchors
 from ssd_keras.detector import Detector
 from ssd_keras.errors import UserError
@@ -56,7 +56,8 @@ _EXTRA = re.compile(
     r"(?P<depthwise>_depthwise)?"
 )
 # The only layers with a bias of their own; any other bias is what is left of a batch norm.
-_BIASED = r"level\d+_(boxes|classes)"
+_BIASED = r"level\d+_(boxes|classes)|\w+(SqueezeExcite_Conv|squeeze_excite_conv)(_1)?"
+_BACKBONE_SCOPE = r"^.*?(MobilenetV1|MobilenetV2|InceptionV2|MobileDet[A-Za-z]+)/(\1/)?"
 _HEAD = re.compile(
     r"(BoxPredictor_|Convolutional(?:Box|Class)Head_)(?P<level>\d+)/"
     r"(?P<kind>BoxEncodingPredictor|ClassPredictor)(?P<depthwise>_depthwise)?"
@@ -118,6 +119,24 @@ def _inception_layer(scope: str) -> tuple[str, str] | None:
     return None
 
 
+def _mobiledet_layer(scope: str) -> tuple[str, str] | None:
+    block = r"(IBN|IBNNoExpansion|FusedConv|TuckerConv)(_\d+)?/"
+    if re.fullmatch(rf"({block}(SqueezeExcite/)?)?(Conv(_[12])?|SeparableConv2d)", scope):
+        name = scope.replace("/", "_")
+        return name, f"{name}_bn"
+    return None
+
+
+def _mobiledet_family(target: str, name: str, last: tuple[str, int], first: int) -> Family:
+    return Family(
+        name,
+        lambda size, width, least: mobiledet(size, width=width, target=target),
+        _mobiledet_layer,
+        last=last,
+        first=("Conv", first),
+    )
+
+
 _FAMILIES = {
     "MobilenetV1": Family(
         "MobileNet",
@@ -146,6 +165,11 @@ _FAMILIES = {
         last=("Mixed_5c_Branch_0_Conv2d_0a_1x1", 352),
         first=("Conv2d_1a_7x7", 64),
     ),
+    "MobileDetCPU": _mobiledet_family("cpu", "MobileDetCPU", ("IBN_17_Conv_1", 144), 16),
+    "MobileDetEdgeTPU": _mobiledet_family(
+        "edgetpu", "MobileDetEdgeTPU", ("IBN_10_Conv_1", 384), 32
+    ),
+    "MobileDetDSP": _mobiledet_family("dsp", "MobileDetDSP", ("IBN_10_Conv_1", 240), 32),
 }
 
 
@@ -423,7 +447,7 @@ def _our_layer(scope: str, in_norm: bool, family: Family, levels: list[int]) -> 
         return f"{name}_bn" if in_norm else name
     if "BoxPredictor" in scope:
         return None
-    scope = re.sub(r"^.*?(MobilenetV1|MobilenetV2|InceptionV2)/(\1/)?", "", scope)
+    scope = re.sub(_BACKBONE_SCOPE, "", scope)
     found = family.layer(scope) or family.layer(scope.rpartition("/")[2])
     return found[in_norm] if found else None
 

@@ -42,6 +42,7 @@ def test_maps_have_the_grids_of_the_published_detectors(build, size, expected):
         ("mobilenet_v2", ("block_6_expand_relu", 38, 8, 48)),
         ("mobilenet_v3", ("expanded_conv_6_expand_act", 38, 8, 96)),
         ("inception_v2", ("Mixed_3c", 38, 8, 80)),
+        ("mobiledet", ("IBN_4_add", 38, 8, 8)),
         ("resnet50", ("conv3_block4_out", 38, 8, 128)),
     ],
 )

@@ -65,6 +65,8 @@ INT8_FAMILIES = [
     "SSD_VGG16",
     "SSDLite_MobileNetV2",
     "SSDLite_MobileNetV3Small",
+    "SSDLite_MobileDetCPU",
+    "SSDLite_MobileDetEdgeTPU",
     "DSSD_MobileNet",
     "FPNLite_MobileNetV2",
     "PANLite_MobileNetV2",

@@ -13,7 +13,7 @@ from ssd_keras.weights.api_checkpoint_keys import names_of_keys
 
 pytestmark = pytest.mark.slow
 
-API = ("ssd_inception_v2_w025", "ssdlite_mobilenet_v2")
+API = ("ssd_inception_v2_w025", "ssdlite_mobilenet_v2", "ssdlite_mobiledet_cpu_320x320")
 
 
 def frozen_graph(shared, name, folder):
@@ -55,9 +55,8 @@ def assert_near(found, wanted, share=1e-4):
 def test_raw_outputs_and_default_boxes_are_the_apis(api):
     imported, wanted = api
     # The network's input is -1..1 there.
-    outputs = imported.detector.predict_on_batch(
-        (wanted["preprocessed"].reshape(1, 300, 300, 3) + 1) * 127.5
-    )
+    seen = wanted["preprocessed"].reshape(1, *imported.detector.image_size, 3)
+    outputs = imported.detector.predict_on_batch((seen + 1) * 127.5)
     assert_near(outputs["boxes"], wanted["box_encodings"])
     assert_near(outputs["classes"], wanted["class_logits_with_background"])
     anchors = imported.detector.box_network.anchors
