@@ -77,7 +77,7 @@ class _Layers:
         """A number of channels at this width."""
         return max(int(channels * self.width), MIN_CHANNELS)
 
-    def normalised(self, x, name):
+    def batch_norm_relu(self, x, name):
         """Batch norm and activation."""
         x = BatchNormalization(name=f"{name}_bn")(x)
         return layers.ReLU(self.limit, name=f"{name}_relu")(x)
@@ -87,7 +87,7 @@ class _Layers:
         x = layers.Conv2D(
             self.depth(channels), kernel, strides=strides, padding="same", use_bias=False, name=name
         )(x)
-        return self.normalised(x, name)
+        return self.batch_norm_relu(x, name)
 
 
 def _max_pool(x, name):
@@ -104,7 +104,7 @@ def _stem(make: _Layers, x):
         use_bias=False,
         name="Conv2d_1a_7x7",
     )(x)
-    x = make.normalised(x, "Conv2d_1a_7x7")
+    x = make.batch_norm_relu(x, "Conv2d_1a_7x7")
     x = _max_pool(x, "MaxPool_2a_3x3")
     x = make.conv(x, 64, 1, "Conv2d_2b_1x1")
     x = make.conv(x, 192, 3, "Conv2d_2c_3x3")

@@ -77,16 +77,16 @@ class _Layers:
             x = self.conv(x, *step)
         return x
 
-    def pooled(self, x, channels):
+    def pool_project(self, x, channels):
         """The mean of each neighbourhood, projected."""
         return self.conv(layers.AveragePooling2D(3, strides=1, padding="same")(x), channels, 1, 1)
 
 
-def _joined(name, *branches):
+def _concat(name, *branches):
     return layers.Concatenate(name=name)(branches)
 
 
-def _halved(x):
+def _max_pool(x):
     return layers.MaxPooling2D(3, strides=2)(x)
 
 
@@ -97,57 +97,57 @@ def _stem(make: _Layers, x):
     x = make.conv(x, 32, 3, 3, strides=2, padding="valid")
     x = make.conv(x, 32, 3, 3, padding="valid")
     x = make.conv(x, 64, 3, 3)
-    x = _halved(x)
+    x = _max_pool(x)
     x = make.conv(x, 80, 1, 1, padding="valid")
     x = make.conv(x, 192, 3, 3, padding="valid")
-    return _halved(x)
+    return _max_pool(x)
 
 
 def _inception_a(make: _Layers, x, name, pool_channels):
-    return _joined(
+    return _concat(
         name,
         make.conv(x, 64, 1, 1),
         make.chain(x, (48, 1, 1), (64, 5, 5)),
         make.chain(x, (64, 1, 1), (96, 3, 3), (96, 3, 3)),
-        make.pooled(x, pool_channels),
+        make.pool_project(x, pool_channels),
     )
 
 
 def _reduction_a(make: _Layers, x, name):
-    return _joined(
+    return _concat(
         name,
         make.conv(x, 384, 3, 3, strides=2, padding="valid"),
         make.chain(x, (64, 1, 1), (96, 3, 3), (96, 3, 3, 2, "valid")),
-        _halved(x),
+        _max_pool(x),
     )
 
 
 def _inception_b(make: _Layers, x, name, inner):
-    return _joined(
+    return _concat(
         name,
         make.conv(x, 192, 1, 1),
         make.chain(x, (inner, 1, 1), (inner, 1, 7), (192, 7, 1)),
         make.chain(x, (inner, 1, 1), (inner, 7, 1), (inner, 1, 7), (inner, 7, 1), (192, 1, 7)),
-        make.pooled(x, 192),
+        make.pool_project(x, 192),
     )
 
 
 def _reduction_b(make: _Layers, x, name):
-    return _joined(
+    return _concat(
         name,
         make.chain(x, (192, 1, 1), (320, 3, 3, 2, "valid")),
         make.chain(x, (192, 1, 1), (192, 1, 7), (192, 7, 1), (192, 3, 3, 2, "valid")),
-        _halved(x),
+        _max_pool(x),
     )
 
 
 def _inception_c(make: _Layers, x, name):
     single = make.conv(x, 320, 1, 1)
     wide = make.conv(x, 384, 1, 1)
-    wide = _joined(f"{name}_wide", make.conv(wide, 384, 1, 3), make.conv(wide, 384, 3, 1))
+    wide = _concat(f"{name}_wide", make.conv(wide, 384, 1, 3), make.conv(wide, 384, 3, 1))
     deep = make.chain(x, (448, 1, 1), (384, 3, 3))
-    deep = _joined(f"{name}_deep", make.conv(deep, 384, 1, 3), make.conv(deep, 384, 3, 1))
-    return _joined(name, single, wide, deep, make.pooled(x, 192))
+    deep = _concat(f"{name}_deep", make.conv(deep, 384, 1, 3), make.conv(deep, 384, 3, 1))
+    return _concat(name, single, wide, deep, make.pool_project(x, 192))
 
 
 def renumbered_inception_weights(

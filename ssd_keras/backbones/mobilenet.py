@@ -66,31 +66,31 @@ def mobilenet(
     def depth(channels):
         return max(min_channels, int(channels * width))
 
-    def normalised(x, name):
+    def batch_norm_relu(x, name):
         x = BatchNormalization(name=f"{name}_bn")(x)
         return layers.ReLU(6.0 if activation == "relu6" else None, name=f"{name}_relu")(x)
 
-    def padded(x, stride, name):
+    def pad(x, stride, name):
         if stride == 1 or not explicit_padding:
             return x, "same"
         return layers.ZeroPadding2D(1, name=f"{name}_pad")(x), "valid"
 
     # === Layers ===
     images = keras.Input((*image_size, 3), name="image")
-    x, padding = padded(rescale_to_one(images), 2, "conv1")
+    x, padding = pad(rescale_to_one(images), 2, "conv1")
     x = layers.Conv2D(depth(32), 3, strides=2, padding=padding, use_bias=False, name="conv1")(x)
-    x = normalised(x, "conv1")
+    x = batch_norm_relu(x, "conv1")
     outputs = {}
     for block, (channels, stride) in enumerate(BLOCKS, start=1):
         name = f"conv_dw_{block}"
-        x, padding = padded(x, stride, name)
+        x, padding = pad(x, stride, name)
         x = layers.DepthwiseConv2D(3, strides=stride, padding=padding, use_bias=False, name=name)(x)
-        x = normalised(x, name)
+        x = batch_norm_relu(x, name)
         name = f"conv_pw_{block}"
         x = layers.Conv2D(
             depth(channels), 1, use_bias=False, kernel_initializer=NearIdentity(), name=name
         )(x)
-        x = normalised(x, name)
+        x = batch_norm_relu(x, name)
         if block in MAP_BLOCKS[finest_stride]:
             outputs[f"{name}_relu"] = x
     # === Functional model ===

@@ -200,7 +200,7 @@ def placement(size, window, image_size, resize: str = HALF_PIXEL) -> dict:
     window = window * pixels
     low, high = window[:2], window[2:]
     if resize == LETTERBOX:
-        low, high = _grown(low, high, image_size)
+        low, high = _grow(low, high, image_size)
     first = tf.clip_by_value(tf.round(low), 0.0, whole - 1)
     last = tf.clip_by_value(tf.round(high), first + 1, whole)
     per_pixel = result[:2] / (high - low)
@@ -217,7 +217,7 @@ def placement(size, window, image_size, resize: str = HALF_PIXEL) -> dict:
     }
 
 
-def _grown(low, high, image_size):
+def _grow(low, high, image_size):
     """The window, in pixels, and what a canvas has around it that keeps its aspect ratio."""
     before, inside = place_tensor(high - low, image_size)
     per_pixel = (high - low) / tf.cast(inside, tf.float32)

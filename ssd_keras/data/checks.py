@@ -121,7 +121,7 @@ class ClassNames:
         """int32 `[n]`, -1 for a name that is none of the classes."""
         return np.array([self.label.get(name, -1) for name in names], np.int32)
 
-    def unknown(self, name: str) -> str:
+    def why_unknown(self, name: str) -> str:
         """What is said of an object of a class that is not known."""
         if name not in self._unknown:
             few = len(self._unknown) < _MOST_HINTS
@@ -340,7 +340,7 @@ def _faults(row, header, names, labels, boxes, clipped) -> list[tuple[int, Probl
 
     unknown = labels < 0
     for index in np.flatnonzero(unknown):
-        report(index, "unknown_class", names.unknown(row.names[index]))
+        report(index, "unknown_class", names.why_unknown(row.names[index]))
     good = ~unknown
     for index in np.flatnonzero(good & _in_another_unit(row)):
         kind, unit = ("not_normalised", "pixels") if row.normalized else ("not_pixels", "shares")

@@ -110,7 +110,7 @@ class Layout:
     note: str = ""
 
     @property
-    def listed(self) -> bool:
+    def is_list(self) -> bool:
         """Whether one cell holds all numbers of a box."""
         return "list" in self.columns
 

@@ -116,7 +116,7 @@ class Reader:
         return self._names.get(label, label)
 
     def _texts(self, cells) -> list[str]:
-        if not self.layout.listed:
+        if not self.layout.is_list:
             return [cell_of(cells, index) for index in self._numbers]
         parts = csv_columns.split_list(cell_of(cells, self.layout.columns["list"]))
         # As in FORMS: y before x.

@@ -151,13 +151,13 @@ class _Chain:
     def picture(self, step, slot, careful):
         """Image, boxes and labels, changed at random."""
         if self.augmentation != "mosaic":
-            return self._changed(step, slot, careful, self.image_size)
+            return self._augment(step, slot, careful, self.image_size)
         # A mosaic's other quarters come from further permutations of the images.
         quarter = (self.image_size[0] // 2, self.image_size[1] // 2)
-        parts = [self._changed(step, slot, careful, quarter, 7919 * i) for i in range(4)]
+        parts = [self._augment(step, slot, careful, quarter, 7919 * i) for i in range(4)]
         return augment.mosaic(parts)
 
-    def _changed(self, step, slot, careful, size, extra: int = 0):
+    def _augment(self, step, slot, careful, size, extra: int = 0):
         image, boxes, labels = self.read(self.order.index(step, slot, extra), careful)
         height, width, _ = tf.unstack(tf.shape(image))
         draw = augment.draw_for(self.augmentation)(
@@ -202,7 +202,7 @@ def _batches(prepare, first: int, count: int | None, size: int, fast: bool, para
     )
     batches = parts.batch(size // group, drop_remainder=True)
     if fast:
-        batches = batches.map(lambda *parts: tf.nest.map_structure(_joined, _one(parts)))
+        batches = batches.map(lambda *parts: tf.nest.map_structure(_merge_groups, _one(parts)))
     return batches.prefetch(2)
 
 
@@ -210,7 +210,7 @@ def _one(parts: tuple):
     return parts[0] if len(parts) == 1 else parts
 
 
-def _joined(groups):
+def _merge_groups(groups):
     """`[groups, group, ...]` as `[groups * group, ...]`."""
     count, size, *rest = groups.shape
     return tf.reshape(groups, [count * size, *rest])
@@ -262,10 +262,10 @@ def evaluation_batches(
     def picture(index, careful):
         image, readable = read(index, careful)
 
-        def resized():
+        def resize_image():
             return resize_tensor(image, image_size, resize), readable
 
-        return tf.cond(readable, resized, nothing)
+        return tf.cond(readable, resize_image, nothing)
 
     def prepare(index, careful):
         image, readable = tf.cond(index < count, lambda: picture(index, careful), nothing)
@@ -354,7 +354,7 @@ def _encoded_reader(source: Source):
     paths = [os.fsencode(truth.path or "") for truth in source.ground_truth()]
     places = tf.constant(paths)
 
-    def packed(index):
+    def read_packed(index):
         data = tf.numpy_function(
             lambda i: source.encoded(int(i)), [index], tf.string, stateful=False
         )
@@ -366,8 +366,10 @@ def _encoded_reader(source: Source):
     if all(paths):
         return file
     if not any(paths):
-        return packed
-    return lambda index: tf.cond(places[index] == "", lambda: packed(index), lambda: file(index))
+        return read_packed
+    return lambda index: tf.cond(
+        places[index] == "", lambda: read_packed(index), lambda: file(index)
+    )
 
 
 class _Careful:
