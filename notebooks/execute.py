@@ -3,6 +3,8 @@
 Each runs in an empty folder. What libraries print about the machine (standard error) is left out.
 """
 
+import base64
+import io
 import os
 import sys
 import tempfile
@@ -10,7 +12,11 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from PIL import Image
 
+# Pictures of more bytes are stored as JPEG: photographs, not curves.
+LARGEST_PNG = 60_000
+QUALITY = 85
 FOLDER = Path(__file__).resolve().parent
 HOURS = 4
 
@@ -25,7 +31,7 @@ def execute(path: Path):
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
-            cell.outputs = joined(cell.outputs)
+            cell.outputs = [lighten(output) for output in joined(cell.outputs)]
     notebook.metadata["language_info"] = {"name": "python"}
     partial = path.with_suffix(".partial")
     nbformat.write(notebook, partial)
@@ -43,6 +49,18 @@ def joined(outputs: list) -> list:
         else:
             kept.append(output)
     return kept
+
+
+def lighten(output):
+    """An output whose picture, if it is a large PNG, is a JPEG."""
+    content = base64.b64decode(output.get("data", {}).get("image/png", ""))
+    if len(content) <= LARGEST_PNG:
+        return output
+    stream = io.BytesIO()
+    Image.open(io.BytesIO(content)).convert("RGB").save(stream, "jpeg", quality=QUALITY)
+    data = {key: value for key, value in output.data.items() if key != "image/png"}
+    output.data = data | {"image/jpeg": base64.b64encode(stream.getvalue()).decode()}
+    return output
 
 
 if __name__ == "__main__":

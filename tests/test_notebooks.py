@@ -1,6 +1,7 @@
 """The notebooks: what they promise at the top, what is stored in them, and that every cell runs."""
 
 import base64
+import importlib.util
 import io
 import os
 import re
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
 from PIL import Image
 
@@ -47,8 +49,58 @@ def test_it_begins_with_what_runs_without_a_gpu_and_the_installation(name):
     cells = read(name).cells
     assert "without a GPU" in cells[0].source
     install = next(cell.source for cell in cells if cell.cell_type == "code")
-    assert "%pip install -q git+{REPOSITORY}" in install
-    assert 'REPOSITORY = ""' in install
+    assert "%pip install -q {FOUND[0].resolve()}" in install
+
+
+class Shell:
+    """What IPython runs its own lines by; keeps them instead."""
+
+    def __init__(self):
+        self.lines = []
+
+    def run_line_magic(self, name, line):
+        self.lines.append(f"{name} {line}")
+
+
+@pytest.mark.parametrize("name", WRITES)
+@pytest.mark.parametrize(
+    ("beside", "taken"),
+    [
+        (["ssd_keras-1.2-py3-none-any.whl"], "ssd_keras-1.2-py3-none-any.whl"),
+        (["ssd-keras/ssd_keras/zoo.py"], "ssd-keras"),
+        (["ssd_keras/zoo.py"], "."),
+        (["../ssd_keras/zoo.py"], ".."),
+        (["ssd_keras-1.2-py3-none-any.whl", "ssd-keras/ssd_keras/zoo.py"], "ssd_keras-1.2-py3-n"),
+        ([], None),
+    ],
+)
+def test_it_installs_what_lies_beside_it(name, beside, taken, tmp_path, monkeypatch):
+    folder = tmp_path / "folder of notebooks"
+    folder.mkdir()
+    for file in beside:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).touch()
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    install = next(cell.source for cell in read(name).cells if cell.cell_type == "code")
+    shell = Shell()
+    code = TransformerManager().transform_cell(install)
+    if taken is None:
+        with pytest.raises(
+            RuntimeError, match=r"Put a clone of ssd-keras, or the ssd_keras-\*\.whl"
+        ):
+            exec(code, {"get_ipython": lambda: shell})
+        return
+    exec(code, names := {"get_ipython": lambda: shell})
+    assert shell.lines == ["pip install -q {FOUND[0].resolve()}"]
+    assert str(names["FOUND"][0].resolve()).startswith(str((folder / taken).resolve()))
+
+
+@pytest.mark.parametrize(
+    ("name", "most"), [*(dict.fromkeys(WRITES, 1_000_000) | {"inside_ssd": 1_400_000}).items()]
+)
+def test_it_is_downloaded_in_a_moment(name, most):
+    assert (FOLDER / f"{name}.ipynb").stat().st_size < most
 
 
 @pytest.mark.parametrize("name", WRITES)
