@@ -32,6 +32,13 @@ def standardize(
     )(images)
 
 
+def subtract_means(images, means: Sequence[float] = IMAGENET_MEANS):
+    """RGB 0..255 less the mean of each channel, which stay in this order."""
+    return layers.Rescaling(
+        [1.0] * 3, offset=[-mean for mean in means], dtype="float32", name="normalization"
+    )(images)
+
+
 @keras.saving.register_keras_serializable("ssd_keras")
 class CaffeNormalization(layers.Layer):
     """RGB 0..255 to BGR with the mean of each channel subtracted, as Caffe's models expect.

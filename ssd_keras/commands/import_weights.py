@@ -5,7 +5,7 @@ ssd-keras import-weights --source=VGG_VOC0712.caffemodel --prototxt=deploy.proto
     --labels=labelmap_voc.prototxt --run_dir=runs/voc
 
 Reads frozen graphs (.pb), SavedModels and checkpoints of the TF Object Detection API (SSD with
-MobileNet v1 and v2, SSDLite, Inception v2, MobileDet, FPN with MobileNet v1 and v2) and the
+MobileNet v1 and v2, SSDLite, Inception v2, MobileDet; FPN with MobileNet v1 and v2, ResNet50), the
 archives and folders of its zoos, their .tflite files, .caffemodel files of SSD and DSSD,
 torchvision's ssd300_vgg16 and ssdlite320_mobilenet_v3_large (.pth) and pierluigiferrari's .h5.
 Nothing in a file is executed. The run folder is like that of a training: detect, evaluate, export,

@@ -123,21 +123,34 @@ def _top_down(kind: str, index: str, part: str | None, levels: int) -> str:
 def _backbone_layers(ways: Iterable[str]) -> list[str]:
     """Names of the layers with weights of Keras' network that has as many."""
     numbers = [int(match[1]) for way in ways if (match := _BACKBONE.match(way))]
-    networks = {len(layers): layers for layers in (_mobilenet(), _mobilenet_v2())}
+    networks = {len(layers): layers for layers in (mobilenet(), mobilenet_v2(), resnet50())}
     return networks.get(max(numbers, default=-1) + 1, [])
 
 
-def _mobilenet() -> list[str]:
+def mobilenet() -> list[str]:
+    """Layers with weights of `keras.applications.MobileNet`, in their order there."""
     names = ["conv1"]
     for block in range(1, 14):
         names += [f"conv_dw_{block}", f"conv_pw_{block}"]
     return [layer for name in names for layer in (name, f"{name}_bn")]
 
 
-def _mobilenet_v2() -> list[str]:
+def mobilenet_v2() -> list[str]:
+    """Those of `keras.applications.MobileNetV2`."""
     names = ["Conv1", "bn_Conv1"]
     for block in range(17):
         steps = ("expand", "depthwise", "project") if block else ("depthwise", "project")
         stem = f"block_{block}" if block else "expanded_conv"
         names += [layer for step in steps for layer in (f"{stem}_{step}", f"{stem}_{step}_BN")]
     return [*names, "Conv_1", "Conv_1_bn"]
+
+
+def resnet50() -> list[str]:
+    """Those of `keras.applications.ResNet50`: at one depth, the shortcut comes first."""
+    names = ["conv1_conv", "conv1_bn"]
+    for stage, blocks in ((2, 3), (3, 4), (4, 6), (5, 3)):
+        for block in range(1, blocks + 1):
+            ends = ("0_conv", "3_conv", "0_bn", "3_bn") if block == 1 else ("3_conv", "3_bn")
+            steps = ("1_conv", "1_bn", "2_conv", "2_bn", *ends)
+            names += [f"conv{stage}_block{block}_{step}" for step in steps]
+    return names

@@ -41,7 +41,7 @@ FINEST_STRIDES = {2: 16, 3: 8}
 _SHARED = "WeightSharedConvolutionalBoxPredictor/"
 _PROJECTION = re.compile(r"top_down/projection_(\d+)$")
 _SMOOTHING = re.compile(r"top_down/smoothing_(\d+)(_depthwise)?(_conv)?$")
-_COARSE = re.compile(r"bottom_up_Conv2d_(\d+)(_depthwise)?(_conv)?$")
+_COARSE = re.compile(r"bottom_up_(?:Conv2d_|block)(\d+)(_depthwise)?(_conv)?$")
 _TOWER = re.compile(r"(Box|Class|)PredictionTower/conv2d_(\d+)(?:/BatchNorm/feature_(\d+))?$")
 _HEAD = re.compile(r"WeightSharedConvolutional(?:Box|Class)Head/(Box|Class)Predictor$")
 
@@ -103,7 +103,7 @@ def _collect(variables: dict[str, np.ndarray], family: Family) -> tuple[dict, di
     parts: dict[str, dict[str, np.ndarray]] = {}
     names: dict[str, list[str]] = {}
     coarse = sorted(
-        {int(m[1]) for name in variables if (m := re.search(r"bottom_up_Conv2d_(\d+)", name))}
+        {int(match[1]) for name in variables if (match := _COARSE.search(scope_of(name)[0]))}
     )
     joined = sum(bool(re.search(r"top_down/projection_\d+/kernel$", name)) for name in variables)
     for name, array in variables.items():

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from ssd_keras.backbones import inception_v2, mobiledet, mobilenet, mobilenet_v2
+from ssd_keras.backbones import inception_v2, mobiledet, mobilenet, mobilenet_v2, resnet50
 from ssd_keras.box_networks import SSD, Extra, ListedAnchors, ScaleAnchors
 from ssd_keras.detector import Detector
 from ssd_keras.errors import UserError
@@ -137,6 +137,11 @@ def _mobiledet_family(target: str, name: str, last: tuple[str, int], first: int)
     )
 
 
+def _resnet_layer(scope: str) -> tuple[str, str] | None:
+    match = re.fullmatch(r"(conv1|conv[2-5]_block\d_[0-3])(_conv)?", scope)
+    return (f"{match[1]}_conv", f"{match[1]}_bn") if match else None
+
+
 _FAMILIES = {
     "MobilenetV1": Family(
         "MobileNet",
@@ -170,7 +175,23 @@ _FAMILIES = {
         "edgetpu", "MobileDetEdgeTPU", ("IBN_10_Conv_1", 384), 32
     ),
     "MobileDetDSP": _mobiledet_family("dsp", "MobileDetDSP", ("IBN_10_Conv_1", 240), 32),
+    "ResNet50": Family(
+        "ResNet50",
+        lambda size, width, least: resnet50(size, width=width, version="api"),
+        _resnet_layer,
+        last=("conv5_block3_3_conv", 2048),
+        first=("conv1_conv", 64),
+        joins=lambda size, width, least, **maps: resnet50(size, width=width, version="api", **maps),
+    ),
 }
+
+
+# Of families whose names do not say what they are, a layer that only they have.
+_LAST_LAYERS = (
+    ("MobilenetV1", "conv_pw_13"),
+    ("MobilenetV2", "block_16_project"),
+    ("ResNet50", "conv5_block3_3_conv"),
+)
 
 
 def import_tensors(
@@ -379,7 +400,7 @@ def find_family(file: TensorFlowFile, origin: str) -> Family:
         if any(f"/{key}/" in f"/{name}" for name in names):
             return family
     tails = {name.rsplit("/", 2)[-2] for name in names if "/" in name}
-    for key, layer in (("MobilenetV1", "conv_pw_13"), ("MobilenetV2", "block_16_project")):
+    for key, layer in _LAST_LAYERS:
         if layer in tails:
             return _FAMILIES[key]
     known = ", ".join(family.name for family in _FAMILIES.values())

@@ -1,8 +1,9 @@
 """Keys of the API's TF2 checkpoints, as the zoo's files have them."""
 
+import keras
 import pytest
 
-from ssd_keras.weights.api_checkpoint_keys import names_of_keys
+from ssd_keras.weights.api_checkpoint_keys import mobilenet, mobilenet_v2, names_of_keys, resnet50
 
 EXTRACTOR, PREDICTOR = "model/_feature_extractor", "model/_box_predictor"
 SHARED = "WeightSharedConvolutionalBoxPredictor"
@@ -20,6 +21,17 @@ V1 = (
     *V2_LITE[1:3],
     f"{PREDICTOR}/_head_scope_conv_layers/ClassPredictionTower/0/kernel",
 )
+
+
+@pytest.mark.parametrize(
+    ("layers", "application"),
+    [(mobilenet, "MobileNet"), (mobilenet_v2, "MobileNetV2"), (resnet50, "ResNet50")],
+)
+def test_a_backbone_has_the_layers_of_keras_in_their_order(layers, application):
+    model = getattr(keras.applications, application)(
+        weights=None, include_top=False, input_shape=(64, 64, 3)
+    )
+    assert layers() == [layer.name for layer in model.layers if layer.weights]
 
 
 @pytest.mark.parametrize(
