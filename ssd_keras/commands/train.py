@@ -56,6 +56,14 @@ flags.DEFINE_string(
     "How images come to the model's size: 'stretch', or 'letterbox', which keeps their aspect "
     "ratio. By default as --weights, or 'stretch'.",
 )
+flags.DEFINE_string(
+    "objective",
+    RunSettings.objective,
+    "What is learned: 'multibox' (published), 'multibox_giou', 'focal', 'atss' or 'task_aligned'.",
+)
+flags.DEFINE_integer(
+    "min_negatives", None, "Hard negatives of an image at least: one without objects teaches, too."
+)
 flags.DEFINE_list("model_options", [], "Options of the box network, such as head_kernels=5.")
 flags.DEFINE_list(
     "freeze", [], "What is not trained: 'backbone', 'batch_norm', 'backbone_batch_norm', layers."
@@ -63,13 +71,24 @@ flags.DEFINE_list(
 flags.DEFINE_string("stage", "", "Stage of a DSSD's training: 'joint', 'stage1' or 'stage2'.")
 
 flags.DEFINE_string("augmentation", None, "'ssd', 'light', 'mosaic' or 'none'." + BY_MODEL_AND_DATA)
+flags.DEFINE_float(
+    "scale_jitter", RunSettings.scale_jitter, "Images are shown up to this share larger or smaller."
+)
+flags.DEFINE_float(
+    "weak_end", RunSettings.weak_end, "Share of the run, at its end, with augmentation 'light'."
+)
+flags.DEFINE_bool(
+    "balance_classes",
+    RunSettings.balance_classes,
+    "Show images of rare classes more often.",
+)
 flags.DEFINE_integer("max_boxes", RunSettings.max_boxes, "Most objects of an image that are used.")
 flags.DEFINE_integer("epochs", None, "Passes over the training data." + BY_MODEL_AND_DATA)
 flags.DEFINE_integer("batch_size", None, "Images per step, over all devices." + BY_MODEL_AND_DATA)
 flags.DEFINE_integer("accumulation", Recipe.accumulation, "Steps per update of the weights.")
 flags.DEFINE_string("optimizer", None, "'sgd', 'adamw' or 'rmsprop'." + BY_MODEL_AND_DATA)
 flags.DEFINE_float("learning_rate", None, "Highest learning rate." + BY_MODEL_AND_DATA)
-flags.DEFINE_string("schedule", None, "'cosine' or 'steps'." + BY_MODEL_AND_DATA)
+flags.DEFINE_string("schedule", None, "'cosine', 'flat_cosine' or 'steps'." + BY_MODEL_AND_DATA)
 flags.DEFINE_list("milestones", None, "Of 'steps': shares of the run at which the rate drops.")
 flags.DEFINE_float("step_factor", Recipe.step_factor, "Of 'steps': what the rate drops to.")
 flags.DEFINE_float("warmup_epochs", None, "Epochs until the highest rate." + BY_MODEL_AND_DATA)

@@ -100,6 +100,22 @@ def draw_light(seed, boxes, height, width) -> dict:
     return draw
 
 
+def draw_scale(seed, window, amount: float) -> dict:
+    """Draws how much larger or smaller a picture is shown: another `window` for a draw.
+
+    Args:
+        seed: int `[2]`, stateless.
+        window: float32 `[4]`, that of the draw.
+        amount: the factor is uniform between 1 - amount and 1 + amount; where the picture lies in
+            the larger window, or the smaller one in the picture, is uniform, too.
+    """
+    u = tf.random.stateless_uniform([3], seed)
+    side = 1.0 / (1.0 + amount * (2.0 * u[0] - 1.0))
+    low, span = window[:2], window[2:] - window[:2]
+    first = low + u[1:] * (1.0 - side) * span
+    return {"window": tf.concat([first, first + side * span], 0)}
+
+
 def draw_none(seed, boxes, height, width) -> dict:
     """No change: the whole image, plainly resized."""
     return {

@@ -16,6 +16,7 @@ import tensorflow as tf
 from absl import logging
 
 from ssd_keras.data import augmentation as augment
+from ssd_keras.data.balance import repeats
 from ssd_keras.data.source import Source
 from ssd_keras.errors import UserError, unknown
 from ssd_keras.resizing import HALF_PIXEL, resize_tensor
@@ -39,6 +40,9 @@ def training_batches(
     cache_bytes: int = CACHE_BYTES,
     parallelism: int | None = None,
     resize: str = HALF_PIXEL,
+    scale_jitter: float = 0.0,
+    weak_from: int | None = None,
+    balanced: bool = False,
 ):
     """Batches for training, without end or `steps` of them.
 
@@ -61,6 +65,9 @@ def training_batches(
         cache_bytes: keep decoded images in memory if all of them fit into this.
         parallelism: images prepared at a time; None lets TensorFlow choose.
         resize: one of `resizing.WAYS`: that of the detector.
+        scale_jitter: images are shown up to this share larger or smaller, on top of the rest.
+        weak_from: the step from which images are changed as by "light" only; None for never.
+        balanced: whether images of rare classes are shown more often, see `balance.repeats`.
 
     Returns:
         tf.data.Dataset of `(images [B, H, W, 3], {"boxes": float32 [B, M, 4], "labels": int32
@@ -71,8 +78,8 @@ def training_batches(
     part, parts = shard
     share = batch_size // parts
     read, fast = _training_reader(source, cache_bytes)
-    order = _Order(len(source), batch_size, seed)
-    chain = _Chain(read, order, augmentation, image_size, dtype, resize)
+    order = _order(source, batch_size, seed, balanced)
+    chain = _Chain(read, order, augmentation, image_size, dtype, resize, scale_jitter, weak_from)
 
     def prepare(position, careful):
         step, slot = position // share, position % share + part * share
@@ -94,19 +101,29 @@ def _check_training(source, augmentation, image_size, batch_size, shard) -> None
         raise UserError(f"A batch of {batch_size} cannot be shared evenly by {shard[1]} workers.")
 
 
+def _order(source: Source, batch_size: int, seed: int, balanced: bool) -> _Order:
+    """The order of the images, each once or as often as balance asks for."""
+    if not balanced:
+        return _Order(len(source), batch_size, seed)
+    shown = np.repeat(np.arange(len(source)), repeats(source))
+    return _Order(len(shown), batch_size, seed, tuple(shown.tolist()))
+
+
 @dataclasses.dataclass(frozen=True)
 class _Order:
     """Which image is at which place of which batch.
 
     Attributes:
-        count: images of the source.
+        count: images that are shown before any is shown again.
         batch_size: over all shards.
         seed: of the run.
+        shown: the index of each of them; empty where it is each image once.
     """
 
     count: int
     batch_size: int
     seed: int
+    shown: tuple[int, ...] = ()
 
     def index(self, step, slot, extra: int = 0):
         """Index of the image; another `extra` gives further permutations."""
@@ -116,7 +133,8 @@ class _Order:
         place = (step % per_epoch) * batch_size + slot
         epoch = step // per_epoch * rounds + place // count
         order = tf.stack([self._seed32 + extra, tf.cast(epoch, tf.int32)])
-        return tf.random.experimental.index_shuffle(place % count, order, count - 1)
+        place = tf.random.experimental.index_shuffle(place % count, order, count - 1)
+        return tf.gather(tf.constant(self.shown, place.dtype), place) if self.shown else place
 
     def key(self, step, slot, extra: int = 0):
         """The seed of the random changes at a place, int `[2]`."""
@@ -139,6 +157,8 @@ class _Chain:
         image_size: (height, width).
         dtype: of the image.
         resize: one of `resizing.WAYS`.
+        scale_jitter: share by which images are shown larger or smaller at most.
+        weak_from: the step from which the augmentation is "light" alone; None for never.
     """
 
     read: Callable
@@ -147,9 +167,26 @@ class _Chain:
     image_size: tuple[int, int]
     dtype: str
     resize: str
+    scale_jitter: float = 0.0
+    weak_from: int | None = None
 
     def picture(self, step, slot, careful):
         """Image, boxes and labels, changed at random."""
+        if self.weak_from is None or self._is_weak:
+            return self._strong(step, slot, careful)
+        weak = dataclasses.replace(self, augmentation="light", scale_jitter=0.0)
+        image, boxes, labels = tf.cond(
+            step >= self.weak_from,
+            lambda: weak._strong(step, slot, careful),
+            lambda: self._strong(step, slot, careful),
+        )
+        return tf.ensure_shape(image, [*self.image_size, 3]), boxes, labels
+
+    @property
+    def _is_weak(self) -> bool:
+        return self.augmentation in ("light", "none") and not self.scale_jitter
+
+    def _strong(self, step, slot, careful):
         if self.augmentation != "mosaic":
             return self._augment(step, slot, careful, self.image_size)
         # A mosaic's other quarters come from further permutations of the images.
@@ -163,6 +200,10 @@ class _Chain:
         draw = augment.draw_for(self.augmentation)(
             self.order.key(step, slot, extra), boxes, height, width
         )
+        if self.scale_jitter:
+            draw |= augment.draw_scale(
+                self.order.key(step, slot, extra + 1), draw["window"], self.scale_jitter
+            )
         return augment.apply(image, boxes, labels, draw, size, self.dtype, self.resize)
 
 
@@ -229,9 +270,11 @@ def steps_per_epoch(source: Source, batch_size: int) -> int:
     return max(1, len(source) // batch_size)
 
 
-def batch_indices(source: Source, step: int, *, batch_size: int = 32, seed: int = 0) -> list[int]:
+def batch_indices(
+    source: Source, step: int, *, batch_size: int = 32, seed: int = 0, balanced: bool = False
+) -> list[int]:
     """Indices of the images of a training batch, of a mosaic's those of the first quarters."""
-    order = _Order(len(source), batch_size, seed)
+    order = _order(source, batch_size, seed, balanced)
     slots = [tf.constant(slot, tf.int64) for slot in range(batch_size)]
     return [int(order.index(step, slot)) for slot in slots]
 

@@ -112,6 +112,10 @@ class Dense:
         """
         boxes = ops.cast(ops.convert_to_tensor(boxes), "float32")
         labels = ops.cast(ops.convert_to_tensor(labels), "int32")
+        if boxes.shape[1] == 0:
+            # A place for an object that there is not, so that there is something to take from.
+            boxes = ops.full((ops.shape(boxes)[0], 1, 4), -1.0)
+            labels = ops.full((ops.shape(boxes)[0], 1), -1, dtype="int32")
         boxes = assigning.without_absent(ops.where(labels[..., None] >= 0, boxes, -1.0))
         own = own_anchors(boxes, layout.anchors) if self.forced else ops.full_like(labels, -1)
         targets = {"boxes": boxes, "labels": labels, "own": own}
@@ -132,9 +136,6 @@ class Dense:
             scores: predicted probabilities `[B, A, C]`.
             layout: the default boxes.
         """
-        if targets["boxes"].shape[1] == 0:
-            shape = ops.shape(decoded)[:2]
-            return ops.full(shape, -1, dtype="int32"), ops.zeros(shape)
         boxes, labels = targets["boxes"], targets["labels"]
         decoded, scores = ops.stop_gradient(decoded), ops.stop_gradient(scores)
         aligned = self.matching == "task_aligned"
@@ -199,8 +200,6 @@ class Dense:
     def _box_distance(self, boxes, matches, codes, decoded, layout: Layout):
         """What each default box's box costs, `[B, A]`; of no meaning without an object."""
         anchors = ops.convert_to_tensor(layout.anchors)
-        if boxes.shape[1] == 0:
-            return ops.zeros_like(codes[..., 0])
         # What has no object is compared with itself: finite numbers, finite gradients.
         wanted = ops.where((matches >= 0)[..., None], assigning.of_object(boxes, matches), anchors)
         if self.box_loss == "smooth_l1":
@@ -217,6 +216,4 @@ class Dense:
 
 def _with_own(matches, own):
     """`assigning.with_lost_objects`, compiled."""
-    if own.shape[1] == 0:
-        return matches
     return run_with_xla(assigning.with_lost_objects, [matches, own])

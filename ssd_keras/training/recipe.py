@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 
 import keras
 from keras import ops
@@ -11,7 +12,7 @@ from keras import ops
 from ssd_keras.errors import UserError, unknown
 
 OPTIMIZERS = ("sgd", "adamw", "rmsprop")
-SCHEDULES = ("cosine", "steps")
+SCHEDULES = ("cosine", "flat_cosine", "steps")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,8 +24,9 @@ class Recipe:
         batch_size: images per step, over all devices and machines.
         optimizer: "sgd" (with momentum and Nesterov), "adamw" or "rmsprop".
         learning_rate: the highest rate, which the warm-up leads to linearly.
-        schedule: "cosine" goes along a half cosine to 0; "steps" multiplies by `step_factor` at
-            each of `milestones`.
+        schedule: "cosine" goes along a half cosine to 0; "flat_cosine" stays at the highest rate
+            for the first half of the run and then does so (RTMDet, arXiv 2212.07784); "steps"
+            multiplies by `step_factor` at each of `milestones`.
         milestones: of "steps", as shares of the whole run, rising.
         step_factor: of "steps".
         warmup_epochs: epochs until the highest rate, fractions allowed.
@@ -80,6 +82,8 @@ class Recipe:
         if self.schedule == "steps":
             boundaries = tuple(round(share * total) for share in self.milestones)
             return Steps(rate, warmup, boundaries, self.step_factor)
+        if self.schedule == "flat_cosine":
+            return FlatCosine(rate, warmup, total)
         if warmup == 0:
             return keras.optimizers.schedules.CosineDecay(rate, total)
         return keras.optimizers.schedules.CosineDecay(
@@ -138,3 +142,23 @@ class Steps(keras.optimizers.schedules.LearningRateSchedule):
             "boundaries": self.boundaries,
             "factor": self.factor,
         }
+
+
+class FlatCosine(keras.optimizers.schedules.LearningRateSchedule):
+    """A linear warm-up to `rate`, which stays for half of `total` steps and then goes to 0."""
+
+    def __init__(self, rate: float, warmup: int, total: int):
+        super().__init__()
+        self.rate, self.warmup, self.total = rate, warmup, total
+
+    def __call__(self, step):
+        """The learning rate at `step`, a float32 scalar."""
+        step = ops.cast(step, "float32")
+        flat = max(self.total / 2, self.warmup)
+        warm = ops.minimum(step / self.warmup, 1.0) if self.warmup else 1.0
+        share = ops.clip((step - flat) / max(self.total - flat, 1.0), 0.0, 1.0)
+        return self.rate * warm * 0.5 * (1.0 + ops.cos(math.pi * share))
+
+    def get_config(self) -> dict:
+        """The arguments it was built with."""
+        return {"rate": self.rate, "warmup": self.warmup, "total": self.total}

@@ -332,7 +332,16 @@ class _Run:
             steps=steps,
             shard=shard,
             resize=resize,
+            scale_jitter=self.settings.scale_jitter,
+            weak_from=self._weak_from,
+            balanced=self.settings.balance_classes,
         )
+
+    @property
+    def _weak_from(self) -> int | None:
+        """The step from which images are changed little, if there is one."""
+        share = self.settings.weak_end
+        return round(self.steps * (1.0 - share)) if share else None
 
     def _ids_of_batch(self, step: int) -> list[str]:
         indices = data.batch_indices(
@@ -340,6 +349,7 @@ class _Run:
             step,
             batch_size=self.recipe.batch_size,
             seed=self.settings.seed,
+            balanced=self.settings.balance_classes,
         )
         truth = self.train_source.ground_truth()
         return [truth[index].image_id for index in indices]
@@ -393,10 +403,17 @@ def build(settings: RunSettings, classes: tuple[str, ...]) -> Detector:
         smallest_box=settings.smallest_box,
         finest_stride=settings.finest_stride,
         resize=settings.resize or None,
+        **_objective(settings),
         **settings.model_options,
     )
     detector.suppression = detector.suppression.replace(**settings.suppression)
     return detector
+
+
+def _objective(settings: RunSettings) -> dict:
+    """What is said of the objective, as options of the box network."""
+    given = {"objective": settings.objective or None, "min_negatives": settings.min_negatives}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 @contextlib.contextmanager

@@ -8,10 +8,14 @@ from collections.abc import Mapping
 
 from ssd_keras.batch_norm import BATCHES
 from ssd_keras.boxes.suppression import SETTINGS, Suppression
-from ssd_keras.errors import UserError, not_one_of
+from ssd_keras.errors import UserError, not_one_of, unknown
+from ssd_keras.objectives.combinations import COMBINATIONS
 from ssd_keras.training.recipe import Recipe
 
 ON_NAN = ("stop", "rollback")
+# Settings that there have not always been: a run folder holds them where they are not as before.
+SINCE = ("accept_losses", "resize", "objective", "min_negatives", "scale_jitter", "weak_end")
+SINCE += ("balance_classes",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,10 +35,18 @@ class RunSettings:
         finest_stride: stride of the finest map; None: the core's own. See `ssd_keras.create`.
         resize: how images come to the model's size, "stretch" or "letterbox"; "" for that of
             `weights`, or "stretch". See `ssd_keras.create`.
+        objective: what the box network learns, a name of `objectives.COMBINATIONS`; "" for its own.
+        min_negatives: hard negatives that an image teaches at least, so that one without objects
+            teaches, too; None: the objective's own.
         model_options: further arguments of the box network, see `ssd_keras.create`.
         freeze: parts that are not trained, see `freezing.freeze`.
         stage: stage of a DSSD's training, see `stages.freeze_for_stage`; "" for no stage.
         augmentation: "ssd", "light", "mosaic" or "none".
+        scale_jitter: images are shown up to this share larger or smaller, on top of the
+            augmentation; 0 for not.
+        weak_end: share of the run, at its end, whose images are changed as by "light" only.
+        balance_classes: whether images of rare classes are shown more often, see
+            `data.balance.repeats`.
         max_boxes: most objects of an image that are used.
         eval_every: epochs between two evaluations.
         patience: evaluations without a better mAP after which the run ends; 0 for never.
@@ -65,10 +77,15 @@ class RunSettings:
     smallest_box: float | None = None
     finest_stride: int | None = None
     resize: str = ""
+    objective: str = ""
+    min_negatives: int | None = None
     model_options: Mapping = dataclasses.field(default_factory=dict)
     freeze: tuple[str, ...] = ()
     stage: str = ""
     augmentation: str = "light"
+    scale_jitter: float = 0.0
+    weak_end: float = 0.0
+    balance_classes: bool = False
     max_boxes: int = 100
     eval_every: int = 5
     patience: int = 0
@@ -95,6 +112,11 @@ class RunSettings:
         for name in ("patience", "batch_norm_batches", "devices"):
             if not getattr(self, name) >= 0:
                 raise UserError(f"{name} must not be negative, got {getattr(self, name)}.")
+        for name in ("scale_jitter", "weak_end"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise UserError(f"{name} must be from 0 to below 1, got {getattr(self, name)}.")
+        if self.objective and self.objective not in COMBINATIONS:
+            raise unknown("objective", self.objective, COMBINATIONS)
         Suppression().replace(**self.suppression)
 
     @property
@@ -105,8 +127,7 @@ class RunSettings:
     def as_stored(self) -> dict:
         """The settings as settings.json holds them and gives them back."""
         values = json.loads(json.dumps(dataclasses.asdict(self)))
-        # What runs that were started before these were settings do not have.
-        for name in ("accept_losses", "resize"):
-            if not values[name]:
-                del values[name]
-        return values
+        # What runs that were started before it was a setting do not have.
+        usual = {name: field.default for name, field in type(self).__dataclass_fields__.items()}
+        unsaid = [name for name in SINCE if values[name] == usual[name]]
+        return {name: value for name, value in values.items() if name not in unsaid}

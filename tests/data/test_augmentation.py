@@ -337,3 +337,31 @@ def test_a_whole_image_is_letterboxed_in_training_as_in_detection(size, canvas):
     )
     np.testing.assert_allclose(found, resize(image, canvas, "letterbox"), atol=1e-3)
     np.testing.assert_allclose(boxes, boxes_on_canvas(box, size, canvas, "letterbox"), atol=1e-6)
+
+
+# --- scale jitter
+
+
+def test_a_scale_is_uniform_and_the_place_of_the_picture_too():
+    amount, window = 0.5, tf.constant([0.1, 0.2, 0.9, 0.8])
+    drawn = np.array(
+        [augment.draw_scale((3, seed), window, amount)["window"] for seed in range(400)]
+    )
+    spans = (drawn[:, 2:] - drawn[:, :2]) / [0.8, 0.6]
+    np.testing.assert_allclose(spans[:, 0], spans[:, 1], rtol=1e-5)
+    factor = 1 / spans[:, 0]
+    assert 0.5 <= factor.min() < 0.55
+    assert 1.45 < factor.max() <= 1.5
+    assert abs(factor.mean() - 1) < 0.05
+    larger, smaller = drawn[factor > 1], drawn[factor < 1]
+    # Shown larger, the window lies in the old one; shown smaller, around it.
+    edges = np.array([0.1, 0.2, 0.9, 0.8])
+    signs = np.array([1, 1, -1, -1])
+    assert ((larger - edges) * signs >= -1e-6).all()
+    assert ((smaller - edges) * signs <= 1e-6).all()
+
+
+def test_no_jitter_is_the_window_itself():
+    window = tf.constant([0.1, 0.2, 0.9, 0.8])
+    drawn = augment.draw_scale((1, 2), window, 0.0)["window"]
+    np.testing.assert_allclose(drawn, window, rtol=1e-6)

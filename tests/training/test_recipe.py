@@ -49,7 +49,17 @@ def test_steps_multiply_the_rate_at_shares_of_the_run():
     np.testing.assert_allclose(rate[80:], 0.02, rtol=1e-6)
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "steps"])
+def test_a_flat_cosine_stays_for_half_of_the_run():
+    recipe = Recipe(epochs=10, learning_rate=0.5, warmup_epochs=1, schedule="flat_cosine")
+    rate = rates(recipe, 10)
+    np.testing.assert_allclose(rate[:11], np.linspace(0, 0.5, 11), rtol=1e-5)
+    np.testing.assert_allclose(rate[10:51], 0.5, rtol=1e-6)
+    np.testing.assert_allclose(
+        rate[50:], 0.25 * (1 + np.cos(np.linspace(0, np.pi, 51))), rtol=1e-4, atol=1e-7
+    )
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "flat_cosine", "steps"])
 def test_a_rollback_lowers_the_whole_schedule(schedule):
     recipe = Recipe(epochs=4, schedule=schedule, warmup_epochs=1)
     for step in (1, 5, 12):

@@ -25,6 +25,43 @@ def test_runs_of_before_losses_could_be_accepted_go_on():
     assert knowingly.as_stored()["accept_losses"] is True
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("objective", "atss"),
+        ("min_negatives", 3),
+        ("scale_jitter", 0.5),
+        ("weak_end", 0.1),
+        ("balance_classes", True),
+    ],
+)
+def test_runs_of_before_a_setting_was_one_go_on(name, value):
+    assert name not in RunSettings("SSD_MobileNet_96", "shapes#train").as_stored()
+    given = RunSettings("SSD_MobileNet_96", "shapes#train", **{name: value})
+    assert given.as_stored()[name] == value
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"objective": "atts"}, "atss"),
+        ({"scale_jitter": 1.0}, "scale_jitter must be from 0 to below 1"),
+        ({"weak_end": -0.1}, "weak_end must be from 0 to below 1"),
+    ],
+)
+def test_settings_of_learning_that_make_no_sense_are_refused(given, message):
+    with pytest.raises(UserError, match=message):
+        RunSettings("SSD_MobileNet_96", "shapes#train", **given)
+
+
+def test_the_detector_of_a_run_learns_what_its_settings_say():
+    settings = RunSettings(
+        "SSD_MobileNet_96", "", width=0.25, objective="multibox_giou", min_negatives=5
+    )
+    objective = build(settings, ("cat", "dog")).box_network.objective
+    assert (objective.box_loss, objective.min_negatives) == ("giou", 5)
+
+
 def test_the_detector_of_a_run_suppresses_as_its_settings_say():
     settings = RunSettings("SSD_MobileNet_96", "", width=0.25, iou_threshold=0.6, max_detections=9)
     expected = Suppression(iou_threshold=0.6, max_detections=9)

@@ -1,0 +1,29 @@
+"""How often images are shown in training, so that rare classes are not drowned."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ssd_keras.data.source import Source
+
+MOST = 8
+
+
+def repeats(source: Source) -> np.ndarray:
+    """How often each image is in an epoch's order, int `[N]`, at least once.
+
+    A class that f of the images hold is shown `sqrt(F / f)` times as often, F being the median of
+    the classes that there are; an image as often as its rarest class asks for, 8 times at most, in
+    whole numbers. Objects marked as crowd do not count.
+
+    Source: repeat factor sampling, LVIS, arXiv 1908.03195, appendix B; its threshold is the median
+    here, as data sets of users have few classes.
+    """
+    held = [np.unique(truth.labels[~truth.crowd]) for truth in source.ground_truth()]
+    found = np.bincount(np.concatenate([np.zeros(0, int), *held]), minlength=len(source.classes))
+    there = found[found > 0]
+    if not len(there):
+        return np.ones(len(held), int)
+    factor = np.sqrt(np.median(there) / np.maximum(found, 1))
+    whole = np.clip(np.floor(factor + 0.5), 1, MOST).astype(int)
+    return np.array([whole[labels].max(initial=1) for labels in held])
