@@ -244,12 +244,14 @@ class BoxNetworkPreset:
         recipe: a published recipe of its own, instead of the core's.
         joins_maps: it looks at the ends of the core's stages, from the finest stride on that the
             core offers.
+        has_box_scale: whether `box_scale` chooses between sizes of its default boxes.
     """
 
     build: type[BoxNetwork]
     settings: Mapping = dataclasses.field(default_factory=dict)
     recipe: str | None = None
     joins_maps: bool = False
+    has_box_scale: bool = True
 
     def core_options(self, core: Core, finest_stride: int | None = None) -> dict:
         """The arguments of `Core.build` for this box network, and the user's stride if he has one.
@@ -269,8 +271,8 @@ BOX_NETWORKS = {
         SSD, {"extra_block": "separable", "separable_heads": True, "head_kernels": 3}
     ),
     "DSSD": BoxNetworkPreset(DSSD),
-    "FPN": BoxNetworkPreset(FPN, joins_maps=True),
-    "FPNLite": BoxNetworkPreset(FPNLite, joins_maps=True),
-    "PANLite": BoxNetworkPreset(PANLite, joins_maps=True),
-    "YOLO": BoxNetworkPreset(YOLO, recipe="yolo"),
+    "FPN": BoxNetworkPreset(FPN, joins_maps=True, has_box_scale=False),
+    "FPNLite": BoxNetworkPreset(FPNLite, joins_maps=True, has_box_scale=False),
+    "PANLite": BoxNetworkPreset(PANLite, joins_maps=True, has_box_scale=False),
+    "YOLO": BoxNetworkPreset(YOLO, recipe="yolo", has_box_scale=False),
 }

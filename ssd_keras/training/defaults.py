@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 
 from ssd_keras.names import ModelName, parse
 from ssd_keras.presets import BOX_NETWORKS, Core, find_core
@@ -27,11 +28,19 @@ class Published:
     Attributes:
         voc_steps, coco_steps: steps on VOC 2007 and 2012 together, and on COCO.
         recipe: the rest of it; its batch size and learning rate belong together.
+        on_coco: what is otherwise on COCO.
     """
 
     voc_steps: int
     coco_steps: int
     recipe: Recipe
+    on_coco: Mapping = dataclasses.field(default_factory=dict)
+
+    def for_images(self, images: int) -> tuple[int, Recipe]:
+        """Steps, and the rest of the recipe, for a set of so many images."""
+        if images < LARGE_SET:
+            return self.voc_steps, self.recipe
+        return self.coco_steps, dataclasses.replace(self.recipe, **self.on_coco)
 
 
 # By the names that `ssd_keras.presets` has for them. Weight decays are ten times those of Caffe and
@@ -48,6 +57,7 @@ RECIPES = {
             milestones=(2 / 3, 5 / 6),
             weight_decay=5e-3,
         ),
+        on_coco={"milestones": (0.7, 0.9)},
     ),
     # caffe-dssd: SSD321 on VOC, SSD513 on COCO.
     "ssd_resnet": Published(
@@ -61,6 +71,7 @@ RECIPES = {
             milestones=(0.5, 0.75),
             weight_decay=5e-3,
         ),
+        on_coco={"batch_size": 40, "milestones": (0.52, 0.84)},
     ),
     # chuanqi305/MobileNet-SSD, with a cosine in the place of two halvings.
     "ssd_mobile": Published(
@@ -109,8 +120,8 @@ def suggest(model: str, images: int, given: dict) -> RunSettings:
     if images < SMALL_SET:
         base, usual = FINE_TUNING, _for_small_set(images, given)
     else:
-        published = published_recipe(name)
-        base, usual = published.recipe, _for_large_set(images, published)
+        steps, base = published_recipe(name).for_images(images)
+        usual = _for_large_set(name, images, steps, base.batch_size, given)
     values = {**dataclasses.asdict(base), **usual}
     values["eval_every"] = max(1, (given.get("epochs") or values["epochs"]) // 10)
     values["learning_rate"] = _scaled_rate(base, values | given)
@@ -133,11 +144,14 @@ def _for_small_set(images: int, given: dict) -> dict:
     }
 
 
-def _for_large_set(images: int, published: Published) -> dict:
+def _for_large_set(name: ModelName, images: int, steps: int, batch: int, given: dict) -> dict:
     """A set on which the published number of steps is trained."""
-    steps = published.coco_steps if images >= LARGE_SET else published.voc_steps
-    epochs = max(1, round(steps * published.recipe.batch_size / images))
-    return {"augmentation": "ssd", "epochs": epochs}
+    usual = {"augmentation": "ssd", "epochs": max(1, round(steps * batch / images))}
+    # A detector to start from brings its boxes along, and YOLO has none.
+    free = not given.get("weights") and not given.get("smallest_box")
+    if images >= LARGE_SET and free and BOX_NETWORKS[name.box_network].has_box_scale:
+        usual["box_scale"] = "coco"
+    return usual
 
 
 def _scaled_rate(base: Recipe, values: dict) -> float:

@@ -18,9 +18,39 @@ def test_the_published_steps_of_ssd300_on_voc():
     assert settings.augmentation == "ssd"
 
 
-def test_coco_is_trained_for_its_own_number_of_steps():
-    recipe = suggest("SSD_VGG16_512", COCO_IMAGES, DATA).recipe
-    assert recipe.epochs * COCO_IMAGES / recipe.batch_size == pytest.approx(400_000, rel=0.01)
+@pytest.mark.parametrize(
+    ("model", "steps", "batch", "milestones"),
+    [
+        ("SSD_VGG16_512", 400_000, 32, (280 / 400, 360 / 400)),
+        ("SSD_ResNet101_513", 250_000, 40, (130 / 250, 210 / 250)),
+        ("DSSD_ResNet101_513", 250_000, 40, (130 / 250, 210 / 250)),
+    ],
+)
+def test_coco_is_trained_by_its_own_recipe(model, steps, batch, milestones):
+    settings = suggest(model, COCO_IMAGES, DATA)
+    recipe = settings.recipe
+    assert recipe.epochs * COCO_IMAGES / recipe.batch_size == pytest.approx(steps, rel=0.01)
+    assert (recipe.batch_size, recipe.learning_rate) == (batch, 1e-3)
+    assert recipe.milestones == pytest.approx(milestones)
+    assert settings.box_scale == "coco"
+
+
+@pytest.mark.parametrize(
+    ("model", "images", "given", "scale"),
+    [
+        ("SSD_VGG16_300", VOC_IMAGES, {}, ""),
+        ("SSD_VGG16_300", COCO_IMAGES, {"box_scale": "voc"}, "voc"),
+        ("SSD_VGG16_300", COCO_IMAGES, {"smallest_box": 0.05}, ""),
+        # Its boxes are those of the detector that it starts from.
+        ("SSD_VGG16_300", COCO_IMAGES, {"weights": "runs/voc"}, ""),
+        ("YOLO_Inception_500", COCO_IMAGES, {}, ""),
+        ("FPNLite_MobileNetV2_320", COCO_IMAGES, {}, ""),
+    ],
+)
+def test_boxes_are_smaller_on_coco_unless_something_else_says_their_size(
+    model, images, given, scale
+):
+    assert suggest(model, images, DATA | given).box_scale == scale
 
 
 @pytest.mark.parametrize(
