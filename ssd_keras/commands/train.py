@@ -57,6 +57,11 @@ flags.DEFINE_string(
     "ratio. By default as --weights, or 'stretch'.",
 )
 flags.DEFINE_string(
+    "default_boxes",
+    RunSettings.default_boxes,
+    "'published', or 'auto': finest_stride and smallest_box that meet most training objects.",
+)
+flags.DEFINE_string(
     "objective",
     RunSettings.objective,
     "What is learned: 'multibox' (published), 'multibox_giou', 'focal', 'atss' or 'task_aligned'.",

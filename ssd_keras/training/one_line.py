@@ -12,6 +12,7 @@ from ssd_keras.data import Source, open_source
 from ssd_keras.detector import Detector
 from ssd_keras.errors import UserError, unknown
 from ssd_keras.training import run
+from ssd_keras.training.default_boxes import fit_default_boxes
 from ssd_keras.training.defaults import suggest
 from ssd_keras.training.distribution import find_devices
 from ssd_keras.training.recipe import Recipe
@@ -61,6 +62,9 @@ def train(
     judge = open_source(eval_data, source.classes) if eval_data not in (None, "") else None
     given |= {"train_data": source.spec, "eval_data": judge.spec if judge is not None else ""}
     found = suggest(model, len(source), given)
+    if found.default_boxes == "auto":
+        found, fits = fit_default_boxes(found, source)
+        print("Default boxes that fit the data: " + "\n  instead of ".join(map(str, fits)))
     return run.train(found, os.fspath(run_dir), train_source=source, eval_source=judge)
 
 

@@ -15,7 +15,8 @@ from ssd_keras.training.recipe import Recipe
 ON_NAN = ("stop", "rollback")
 # Settings that there have not always been: a run folder holds them where they are not as before.
 SINCE = ("accept_losses", "resize", "objective", "min_negatives", "scale_jitter", "weak_end")
-SINCE += ("balance_classes",)
+SINCE += ("balance_classes", "default_boxes")
+DEFAULT_BOXES = ("published", "auto")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,8 @@ class RunSettings:
         finest_stride: stride of the finest map; None: the core's own. See `ssd_keras.create`.
         resize: how images come to the model's size, "stretch" or "letterbox"; "" for that of
             `weights`, or "stretch". See `ssd_keras.create`.
+        default_boxes: "published", or "auto" to choose `finest_stride` and `smallest_box` by the
+            training data where they are not given, see `default_boxes.fit_default_boxes`.
         objective: what the box network learns, a name of `objectives.COMBINATIONS`; "" for its own.
         min_negatives: hard negatives that an image teaches at least, so that one without objects
             teaches, too; None: the objective's own.
@@ -77,6 +80,7 @@ class RunSettings:
     smallest_box: float | None = None
     finest_stride: int | None = None
     resize: str = ""
+    default_boxes: str = "published"
     objective: str = ""
     min_negatives: int | None = None
     model_options: Mapping = dataclasses.field(default_factory=dict)
@@ -115,6 +119,8 @@ class RunSettings:
         for name in ("scale_jitter", "weak_end"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise UserError(f"{name} must be from 0 to below 1, got {getattr(self, name)}.")
+        if self.default_boxes not in DEFAULT_BOXES:
+            raise unknown("choice of default boxes", self.default_boxes, DEFAULT_BOXES)
         if self.objective and self.objective not in COMBINATIONS:
             raise unknown("objective", self.objective, COMBINATIONS)
         Suppression().replace(**self.suppression)

@@ -33,6 +33,7 @@ def test_runs_of_before_losses_could_be_accepted_go_on():
         ("scale_jitter", 0.5),
         ("weak_end", 0.1),
         ("balance_classes", True),
+        ("default_boxes", "auto"),
     ],
 )
 def test_runs_of_before_a_setting_was_one_go_on(name, value):

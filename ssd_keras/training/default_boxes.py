@@ -1,0 +1,142 @@
+"""Default boxes that fit the data: which finest map and which smallest box meet most objects."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+import numpy as np
+
+from ssd_keras import boxes
+from ssd_keras.boxes.coverage import THRESHOLD, best_default_boxes
+from ssd_keras.complexity import count_macs
+from ssd_keras.data import Source
+from ssd_keras.data.inspection import resized_boxes
+from ssd_keras.errors import UserError
+from ssd_keras.presets import find_core
+from ssd_keras.training.run import build
+from ssd_keras.training.settings import RunSettings
+from ssd_keras.zoo import parse
+
+# More objects than these are thinned out evenly.
+MOST_OBJECTS = 2000
+# Smallest boxes to try, as quantiles of the objects' sides.
+QUANTILES = (0.02, 0.05, 0.1, 0.25)
+# A share of the objects more that has to be met: by a map that costs more, and by other boxes.
+FINER_IS_WORTH, OTHER_IS_WORTH = 0.05, 0.02
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """Default boxes that were tried.
+
+    Attributes:
+        finest_stride: see `ssd_keras.create`, as the next.
+        smallest_box: None for the model's own.
+        met: share of the objects that some default box has an IoU of 0.5 with.
+        macs: multiply-adds of the detector.
+    """
+
+    finest_stride: int | None
+    smallest_box: float | None
+    met: float
+    macs: int
+
+    def __str__(self) -> str:
+        smallest = "published" if self.smallest_box is None else f"{self.smallest_box:g}"
+        stride = "published" if self.finest_stride is None else f"{self.finest_stride}"
+        return (
+            f"finest stride {stride}, smallest box {smallest}: {self.met:.1%} of the objects are "
+            f"met, {self.macs / 1e9:.2f} GMACs"
+        )
+
+
+def fit_default_boxes(settings: RunSettings, source: Source) -> tuple[RunSettings, list[Fit]]:
+    """Settings whose default boxes meet the objects of a source, and all that was tried.
+
+    The model's own finest map is left only where a finer one meets `FINER_IS_WORTH` more of the
+    objects, its smallest box where another one meets `OTHER_IS_WORTH` more. Values that are given
+    stay. The same data and settings give the same choice.
+
+    Args:
+        settings: of the run.
+        source: the data it is trained on; crowds do not count.
+
+    Returns:
+        The settings with `finest_stride` and `smallest_box`, and the fits, the chosen one first.
+
+    Raises:
+        UserError: the detector comes with `weights`, has no default boxes, or there is no object.
+    """
+    if settings.weights:
+        raise UserError(
+            "--default_boxes=auto chooses them for a new detector, but --weights brings its own: "
+            "leave out one of the two."
+        )
+    fits = [fit for stride in _strides(settings) for fit in _fits(settings, source, stride)]
+    best = choose(fits)
+    chosen = dataclasses.replace(
+        settings, finest_stride=best.finest_stride, smallest_box=best.smallest_box
+    )
+    return chosen, [best, *(fit for fit in fits if fit is not best)]
+
+
+def choose(fits: Iterable[Fit]) -> Fit:
+    """The fit to take: the cheapest and most usual that none is worth its price against."""
+    best = None
+    for fit in sorted(fits, key=lambda f: (f.macs, f.smallest_box is not None)):
+        if best is None:
+            best = fit
+            continue
+        worth = FINER_IS_WORTH if fit.macs > best.macs else OTHER_IS_WORTH
+        # Among the boxes of one map whose own were left already, the best one.
+        worth = 0.0 if fit.macs == best.macs and best.smallest_box is not None else worth
+        if fit.met > best.met + worth:
+            best = fit
+    return best
+
+
+def _strides(settings: RunSettings) -> list[int | None]:
+    """The strides of the finest map to try, the model's own first."""
+    if settings.finest_stride is not None or settings.backbone:
+        return [settings.finest_stride]
+    return [None, *find_core(parse(settings.model).backbone).finest_strides[1:]]
+
+
+def _fits(settings: RunSettings, source: Source, stride: int | None) -> list[Fit]:
+    """The fits of one finest map: with the model's own smallest box, and with others."""
+    plain = {"backbone_weights": "none", "finest_stride": stride}
+    detector = build(dataclasses.replace(settings, **plain), tuple(source.classes))
+    network, size = detector.box_network, detector.image_size
+    if not len(network.anchors):
+        raise UserError(f"'{settings.model}' has no default boxes to choose.")
+    objects = _objects(source, size, detector.resize)
+    macs = count_macs(detector)
+    found = [(settings.smallest_box, network.level_anchors)]
+    rule = network.anchor_rule
+    if settings.smallest_box is None and hasattr(rule, "with_smallest"):
+        for side in _sides(objects):
+            levels = rule.with_smallest(side).levels(network.level_maps, size)
+            found.append((side, [boxes.default_boxes([level]) for level in levels]))
+    return [Fit(stride, side, _met(objects, levels), macs) for side, levels in found]
+
+
+def _objects(source: Source, size: tuple[int, int], way: str) -> np.ndarray:
+    """Boxes of the objects in the resized images `[n, 4]`, not too many."""
+    parts = [resized_boxes(one, size, way)[~one.crowd] for one in source.ground_truth()]
+    found = np.concatenate([np.zeros((0, 4), np.float32), *parts])
+    if not len(found):
+        raise UserError(f"'{source.spec}' has no object to fit default boxes to.")
+    step = max(1, -(-len(found) // MOST_OBJECTS))
+    return found[::step]
+
+
+def _sides(objects: np.ndarray) -> list[float]:
+    """Smallest boxes to try, shares of the image in steps of a thousandth, rising."""
+    sides = np.sqrt(np.prod(np.maximum(objects[:, 2:] - objects[:, :2], 0.0), axis=1))
+    rounded = np.clip(np.round(np.quantile(sides, QUANTILES), 3), 0.005, 0.4)
+    return sorted({float(side) for side in rounded})
+
+
+def _met(objects: np.ndarray, level_anchors) -> float:
+    return float(np.mean(best_default_boxes(objects, level_anchors)[0] >= THRESHOLD))
