@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 import tempfile
+import urllib.error
+import urllib.request
 from collections.abc import Sequence
 
 import numpy as np
 
 from ssd_keras.data import checks, images, options, packed, pillow
 from ssd_keras.data.source import LEFT_OUT, Problem, Source
-from ssd_keras.errors import UserError, one_line, unknown
+from ssd_keras.errors import UserError, did_you_mean, one_line, unknown
+
+# One of these answers where there is a network; the other may be closed to the user.
+_HOSTS = ("https://storage.googleapis.com", "https://pypi.org")
+_SECONDS = 5
 
 
 def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None) -> Source:
@@ -27,7 +33,8 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
         classes: class names; None takes those of the data set.
 
     Raises:
-        UserError: TFDS is not installed, no such data set or split, or no boxes in it.
+        UserError: TFDS is not installed, no such data set or split, no boxes in it, or it is not
+            here and there is no network.
     """
     import tensorflow as tf
 
@@ -41,7 +48,9 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
     names = list(getattr(labels, "names", None) or map(str, range(labels.num_classes)))
     problems: list[Problem] = []
     spool = tempfile.TemporaryFile(prefix="ssd_keras_")  # noqa: SIM115 - lives as long as the source
-    arguments = (names, place, split, spool, problems)
+    # TFDS takes VOC's pixels, which count from 1 and are inclusive, for edges.
+    shift = 1 if builder.name == "voc" else 0
+    arguments = (names, place, split, spool, problems, shift)
     try:
         entries = list(_entries(tfds.as_numpy(examples), *arguments))
     except tf.errors.InvalidArgumentError:
@@ -72,6 +81,8 @@ def _import_tfds(spec: str):
 
 def _encoded_examples(tfds, builder, place: str, split: str):
     """The examples of a split, whose images are not decoded."""
+    if not builder.is_prepared():
+        _check_network(place)
     try:
         builder.download_and_prepare()
         return builder.as_dataset(split=split, decoders={"image": tfds.decode.SkipDecoding()})
@@ -79,15 +90,44 @@ def _encoded_examples(tfds, builder, place: str, split: str):
         raise unknown("split", split, builder.info.splits or (), f"in '{place}'") from error
 
 
+def _check_network(place: str) -> None:
+    """Raises a UserError where nothing can be downloaded; TFDS itself tries for minutes."""
+    for host in _HOSTS:
+        try:
+            urllib.request.urlopen(urllib.request.Request(host, method="HEAD"), timeout=_SECONDS)
+            return
+        except urllib.error.HTTPError:
+            return
+        except OSError as error:
+            reason = error
+    raise UserError(
+        f"'{place}' of TFDS is not on this machine and cannot be downloaded ({one_line(reason)}): "
+        "prepare it where there is a network, and copy its folder below ~/tensorflow_datasets, or "
+        "name the folder."
+    )
+
+
 def _builder(tfds, spec, place):
     try:
         if os.path.isdir(place):
             return tfds.builder_from_directory(place)
         return tfds.builder(place)
-    except (tfds.core.DatasetNotFoundError, ValueError, FileNotFoundError) as error:
+    except tfds.core.DatasetNotFoundError as error:
+        near = did_you_mean(place, _names_like(tfds, place))
+        raise UserError(f"TFDS has no data set '{place}' (from '{spec}').{near}") from error
+    except (ValueError, FileNotFoundError) as error:
+        near = did_you_mean(place, _names_like(tfds, place))
         raise UserError(
-            f"TFDS has no data set '{place}' (from '{spec}'): {one_line(error)}"
+            f"TFDS has no data set '{place}' (from '{spec}').{near or ' ' + one_line(error)}"
         ) from error
+
+
+def _names_like(tfds, place: str) -> list[str]:
+    """The sets of TFDS, and the configurations of those that the name begins with."""
+    names = tfds.list_builders(with_community_datasets=False)
+    for name in [name for name in names if place.startswith(name)]:
+        names += [f"{name}/{config}" for config in tfds.builder_cls(name).builder_configs]
+    return names
 
 
 def _check_features(builder, spec) -> None:
@@ -100,7 +140,7 @@ def _check_features(builder, spec) -> None:
         )
 
 
-def _entries(examples, names, place, split, spool, problems):
+def _entries(examples, names, place, split, spool, problems, shift):
     at = 0
     for index, example in enumerate(examples):
         where = f"tfds:{place}#{split}, example {index}"
@@ -111,6 +151,8 @@ def _entries(examples, names, place, split, spool, problems):
         except images.ImageError as error:
             problems.append(row.left_out("broken_image", where, error.reason))
             continue
+        down, right = shift / header.height, shift / header.width
+        row.boxes = [(top - down, left - right, *end) for top, left, *end in row.boxes]
         spool.write(encoded)
         yield row, header, packed.Location(spool.fileno(), at, len(encoded))
         at += len(encoded)

@@ -1,9 +1,13 @@
 """TensorFlow Datasets: mocked sets of the catalogue, and a builder's folder on disk."""
 
+import tempfile
+import urllib.error
+
 import numpy as np
 import pytest
 
 from ssd_keras import data
+from ssd_keras.data import pillow
 from ssd_keras.data import tfds as reader
 from ssd_keras.errors import UserError
 from tests.data import samples
@@ -125,3 +129,42 @@ def test_lists_of_unequal_length_lose_what_has_no_partner():
     assert [(p.kind, p.action, p.lost, p.image) for p in problems] == [
         ("broken_record", "left out", ("",), "a")
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("voc2007", "'voc/2007'"), ("voc/2006", "'voc/2007'"), ("cocoo/2017", ""), ("cooc", "'coco'")],
+)
+def test_a_name_that_tfds_does_not_know_is_named_with_the_nearest(name, hint):
+    with pytest.raises(UserError, match=f"TFDS has no data set '{name}'") as caught:
+        data.load_source(f"tfds:{name}#train")
+    assert hint in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+def test_without_a_network_nothing_is_waited_for(monkeypatch, tmp_path):
+    asked = []
+
+    def unreachable(request, timeout):
+        asked.append(timeout)
+        raise urllib.error.URLError("Name or service not known")
+
+    monkeypatch.setattr(reader.urllib.request, "urlopen", unreachable)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "is_prepared", lambda builder: False)
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", lambda builder: 1 / 0)
+    with pytest.raises(UserError, match=r"'voc/2007' of TFDS is not on this machine.*known"):
+        data.load_source("tfds:voc/2007#train")
+    assert sum(asked) <= 10
+
+
+def test_pixels_of_voc_count_from_one_as_in_its_folders():
+    """TFDS divides them by the sides; the object of 1..10 of 20 covers the first half."""
+    example = {
+        "image": pillow.as_png(np.zeros((20, 40, 3), np.uint8)),
+        "objects": {"bbox": np.array([[0.05, 0.025, 0.5, 0.5]]), "label": np.zeros(1, int)},
+    }
+    for shift, start in ((1, (0.0, 0.0)), (0, (0.05, 0.025))):
+        with tempfile.TemporaryFile() as spool:
+            ((row, _, _),) = reader._entries([example], ["cat"], "voc", "train", spool, [], shift)
+        np.testing.assert_allclose(row.boxes, [(*start, 0.5, 0.5)])
