@@ -6,7 +6,7 @@ import os
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -14,9 +14,8 @@ from ssd_keras.data import checks, images, options, packed, pillow
 from ssd_keras.data.source import LEFT_OUT, Problem, Source
 from ssd_keras.errors import UserError, did_you_mean, one_line, unknown
 
-# One of these answers where there is a network; the other may be closed to the user.
-_HOSTS = ("https://storage.googleapis.com", "https://pypi.org")
-_SECONDS = 5
+# How many of a set's servers are asked, and for how long, before TFDS may download from them.
+_SERVERS, _SECONDS = 2, 5
 
 
 def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None) -> Source:
@@ -82,7 +81,7 @@ def _import_tfds(spec: str):
 def _encoded_examples(tfds, builder, place: str, split: str):
     """The examples of a split, whose images are not decoded."""
     if not builder.is_prepared():
-        _check_network(place)
+        _check_network(place, builder.url_infos)
     try:
         builder.download_and_prepare()
         return builder.as_dataset(split=split, decoders={"image": tfds.decode.SkipDecoding()})
@@ -90,18 +89,23 @@ def _encoded_examples(tfds, builder, place: str, split: str):
         raise unknown("split", split, builder.info.splits or (), f"in '{place}'") from error
 
 
-def _check_network(place: str) -> None:
-    """Raises a UserError where nothing can be downloaded; TFDS itself tries for minutes."""
-    for host in _HOSTS:
+def _check_network(place: str, urls: Iterable[str]) -> None:
+    """Raises a UserError where no server of a set answers; TFDS itself tries for minutes."""
+    servers = list(dict.fromkeys("/".join(url.split("/")[:3]) for url in urls))
+    reason = None
+    for server in servers[:_SERVERS]:
+        head = urllib.request.Request(server, method="HEAD")
         try:
-            urllib.request.urlopen(urllib.request.Request(host, method="HEAD"), timeout=_SECONDS)
+            urllib.request.urlopen(head, timeout=_SECONDS).close()
             return
         except urllib.error.HTTPError:
             return
         except OSError as error:
-            reason = error
+            reason = f"{server}: {one_line(error)}"
+    if reason is None:
+        return
     raise UserError(
-        f"'{place}' of TFDS is not on this machine and cannot be downloaded ({one_line(reason)}): "
+        f"'{place}' of TFDS is not on this machine and cannot be downloaded ({reason}): "
         "prepare it where there is a network, and copy its folder below ~/tensorflow_datasets, or "
         "name the folder."
     )
