@@ -51,6 +51,16 @@ def maps_of(layer: keras.layers.Layer, side: str) -> list:
     return [getattr(node, f"{side}_tensors")[0] for node in nodes]
 
 
+def operations_of(model: keras.Model) -> list[tuple]:
+    """Each operation of a functional model with those it gets its inputs from, in their order."""
+    found = []
+    for operation in model.operations:
+        nodes = _require(operation, "_inbound_nodes", "to find the maps of a network")
+        parents = [parent.operation for node in nodes for parent in node.parent_nodes]
+        found.append((operation, parents))
+    return found
+
+
 # === Optimizers ===
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Callable
 
+from ssd_keras.backbones.applications import application_names
 from ssd_keras.errors import UserError, did_you_mean
 from ssd_keras.presets import BOX_NETWORKS, CORES, MODELS, find_core
 
@@ -67,7 +68,8 @@ def _check_core(name: str, parsed: ModelName):
     if core is None:
         raise UserError(
             f"There is no model '{name}': '{parsed.backbone}' is no core network."
-            f"{_hint(name)} Core networks: {', '.join(CORES)}; your own needs backbone=."
+            f"{_hint(name)} Core networks: {', '.join(CORES)}, and those of keras.applications; "
+            "your own needs backbone=."
         )
     smallest, largest = core.sizes
     if not smallest <= min(parsed.image_size) <= max(parsed.image_size) <= largest:
@@ -83,5 +85,6 @@ def _hint(name: str) -> str:
     if not match:
         return did_you_mean(name, MODELS)
     size = name.rpartition("_")[2]
-    known = [f"{box}_{core}_{size}" for box in BOX_NETWORKS for core in CORES]
+    cores = [*CORES, *application_names()]
+    known = [f"{box}_{core}_{size}" for box in BOX_NETWORKS for core in cores]
     return did_you_mean(name, known)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import keras
 
 from ssd_keras import backbones
+from ssd_keras.backbones import applications
 from ssd_keras.backbones.inception_v3 import renumbered_inception_weights
 from ssd_keras.backbones.mobilenet_v3 import renamed_mobilenet_v3_weights
 from ssd_keras.backbones.vgg import convolutional_vgg_weights
@@ -225,13 +226,27 @@ def find_core(name: str, build: Callable | None = None) -> Core | None:
     """The row of a Core Network.
 
     Args:
-        name: its name, the middle part of a model's.
+        name: its name, the middle part of a model's; one of `CORES`, or of `keras.applications`.
         build: the user's own function, whose row has the usual values.
 
     Returns:
         The row, or None if there is no such network.
     """
-    return CORES.get(name) if build is None else Core(build)
+    if build is not None:
+        return Core(build)
+    return CORES.get(name) or _application(name)
+
+
+def _application(name: str) -> Core | None:
+    """The row of a network of `keras.applications` that has none of its own."""
+    if applications.find_application(name) is None:
+        return None
+    return Core(
+        build=functools.partial(applications.application_backbone, name=name),
+        application=functools.partial(applications.application_with_weights, name),
+        adapt=applications.renumbered_weights,
+        finest_strides=(16, 8),
+    )
 
 
 @dataclasses.dataclass(frozen=True)

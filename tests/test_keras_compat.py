@@ -147,3 +147,16 @@ def test_a_keras_without_it_is_named(touch, needed):
 
     with pytest.raises(RuntimeError, match=rf"Keras {keras.__version__} has no Changed.{needed}"):
         touch(Changed())
+
+
+def test_operations_come_with_those_they_depend_on_in_their_order():
+    images = keras.Input((4,), name="images")
+    left = keras.layers.Dense(2, name="left")(images)
+    right = keras.layers.Dense(2, name="right")(images)
+    model = keras.Model(images, keras.layers.Add(name="sum")([left, right]))
+    found = [
+        (operation.name, [parent.name for parent in parents])
+        for operation, parents in keras_compat.operations_of(model)
+    ]
+    assert sorted(found[1:3]) == [("left", ["images"]), ("right", ["images"])]
+    assert [found[0], found[3]] == [("images", []), ("sum", ["left", "right"])]

@@ -177,3 +177,14 @@ def test_trains_and_detects_under_jax_without_tensorflow():
     names = ["SSD_Mine_64", "DSSD_Mine_96x64", "FPNLite_Mine_64", "YOLO_Mine_64"]
     done = run_without_tensorflow(names)
     assert done.stdout.strip().endswith("fine"), done.stderr[-2000:]
+
+
+# Kinds of Core Networks; XLA takes a minute for each.
+UNDER_JAX = ("SSDLite_MobileNetV3Small_96", "SSDLite_MobileDetCPU_96", "SSD_ResNet50V15_96")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", UNDER_JAX)
+def test_core_networks_train_and_detect_under_jax(name):
+    done = run_without_tensorflow([name])
+    assert done.stdout.strip().endswith("fine"), done.stderr[-2000:]

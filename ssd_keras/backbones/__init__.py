@@ -1,5 +1,6 @@
 """Core Networks: each turns an image into feature maps, finest first."""
 
+from ssd_keras.backbones.applications import application_backbone as application_backbone
 from ssd_keras.backbones.feature_maps import FeatureMap as FeatureMap
 from ssd_keras.backbones.feature_maps import feature_maps as feature_maps
 from ssd_keras.backbones.inception_v2 import inception_v2 as inception_v2
