@@ -9,6 +9,7 @@ from ssd_keras.backbones.mobiledet import mobiledet as mobiledet
 from ssd_keras.backbones.mobilenet import mobilenet as mobilenet
 from ssd_keras.backbones.mobilenet_v2 import mobilenet_v2 as mobilenet_v2
 from ssd_keras.backbones.mobilenet_v3 import mobilenet_v3 as mobilenet_v3
+from ssd_keras.backbones.mobilenet_v4 import mobilenet_v4 as mobilenet_v4
 from ssd_keras.backbones.resnet import resnet50 as resnet50
 from ssd_keras.backbones.resnet import resnet101 as resnet101
 from ssd_keras.backbones.user_file import backbone_from_file as backbone_from_file

@@ -196,14 +196,16 @@ def _imagenet_normalization(name: str) -> layers.Layer:
 
 
 def _maps_at(model: keras.Model, strides: list[int], name: str) -> dict:
-    """The map of each stride, by the name of the layer that makes it."""
+    """The map of each stride, by the name of the layer that makes it, if one does."""
     candidates = _bottlenecks(model), _merges(model)
     maps = {}
     for stride in strides:
         for operations in candidates:
             found = [op for op in operations if _stride(model, op) == stride]
             if found:
-                maps[found[-1].name] = found[-1].output
+                # Operations that are no layers have names that Keras counted.
+                is_layer = isinstance(found[-1], layers.Layer)
+                maps[found[-1].name if is_layer else f"stride{stride}"] = found[-1].output
                 break
         else:
             raise UserError(f"'{name}' of keras.applications has no map of stride {stride}.")

@@ -19,6 +19,7 @@ from ssd_keras.backbones import feature_maps
             320,
             [("expanded_conv_12_expand_act", 20, 16, 192), ("conv_1_act", 10, 32, 240)],
         ),
+        ("mobilenet_v4", 300, [("blocks_2_5_add", 19, 16, 24), ("blocks_4_0_act", 10, 32, 240)]),
         (
             "inception_v3",
             500,
@@ -41,6 +42,7 @@ def test_maps_have_the_grids_of_the_published_detectors(build, size, expected):
         ("mobilenet", ("conv_pw_5_relu", 38, 8, 64)),
         ("mobilenet_v2", ("block_6_expand_relu", 38, 8, 48)),
         ("mobilenet_v3", ("expanded_conv_6_expand_act", 38, 8, 96)),
+        ("mobilenet_v4", ("blocks_1_1_act", 38, 8, 16)),
         ("inception_v2", ("Mixed_3c", 38, 8, 80)),
         ("mobiledet", ("IBN_4_add", 38, 8, 8)),
         ("resnet50", ("conv3_block4_out", 38, 8, 128)),

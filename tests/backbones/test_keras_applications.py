@@ -141,8 +141,8 @@ KERAS = {
     "NASNetMobile": ("normal_concat_3", "normal_concat_8", "activation_188"),
     "ResNet50V2": ("conv3_block3_out", "conv4_block5_out", "post_relu"),
     "DenseNet121": ("pool3_conv", "pool4_conv", "relu"),
-    "Xception": ("add_3", "add_12", "block14_sepconv2_act"),
-    "ConvNeXtTiny": ("add_6", "add_15", "layer_normalization_1"),
+    "Xception": ("add_2", "add_11", "block14_sepconv2_act"),
+    "ConvNeXtTiny": ("stride8", "stride16", "layer_normalization_1"),
     "InceptionV3": ("mixed2", "mixed7", "mixed10"),
 }
 
