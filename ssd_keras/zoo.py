@@ -73,13 +73,13 @@ def create(
         finest_stride: pixels from one cell of the finest map to the next. The MobileNets,
             MobileDets, InceptionV2 and ResNet50 begin at 16; with 8 they get a map of twice as
             many cells each way before the others, with default boxes half as large, for small
-            objects. None: the core's own.
+            objects. None: the core's own; FPN, FPNLite and PANLite begin at the finest.
         resize: how images come to the model's size, "stretch" or "letterbox", which keeps their
             aspect ratio and leaves the rest of the model's input grey-brown; everything that
             detects, measures or exports follows it. None: that of `weights`, or "stretch".
         **box_network: further arguments of the box network, such as `head_kernels`,
             `prediction_module`, `scores` (see `SSD`), `fusion`, `upsampling` (see `DSSD`),
-            `fully_connected` (see `YOLO`).
+            `channels`, `tower_depth` (see `FPN`), `fully_connected` (see `YOLO`).
 
     Raises:
         UserError: a name, a class list, an option or a weights file that cannot be used.

@@ -160,6 +160,9 @@ class ListedAnchors:
         return tuple(levels)
 
 
+MAX_SCALES_PER_OCTAVE = 16
+
+
 @dataclasses.dataclass(frozen=True)
 class MultiscaleAnchors:
     """Default boxes by the stride of each map, as in RetinaNet and the TF Object Detection API.
@@ -180,6 +183,16 @@ class MultiscaleAnchors:
     scale: float = 4.0
     ratios: tuple[float, ...] = (1.0, 2.0, 0.5)
     scales_per_octave: int = 2
+
+    def __post_init__(self):
+        # Files bring these numbers, too.
+        if not 1 <= self.scales_per_octave <= MAX_SCALES_PER_OCTAVE:
+            raise ValueError(
+                f"scales_per_octave must be 1 to {MAX_SCALES_PER_OCTAVE}, got "
+                f"{self.scales_per_octave}."
+            )
+        if not all(0 < number < math.inf for number in (self.scale, *self.ratios)):
+            raise ValueError("scale and ratios of default boxes must be positive numbers.")
 
     def levels(
         self, map_sizes: Sequence[tuple[int, int]], image_size: tuple[int, int]

@@ -20,6 +20,8 @@ from ssd_keras.objectives.combinations import PUBLISHED
 
 # What the names of its layers begin with.
 PYRAMID, PREDICTOR = "fpn", "predictor"
+# Files bring these numbers, too.
+MAX_COARSE_LEVELS, MAX_TOWER_DEPTH = 8, 32
 # What it learns and how, unless told otherwise: the API divides the box loss by the 4 codes.
 OBJECTIVE = {"scores": "sigmoid", "class_loss": "focal", "matching": "argmax", "box_weight": 0.25}
 
@@ -76,6 +78,12 @@ class FPN(DefaultBoxNetwork):
     ):
         is_usual = default_boxes.get("objective", PUBLISHED) == PUBLISHED
         super().__init__(num_classes, **{**(OBJECTIVE if is_usual else {}), **default_boxes})
+        for name, value, most in (
+            ("coarse_levels", coarse_levels, MAX_COARSE_LEVELS),
+            ("tower_depth", tower_depth, MAX_TOWER_DEPTH),
+        ):
+            if not 0 <= value <= most:
+                raise ValueError(f"{name} must be 0 to {most}, got {value}.")
         self.channels = channels
         self.coarse_levels = coarse_levels
         self.kernel = kernel

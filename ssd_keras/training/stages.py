@@ -13,7 +13,8 @@ def freeze_for_stage(detector, stage: str):
 
     - "joint": everything learns, as in SSD.
     - "stage1": DSSD's deconvolutions and heads learn; all layers that it shares with SSD keep their
-      weights, and their batch norms the moving statistics.
+      weights, and their batch norms the moving statistics. Of FPN, FPNLite and PANLite everything
+      but the core learns.
     - "stage2": everything learns but the batch norms.
 
     Which layers these are says the box network, in its `stages`.
@@ -32,6 +33,9 @@ def freeze_for_stage(detector, stage: str):
     if stage not in (*stages, *STAGES):
         raise unknown("stage", stage, STAGES)
     if stage not in stages:
-        raise UserError(f"'{detector.name}' has no decoder to train alone: use a DSSD model.")
+        raise UserError(
+            f"'{detector.name}' has no decoder to train alone: use a model of DSSD, FPN, FPNLite "
+            "or PANLite."
+        )
     for layer in leaf_layers(detector):
         layer.trainable = stages[stage](layer)

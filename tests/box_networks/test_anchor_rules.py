@@ -78,6 +78,20 @@ def test_multiscale_boxes_follow_from_the_stride(side, cells, centres, sides):
     np.testing.assert_allclose(size, wanted, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"scales_per_octave": 0},
+        {"scales_per_octave": 10**9},
+        {"scale": float("inf")},
+        {"ratios": (1.0, -2.0)},
+    ],
+)
+def test_multiscale_boxes_beyond_reason_are_refused(values):
+    with pytest.raises(ValueError, match=next(iter(values))):
+        MultiscaleAnchors(**values)
+
+
 def test_multiscale_boxes_are_square_in_the_pixels_of_a_rectangle():
     (level,) = MultiscaleAnchors().levels([(24, 40)], (192, 320))
     assert level.sizes[0] == (32 / 192, 32 / 320)

@@ -230,6 +230,18 @@ def test_wishes_for_default_boxes(options, levels, smallest):
     assert first[2] - first[0] == pytest.approx(smallest, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tower_depth": 1000}, "tower_depth must be 0 to 32, got 1000"),
+        ({"coarse_levels": -1}, "coarse_levels must be 0 to 8, got -1"),
+    ],
+)
+def test_depths_beyond_reason_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        FPNLite(3, anchors=MultiscaleAnchors(), **options)
+
+
 def test_a_scale_of_the_default_boxes_is_no_wish_it_has():
     message = "default boxes of FPNLite follow from the strides.*leave out box_scale"
     with pytest.raises(ssd_keras.UserError, match=message):

@@ -103,6 +103,27 @@ def test_boxes_and_labels_on_photographs_are_ours(
         assert_same(rows, runner.detect(image), (SIDE, SIDE), pixels=2)
 
 
+@pytest.mark.parametrize(("quantization", "share"), [("none", 1.0), ("int8", 0.5)])
+def test_files_of_a_shared_predictor_are_taken(mediapipe_detect, photographs, quantization, share):
+    """Of boxes that reach beyond the picture alike it shows one; deep int8 layers round its way."""
+    content = deploy.to_tflite(
+        detector_of_300_pixels("FPNLite_MobileNetV2_300"),
+        quantization=quantization,
+        calibration_images=photographs,
+        max_detections=20,
+        score_threshold=0.3,
+    )
+    runner = deploy.TFLiteDetector(content)
+    near = []
+    for image, rows in zip(photographs, mediapipe_detect(content, photographs), strict=True):
+        ours = runner.detect(image)
+        assert len(ours) - 2 <= len(rows) <= len(ours)
+        for row in rows:
+            same = np.abs(SIDE * ours.boxes - row["box"]).max(-1) < 2
+            near.append(np.any(same & (np.array(ours.names) == row["name"])))
+    assert np.mean(near) >= share
+
+
 def test_a_rectangle_has_its_boxes_where_ours_are(mediapipe_detect, shared):
     """96 high and 160 wide, as the photographs are, which nobody has to resize."""
     keras.utils.set_random_seed(0)

@@ -219,6 +219,7 @@ def test_default_boxes_of_ssd_are_told_too(tmp_path):
         ("SIGMOID", "LOGISTIC", "score_converter is LOGISTIC"),
         ("RELU_6", "SWISH", "activation is SWISH"),
         ("iou_threshold: 0.55", 'iou_threshold: "x"', "'iou_threshold' is no number"),
+        ("scales_per_octave: 2", "scales_per_octave: 1000000000", "scales_per_octave must be"),
         ("ssd {", "faster_rcnn {", "describes no SSD"),
         ("ssd {", "ssd { {", "line"),
     ],
