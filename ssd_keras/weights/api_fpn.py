@@ -33,7 +33,7 @@ from ssd_keras.weights.object_detection_api import (
     scope_of,
     width_of,
 )
-from ssd_keras.weights.tensorflow_files import TensorFlowFile
+from ssd_keras.weights.tensorflow_file import TensorFlowFile
 
 # Maps of the Core Network that are joined -> stride of the finest.
 FINEST_STRIDES = {2: 16, 3: 8}

@@ -14,17 +14,17 @@ from ssd_keras.weights import (
     caffe,
     caffe_ssd,
     object_detection_api,
-    tensorflow_files,
     torchvision_ssdlite,
     vgg_ssd,
 )
-from ssd_keras.weights.api_facts import config_beside, config_facts
+from ssd_keras.weights.api_facts import Facts, config_beside, config_facts
 from ssd_keras.weights.archives import is_archive
 from ssd_keras.weights.imported import Imported
 from ssd_keras.weights.keras_archive import weights_up_to
 from ssd_keras.weights.keras_files import read_keras_file
 from ssd_keras.weights.label_maps import read_labels
 from ssd_keras.weights.statistics import restore_statistics
+from ssd_keras.weights.tensorflow_file import TensorFlowFile, is_checkpoint
 from ssd_keras.weights.torch_files import read_state_dict
 from ssd_keras.weights.zoo_archives import detector_in, unpack_detector
 
@@ -60,7 +60,7 @@ def import_detector(
     """
     source = Path(source)
     names = read_labels(labels) if isinstance(labels, (str, Path)) else labels
-    if not source.exists() and not tensorflow_files.is_checkpoint(source):
+    if not source.exists() and not is_checkpoint(source):
         raise UserError(f"'{source}' does not exist: give {KINDS}.")
     if source.name == "saved_model.pb":
         source = source.parent
@@ -125,17 +125,7 @@ def _import(kind: str, source: Path, prototxt, labels, image_size) -> Imported:
         file, facts, packed = read_tflite(source)
         labels = labels or packed
     else:
-        read = {
-            "SavedModel": tensorflow_files.read_saved_model,
-            "checkpoint": tensorflow_files.read_checkpoint,
-            "frozen graph": tensorflow_files.read_frozen_graph,
-        }
-        file = read[kind](source)
-        facts = object_detection_api.graph_facts(file)
-        config = config_beside(source)
-        # A frozen graph says all by itself.
-        if config is not None and kind != "frozen graph":
-            facts = facts.completed_by(config_facts(config))
+        file, facts = _read_tensorflow(kind, source)
     if api_fpn.has_pyramid(file):
         return api_fpn.import_pyramid(
             file, kind.lstrip("."), facts, labels=labels, image_size=image_size
@@ -145,11 +135,30 @@ def _import(kind: str, source: Path, prototxt, labels, image_size) -> Imported:
     )
 
 
+def _read_tensorflow(kind: str, source: Path) -> tuple[TensorFlowFile, Facts]:
+    """What a file of TensorFlow holds, and what it and a configuration beside it say."""
+    # Here, because it takes TensorFlow, which no other kind of file needs.
+    from ssd_keras.weights import tensorflow_files
+
+    read = {
+        "SavedModel": tensorflow_files.read_saved_model,
+        "checkpoint": tensorflow_files.read_checkpoint,
+        "frozen graph": tensorflow_files.read_frozen_graph,
+    }
+    file = read[kind](source)
+    facts = object_detection_api.graph_facts(file)
+    config = config_beside(source)
+    # A frozen graph says all by itself.
+    if config is not None and kind != "frozen graph":
+        facts = facts.completed_by(config_facts(config))
+    return file, facts
+
+
 def _kind(source: Path) -> str | None:
     """What the source is, by its name and what lies beside it."""
     if (source / "saved_model.pb").is_file():
         return "SavedModel"
-    if tensorflow_files.is_checkpoint(source):
+    if is_checkpoint(source):
         return "checkpoint"
     suffix = {".pb": "frozen graph", ".pt": ".pth", ".hdf5": ".h5"}.get(
         source.suffix, source.suffix

@@ -27,7 +27,7 @@ from ssd_keras.weights.imported import (
     keep_classes,
 )
 from ssd_keras.weights.label_maps import class_list
-from ssd_keras.weights.tensorflow_files import TensorFlowFile
+from ssd_keras.weights.tensorflow_file import TensorFlowFile
 
 # What the API's configurations of these models say, where a file does not.
 DEFAULT_SIZE = 300

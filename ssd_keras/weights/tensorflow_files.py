@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2, trackable_object_graph_pb2
 
 from ssd_keras.errors import UserError
 from ssd_keras.reading import reading
@@ -21,6 +23,7 @@ from ssd_keras.weights.files import (
     checked_shape,
     read_file,
 )
+from ssd_keras.weights.tensorflow_file import TensorFlowFile, checkpoint_prefix
 
 _ROOM = 1 << 20
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
@@ -34,32 +37,10 @@ _TRAINING_STATE = re.compile(
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class TensorFlowFile:
-    """What a file of TensorFlow holds.
-
-    Attributes:
-        variables: name -> weights. In a frozen graph these are constants as well.
-        constants: name -> every other numeric constant of the graph.
-        operations: name -> type of each operation of the graph; empty for checkpoints.
-        epsilons: name of a fused batch norm -> its epsilon.
-    """
-
-    variables: dict[str, np.ndarray]
-    constants: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
-    operations: dict[str, str] = dataclasses.field(default_factory=dict)
-    epsilons: dict[str, float] = dataclasses.field(default_factory=dict)
-
-
 _VARIABLE = re.compile(
     r"(^|/)(weights|depthwise_weights|pointwise_weights|biases|gamma|beta|moving_mean"
     r"|moving_variance|kernel|depthwise_kernel|bias)$"
 )
-
-
-def is_checkpoint(path: str | Path) -> bool:
-    """Whether this is a checkpoint: its index, its prefix, or a folder with one."""
-    return _checkpoint_prefix(Path(path)) is not None
 
 
 def read_frozen_graph(path: str | Path) -> TensorFlowFile:
@@ -68,8 +49,6 @@ def read_frozen_graph(path: str | Path) -> TensorFlowFile:
     Raises:
         UserError: the file is missing, too large, damaged or holds no weights.
     """
-    import tensorflow as tf
-
     data = read_file(path)
     with reading(path, "a frozen graph of TensorFlow"):
         graph = tf.compat.v1.GraphDef()
@@ -86,8 +65,6 @@ def read_saved_model(path: str | Path) -> TensorFlowFile:
     Raises:
         UserError: the folder or its checkpoint is missing, damaged or holds no weights.
     """
-    from tensorflow.core.protobuf import saved_model_pb2
-
     path = Path(path)
     data = read_file(path / "saved_model.pb")
     with reading(path, "a SavedModel"):
@@ -119,9 +96,7 @@ def read_checkpoint(path: str | Path) -> TensorFlowFile:
     Raises:
         UserError: the checkpoint is missing, damaged or not whole.
     """
-    import tensorflow as tf
-
-    prefix = _checkpoint_prefix(Path(path))
+    prefix = checkpoint_prefix(Path(path))
     if prefix is None:
         raise UserError(f"There is no checkpoint at '{path}': give its prefix or its folder.")
     index = read_file(prefix.with_name(f"{prefix.name}.index"))
@@ -156,22 +131,8 @@ def _stored_bytes(prefix: Path) -> int:
     return sum(file.stat().st_size for file in files)
 
 
-def _checkpoint_prefix(path: Path) -> Path | None:
-    """The path without suffix that TensorFlow asks for, or None if there is no checkpoint."""
-    if path.suffix == ".index" and path.is_file():
-        return path.with_suffix("")
-    if path.with_name(path.name + ".index").is_file():
-        return path
-    if path.is_dir():
-        indices = sorted(path.glob("*.index"), key=lambda index: index.stat().st_mtime)
-        return indices[-1].with_suffix("") if indices else None
-    return None
-
-
 def _full_names(object_graph: bytes) -> dict[str, str]:
     """Checkpoint key -> the name of the variable, from the object graph of a TF2 checkpoint."""
-    from tensorflow.core.protobuf import trackable_object_graph_pb2
-
     graph = trackable_object_graph_pb2.TrackableObjectGraph()
     graph.ParseFromString(object_graph)
     return {
@@ -184,8 +145,6 @@ def _full_names(object_graph: bytes) -> dict[str, str]:
 
 def _from_nodes(nodes, size: int) -> TensorFlowFile:
     """What the operations of a graph of `size` bytes hold."""
-    import tensorflow as tf
-
     if len(nodes) > MAX_ARRAYS:
         raise ValueError(f"it has {len(nodes)} operations")
     numeric = {tf.float32, tf.float16, tf.float64, tf.int32, tf.int64}

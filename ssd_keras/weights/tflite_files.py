@@ -16,7 +16,7 @@ from ssd_keras.reading import read_member, reading
 from ssd_keras.weights.files import check_finite, checked_shape, read_file
 from ssd_keras.weights.label_maps import labels_of_lines
 from ssd_keras.weights.object_detection_api import Facts
-from ssd_keras.weights.tensorflow_files import TensorFlowFile
+from ssd_keras.weights.tensorflow_file import TensorFlowFile
 
 MAX_ENTRIES = 10_000
 MAX_LABEL_BYTES = 1 << 20

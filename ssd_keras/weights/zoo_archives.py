@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ssd_keras.errors import UserError
-from ssd_keras.weights import archives, tensorflow_files
+from ssd_keras.weights import archives
 from ssd_keras.weights.api_facts import CONFIG
 from ssd_keras.weights.files import MAX_FILE_BYTES
+from ssd_keras.weights.tensorflow_file import is_checkpoint
 
 # The archives hold a detector in two or three forms.
 MAX_UNPACKED_BYTES = 2 * MAX_FILE_BYTES
@@ -52,7 +53,7 @@ def detector_in(folder: Path) -> Path:
         place = folder / name
         is_detector = (
             place.is_file() and name == GRAPH,
-            place.is_dir() and tensorflow_files.is_checkpoint(place),
+            place.is_dir() and is_checkpoint(place),
             (place / "saved_model.pb").is_file(),
         )
         if any(is_detector):
