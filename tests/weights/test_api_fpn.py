@@ -97,7 +97,13 @@ def random_detector(name, **options):
     return detector
 
 
-@pytest.fixture(scope="module", params=["FPNLite_MobileNet", "FPN_MobileNet", "FPN_ResNet50"])
+NETWORKS = [
+    "FPNLite_MobileNet",
+    *(pytest.param(f"FPN_{core}", marks=pytest.mark.slow) for core in ("MobileNet", "ResNet50")),
+]
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
 def network(request):
     """A detector with the API's default boxes, and its tensors under the API's names."""
     detector = random_detector(request.param, anchors=MultiscaleAnchors(scale=3.0))
