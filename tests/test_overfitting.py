@@ -7,6 +7,7 @@ from keras import layers
 
 import ssd_keras
 from ssd_keras import data, evaluation
+from ssd_keras.objectives import COMBINATIONS
 
 pytestmark = pytest.mark.slow
 
@@ -58,9 +59,20 @@ def photographs(shared):
 
 @pytest.mark.parametrize("name", ["SSD", "SSDLite", "DSSD", "FPN", "FPNLite", "PANLite", "YOLO"])
 def test_four_photographs_are_found_again(name, photographs):
+    assert learned_by_heart(photographs, name) == 1.0
+
+
+@pytest.mark.parametrize("objective", [name for name in COMBINATIONS if name != "multibox"])
+def test_every_objective_finds_them_again(objective, photographs):
+    assert learned_by_heart(photographs, "SSD", objective=objective) == 1.0
+
+
+def learned_by_heart(photographs, name, **options) -> float:
+    """Average precision on the photographs that a detector was trained with."""
     images, targets, truths, classes = photographs
     keras.utils.set_random_seed(0)
-    detector = ssd_keras.create(f"{name}_Core_{SIZE}", classes, backbone=core, width=0.25)
+    name = f"{name}_Core_{SIZE}"
+    detector = ssd_keras.create(name, classes, backbone=core, width=0.25, **options)
     for layer in detector.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = 0.6
@@ -68,4 +80,4 @@ def test_four_photographs_are_found_again(name, photographs):
     detector.compile(keras.optimizers.AdamW(schedule))
     detector.optimizer.build(detector.trainable_variables)
     detector.fit(images, targets, epochs=STEPS, batch_size=4, verbose=0)
-    assert evaluation.voc_ap(truths, detector.detect(images), classes)["map"] == 1.0
+    return evaluation.voc_ap(truths, detector.detect(images), classes)["map"]

@@ -11,6 +11,7 @@ import pytest
 from tests.boxes import backends
 
 pytestmark = pytest.mark.slow
+MATCHES = ("match_argmax", "match_atss", "match_aligned")
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def both(tmp_path_factory):
 
 def test_matches_are_identical(both):
     tensorflow, jax = both
-    for name in ("match", "match_argmax", "target_classes", "target_positive"):
+    for name in ("match", *MATCHES, "target_classes", "target_positive"):
         np.testing.assert_array_equal(jax[name], tensorflow[name], err_msg=name)
 
 
