@@ -1,5 +1,6 @@
 """Fixtures that many tests share."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -7,6 +8,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
+
+from tests import programs, without_xla
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -23,3 +26,24 @@ def shared():
         return path
 
     return find
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Quick tests do without XLA, and so do the programs they start, unless they are marked."""
+    if any(item.get_closest_marker(name) for name in ("xla", "slow")):
+        return (yield)
+    take_back = without_xla.leave_out_xla()
+    os.environ[programs.WITHOUT_XLA] = "1"
+    try:
+        return (yield)
+    finally:
+        del os.environ[programs.WITHOUT_XLA]
+        take_back()
+
+
+def pytest_collection_finish():
+    """What has been imported stays: the garbage collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)

@@ -12,11 +12,21 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+from tests import without_xla
+
 ROOT = Path(__file__).resolve().parents[1]
+# An environment variable: leave out XLA in the programs that are started.
+WITHOUT_XLA = "TESTS_WITHOUT_XLA"
 
 _FORKING = multiprocessing.get_context("forkserver")
 _FORKING.set_forkserver_preload(
-    ["tensorflow", "ssd_keras.training", "ssd_keras.evaluation", "ssd_keras.deploy"]
+    [
+        "tensorflow",
+        "ssd_keras.training",
+        "ssd_keras.evaluation",
+        "ssd_keras.deploy",
+        "tests.without_xla",
+    ]
 )
 
 
@@ -81,6 +91,8 @@ def _be_program(name: str, flags: list[str], environment: dict, printed: Path, c
     os.environ.clear()
     os.environ.update(environment)
     tempfile.tempdir = None
+    if WITHOUT_XLA in environment:
+        without_xla.leave_out_xla()
     for number, path in ((1, printed), (2, complaint)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     sys.stdout = os.fdopen(1, "w", encoding="utf-8", buffering=1, closefd=False)

@@ -76,6 +76,7 @@ def test_training_lowers_the_loss_and_finds_the_objects(detector, batch):
         np.testing.assert_allclose(best.boxes[order], truth["boxes"][i, :count], atol=0.05)
 
 
+@pytest.mark.xla
 def test_training_lowers_the_loss(small, batch):
     images, truth = batch
     small.compile(keras.optimizers.AdamW(1e-2))
@@ -248,6 +249,7 @@ def test_detections_know_the_image(detector, tmp_path):
     np.testing.assert_array_equal(of_file.draw(), of_array.draw(image))
 
 
+@pytest.mark.xla
 def test_detection_follows_the_weights():
     detector = lively_detector()
     image = np.random.default_rng(2).uniform(0, 255, (SIZE, SIZE, 3))

@@ -89,11 +89,12 @@ def numpy_suppress(
     for label in range(scores.shape[1]):
         order = np.argsort(-scores[:, label], kind="stable")
         order = [i for i in order if scores[i, label] > score_threshold][:max_per_class]
+        too_near = numpy_boxes(boxes[order], boxes[order]) > np.float32(iou_threshold)
         chosen = []
-        for i in order:
-            if (numpy_boxes(boxes[[i]], boxes[chosen]) <= np.float32(iou_threshold)).all():
+        for i in range(len(order)):
+            if not too_near[i, chosen].any():
                 chosen.append(i)
-        kept += [(label, i) for i in chosen]
+        kept += [(label, order[i]) for i in chosen]
     return sorted(kept, key=lambda k: (-scores[k[1], k[0]], k[0]))[:max_detections]
 
 

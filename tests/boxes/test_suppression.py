@@ -21,23 +21,28 @@ def found(vectors):
     return {name: np.array(value)[0] for name, value in result.items()}
 
 
+@pytest.mark.xla
 def test_labels_equal_caffe(vectors, found):
     np.testing.assert_array_equal(found["labels"] + 1, vectors["caffe_label"])
 
 
+@pytest.mark.xla
 def test_scores_equal_caffe(vectors, found):
     np.testing.assert_array_equal(found["scores"], vectors["caffe_score"])
 
 
+@pytest.mark.xla
 def test_boxes_equal_caffe(vectors, found):
     expected = np.clip(y_first(vectors["decoded_xyxy"])[vectors["caffe_prior"]], 0, 1)
     np.testing.assert_array_equal(found["boxes"], expected)
 
 
+@pytest.mark.xla
 def test_count_equals_caffe(found):
     assert found["count"] == 200
 
 
+@pytest.mark.xla
 def test_from_logits_and_codes_equal_caffe(vectors):
     anchors = corners(y_first(vectors["priors_cxcywh"]))
     boxes = box_ops.decode(y_first(vectors["loc"])[None], anchors)
@@ -114,7 +119,11 @@ def test_equals_the_rule_in_numpy(name):
     _check(box_ops.suppress(boxes, scores, xla=False, **options), boxes, scores, **options)
 
 
-@pytest.mark.parametrize("name", ["all", "ties", "crowded", "more room than boxes"])
+XLA_SCENES = ["ties", *(pytest.param(n, marks=pytest.mark.slow) for n in SCENES if n != "ties")]
+
+
+@pytest.mark.xla
+@pytest.mark.parametrize("name", XLA_SCENES)
 def test_equals_the_rule_in_numpy_with_xla(name):
     *scene, options = SCENES[name]
     boxes, scores = _scene(11, *scene)

@@ -36,11 +36,13 @@ def case(request, vectors):
     return request.param, {k: np.array(v) for k, v in targets.items()}
 
 
+@pytest.mark.xla
 def test_target_classes_equal(vectors, case):
     name, targets = case
     np.testing.assert_array_equal(targets["classes"], vectors[f"target_label{name}"])
 
 
+@pytest.mark.xla
 def test_target_codes_equal(vectors, case):
     name, targets = case
     expected = y_first(vectors[f"target_loc{name}"])
@@ -49,6 +51,7 @@ def test_target_codes_equal(vectors, case):
     assert not targets["codes"][~positive].any()
 
 
+@pytest.mark.xla
 def test_mined_mask_equals(vectors, case):
     name, targets = case
     loss = -tf.nn.log_softmax(vectors["logits"])[..., 0]
@@ -57,6 +60,7 @@ def test_mined_mask_equals(vectors, case):
     np.testing.assert_array_equal(mask, vectors[f"caffe_mined_mask{name}"])
 
 
+@pytest.mark.xla
 @pytest.mark.parametrize("peer", ["caffe", "lufficc", "torchvision"])
 def test_loss_equals(vectors, case, peer):
     name, targets = case

@@ -1,0 +1,33 @@
+"""Arrays without XLA, which takes seconds to compile what a test runs once.
+
+The same functions, as plain TensorFlow. Tests that compare the two, and the slow ones, which run
+everything as users do, are not run so.
+"""
+
+import functools
+
+import tensorflow as tf
+
+from ssd_keras.boxes import xla
+
+
+@functools.cache
+def _plain_runner(function, halves, options):
+    """What takes the place of `xla._tensorflow_runner`."""
+
+    def run(batched, constants):
+        return function(*batched, *constants, **dict(options))
+
+    traced = tf.function(run, autograph=False)
+
+    def run_here(batched, constants):
+        return (run if tf.executing_eagerly() else traced)(batched, constants)
+
+    return run_here
+
+
+def leave_out_xla():
+    """Lets this process do without; returns what takes that back."""
+    compiled = xla._tensorflow_runner
+    xla._tensorflow_runner = _plain_runner
+    return lambda: setattr(xla, "_tensorflow_runner", compiled)
