@@ -4,6 +4,7 @@ import types
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ssd_keras import drawing
 from ssd_keras.detections import Detections
@@ -144,9 +145,15 @@ def test_matched_boxes_are_drawn_and_counted():
     assert (picture[150:179, 220:269] == GREY).all()
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.jpg", "new/folder/a.png"])
-def test_arrays_are_saved(tmp_path, name):
-    assert drawing.save(image(), tmp_path / name).stat().st_size > 100
+@pytest.mark.parametrize(
+    ("name", "kind"), [("a.png", "PNG"), ("a.jpg", "JPEG"), ("b/c.png", "PNG")]
+)
+def test_arrays_are_saved(tmp_path, name, kind):
+    pixels = np.broadcast_to(np.linspace(0, 255, 48)[:, None, None], (48, 32, 3)).astype(np.uint8)
+    with Image.open(drawing.save(pixels, tmp_path / name)) as saved:
+        assert saved.format == kind
+        difference = np.abs(np.int32(saved.convert("RGB")) - pixels)
+    assert difference.max() <= (0 if kind == "PNG" else 4)
 
 
 STRANGE = (

@@ -5,9 +5,9 @@ import warnings
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from ssd_keras import figures, plots
+from tests.comparing import assert_drawn
 
 CLASSES = ("cat", "dog", "a rather long class name")
 GREY = 90
@@ -52,12 +52,37 @@ FIGURES = {
 }
 
 
+# How many axes, lines, bars, images, clouds of points and texts each of them has.
+DRAWN = {
+    "no history": (1, 0, 0, 0, 0, 0),
+    "history": (3, 3, 0, 0, 0, 0),
+    "history with nan": (1, 0, 0, 0, 0, 0),
+    "no curves": (1, 0, 0, 0, 0, 0),
+    "curves": (1, 2, 0, 0, 0, 0),
+    "80 curves": (1, 81, 0, 0, 0, 0),
+    "thresholds": (1, 4, 0, 0, 0, 0),
+    "no thresholds": (1, 3, 0, 0, 0, 0),
+    "costs": (1, 0, 2, 0, 0, 0),
+    "no costs": (1, 0, 2, 0, 0, 0),
+    "recall": (1, 0, 2, 0, 0, 2),
+    "confusion": (1, 0, 0, 1, 0, 4),
+    "big confusion": (1, 0, 0, 1, 0, 81),
+    "coverage": (1, 1, 0, 0, 2, 0),
+    "no coverage": (1, 1, 0, 0, 0, 0),
+    "pyramids": (6, 0, 0, 5, 0, 0),
+}
+KINDS = ("lines", "patches", "images", "collections", "texts")
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_figures_are_drawn_without_a_warning(name, recwarn, tmp_path):
     figure = FIGURES[name]()
-    assert isinstance(figure, Figure)
     figures.save(figure, tmp_path / "figure.png")
     assert [str(w.message) for w in recwarn] == []
+    counts = [sum(len(getattr(axes, kind)) for axes in figure.axes) for kind in KINDS]
+    assert (len(figure.axes), *counts) == DRAWN[name]
+    # What has no numbers has a frame and its titles.
+    assert_drawn(tmp_path / "figure.png", smallest=100)
 
 
 def test_a_feature_map_shows_the_mean_strength_of_its_channels():

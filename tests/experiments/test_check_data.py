@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from tests.comparing import assert_drawn
 from tests.data import lossy, samples
 from tests.data.samples import voc_image, voc_object
 from tests.experiments.programs import end, start
@@ -54,7 +55,7 @@ def test_the_report_says(report, text):
 
 @pytest.mark.parametrize("name", ["classes", "box_sizes", "images", "augmented", "coverage"])
 def test_pictures_are_saved(report, name):
-    assert (report[1] / f"out/{name}.png").stat().st_size > 1000
+    assert_drawn(report[1] / f"out/{name}.png", smallest=40)
 
 
 def test_the_users_files_are_untouched(report):

@@ -7,7 +7,11 @@ import pytest
 from PIL import Image
 
 import ssd_keras
+from tests import oracles
 from tests.experiments.programs import end, start
+
+# Of each image, as COCO writes it.
+BOXES = {7: [10, 20, 30, 40], 9: [5, 5, 50, 20]}
 
 
 @pytest.fixture(scope="module")
@@ -15,23 +19,25 @@ def folder(tmp_path_factory):
     """A data set of two photographs in COCO's layout, and results that are right."""
     folder = tmp_path_factory.mktemp("data")
     (folder / "images").mkdir()
-    boxes = {7: [10, 20, 30, 40], 9: [5, 5, 50, 20]}
-    for number in boxes:
+    for number in BOXES:
         Image.fromarray(np.full((80, 100, 3), 90, np.uint8)).save(folder / f"images/{number}.png")
     annotations = [
         {"id": i, "image_id": number, "category_id": 44, "bbox": box, "area": 900, "iscrowd": 0}
-        for i, (number, box) in enumerate(boxes.items(), start=1)
+        for i, (number, box) in enumerate(BOXES.items(), start=1)
     ]
     content = {
-        "images": [{"id": n, "file_name": f"{n}.png", "width": 100, "height": 80} for n in boxes],
+        "images": [{"id": n, "file_name": f"{n}.png", "width": 100, "height": 80} for n in BOXES],
         "categories": [{"id": 44, "name": "cat"}],
         "annotations": annotations,
     }
     (folder / "instances.json").write_text(json.dumps(content))
     results = [
-        {"image_id": n, "category_id": 44, "bbox": box, "score": 0.9} for n, box in boxes.items()
+        {"image_id": n, "category_id": 44, "bbox": box, "score": 0.9} for n, box in BOXES.items()
     ]
     (folder / "results.json").write_text(json.dumps(results))
+    # The surer one lies elsewhere: half of what is found is right, and half is found.
+    half = [results[0], results[1] | {"bbox": [60, 40, 30, 30], "score": 0.95}]
+    (folder / "half.json").write_text(json.dumps(half))
     return folder
 
 
@@ -57,6 +63,7 @@ def ended(folder):
     (folder / "other.json").write_text(json.dumps([RESULTS | {"category_id": 1}]))
     data = f"--data=coco:{folder}"
     running = {"good": start("evaluate", f"--detections={folder / 'results.json'}", data)}
+    running["half"] = start("evaluate", f"--detections={folder / 'half.json'}", data)
     some = (f"--run_dir={folder / 'cat_bird.keras'}", f"--out={folder / 'detected'}")
     running["detector"] = start("evaluate", *some, data, "--max_detections=2")
     for name, (flags, _) in FAULTS.items():
@@ -72,6 +79,13 @@ def test_right_results_score_one(folder, ended):
     assert "voc.ap50          1.000" in ended["good"].printed
 
 
+def test_results_half_of_which_are_right_score_what_they_should(folder, ended):
+    assert ended["half"].code == 0, ended["half"].complaint
+    metrics = json.loads((folder / "half_evaluation" / "metrics.json").read_text())
+    assert metrics["voc"]["ap50"] == pytest.approx(0.5 * 0.5)
+    assert metrics["coco"]["AP50"] == pytest.approx(51 / 101 * 0.5)
+
+
 def test_report_is_a_page(folder, ended):
     assert ended["good"].code == 0
     page = (folder / "results_evaluation/report.html").read_text()
@@ -85,10 +99,28 @@ def test_detections_keep_the_numbers_of_the_data(folder, ended):
     assert sorted(row["image_id"] for row in written) == [7, 9]
 
 
+def average_precision(written):
+    """Of the class cat, by the rule in plain NumPy."""
+
+    def pixels(number):
+        rows = [row for row in written if row["image_id"] == number]
+        boxes = np.array([row["bbox"] for row in rows]).reshape(-1, 4)[:, [1, 0, 3, 2]]
+        boxes[:, 2:] += boxes[:, :2]
+        return boxes, np.zeros(len(rows), int), [row["score"] for row in rows]
+
+    truths = [
+        (np.array([[y, x, y + h, x + w]]), np.zeros(1, int), np.zeros(1, bool))
+        for x, y, w, h in BOXES.values()
+    ]
+    founds = [pixels(number) for number in BOXES]
+    return oracles.voc_average_precision(truths, founds, 0, eleven_points=False)
+
+
 def test_a_detector_is_measured(folder, ended):
     assert ended["detector"].code == 0, ended["detector"].complaint
     metrics = json.loads((folder / "detected/metrics.json").read_text())
-    assert 0 <= metrics["voc"]["ap50"] < 1
+    written = json.loads((folder / "detected/detections.json").read_text())
+    assert metrics["voc"]["ap50"] == pytest.approx(average_precision(written))
     assert metrics["per_class"]["bird"]["objects"] == 0
     levels = metrics["recall_by_level"]["all detections"]
     assert (len(levels), sum(level["objects"] for level in levels)) == (6, 2)
