@@ -119,6 +119,7 @@ class Recipe:
         return optimizer
 
 
+@keras.saving.register_keras_serializable("ssd_keras")
 class Steps(keras.optimizers.schedules.LearningRateSchedule):
     """A linear warm-up to `rate`, which `factor` multiplies at each of the boundaries (steps)."""
 
@@ -144,6 +145,7 @@ class Steps(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
+@keras.saving.register_keras_serializable("ssd_keras")
 class FlatCosine(keras.optimizers.schedules.LearningRateSchedule):
     """A linear warm-up to `rate`, which stays for half of `total` steps and then goes to 0."""
 

@@ -146,3 +146,10 @@ def test_gradients_are_clipped_by_their_global_norm():
 def test_values_that_make_no_sense_are_refused(values, message):
     with pytest.raises(UserError, match=message):
         Recipe(**values)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "flat_cosine", "steps"])
+def test_an_optimizer_is_read_again_with_its_schedule(schedule):
+    optimizer = Recipe(epochs=4, schedule=schedule).build_optimizer(5)
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert again.get_config()["learning_rate"] == optimizer.get_config()["learning_rate"]
