@@ -86,15 +86,26 @@ def one_line(error: BaseException | str) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str], count: int = 3) -> str:
-    """Returns " Did you mean 'X'?" for the known names nearest to `word`, or "" if none is near."""
+    """Returns " Did you mean 'X'?" for the known names nearest to `word`, or "" if none is near.
+
+    Of equally near ones the first known comes first.
+    """
     return _nearest(word, tuple(known), count)
+
+
+# Share of letters in common from which a name is near.
+LEAST_LIKE = 0.6
 
 
 # A data set may name the same unknown class once for each of a million objects.
 @functools.lru_cache(maxsize=256)
 def _nearest(word: str, known: tuple[str, ...], count: int) -> str:
     names = {name.lower(): name for name in known}
-    near = [names[n] for n in difflib.get_close_matches(word.lower(), names, n=count, cutoff=0.6)]
-    if not near:
-        return ""
-    return " Did you mean " + " or ".join(f"'{name}'" for name in near) + "?"
+    matcher = difflib.SequenceMatcher(b=word.lower())
+    near = []
+    for order, name in enumerate(names):
+        matcher.set_seq1(name)
+        if matcher.real_quick_ratio() >= LEAST_LIKE and matcher.quick_ratio() >= LEAST_LIKE:
+            near.append((-matcher.ratio(), order, names[name]))
+    best = [name for unlike, _, name in sorted(near) if -unlike >= LEAST_LIKE][:count]
+    return " Did you mean " + " or ".join(f"'{name}'" for name in best) + "?" if best else ""

@@ -64,3 +64,9 @@ def test_other_libraries_errors_become_one_line(error, expected):
 )
 def test_errors_show_no_signs_that_steer_and_no_words_without_end(text, expected):
     assert str(UserError(text)) == expected
+
+
+def test_of_equally_near_names_the_first_known_comes_first():
+    assert did_you_mean("VGG", ["VGG16", "VGG19"]) == " Did you mean 'VGG16' or 'VGG19'?"
+    assert did_you_mean("VGG", ["VGG19", "VGG16"]) == " Did you mean 'VGG19' or 'VGG16'?"
+    assert did_you_mean("VGG1", ["VGG19x", "VGG"]) == " Did you mean 'VGG' or 'VGG19x'?"

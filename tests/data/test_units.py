@@ -21,7 +21,7 @@ def checked(corners, *, normalized, size=(480, 640), unit=None):
     for index, box in enumerate(np.asarray(corners, float)):
         row.add("cat", box, f"object {index}")
     problems = []
-    header = images.Header(*size, plain=True)
+    header = images.Header(*size, standard_jpeg=True)
     checks.check_units("csv:x", [(row, header)], problems, unit)
     truth = checks.check_row(row, header, checks.ClassNames(["cat"]), problems)
     return truth, problems
