@@ -115,7 +115,7 @@ def _fits(settings: RunSettings, source: Source, stride: int | None) -> list[Fit
     found = [(settings.smallest_box, network.level_anchors)]
     rule = network.anchor_rule
     if settings.smallest_box is None and hasattr(rule, "with_smallest"):
-        for side in _sides(objects):
+        for side in _sides(objects, size):
             levels = rule.with_smallest(side).levels(network.level_maps, size)
             found.append((side, [boxes.default_boxes([level]) for level in levels]))
     return [Fit(stride, side, _met(objects, levels), macs) for side, levels in found]
@@ -131,9 +131,10 @@ def _objects(source: Source, size: tuple[int, int], way: str) -> np.ndarray:
     return found[::step]
 
 
-def _sides(objects: np.ndarray) -> list[float]:
-    """Smallest boxes to try, shares of the image in steps of a thousandth, rising."""
-    sides = np.sqrt(np.prod(np.maximum(objects[:, 2:] - objects[:, :2], 0.0), axis=1))
+def _sides(objects: np.ndarray, size: tuple[int, int]) -> list[float]:
+    """Smallest boxes to try, shares of the shorter side in steps of a thousandth, rising."""
+    pixels = np.maximum(objects[:, 2:] - objects[:, :2], 0.0) * size
+    sides = np.sqrt(np.prod(pixels, axis=1)) / min(size)
     rounded = np.clip(np.round(np.quantile(sides, QUANTILES), 3), 0.005, 0.4)
     return sorted({float(side) for side in rounded})
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ssd_keras.errors import UserError
-from ssd_keras.training import RunSettings
+from ssd_keras.training import RunSettings, default_boxes
 from ssd_keras.training.default_boxes import Fit, choose, fit_default_boxes
 
 
@@ -77,3 +77,10 @@ def test_where_nothing_can_be_chosen_it_says_so(given, source, message):
     settings = RunSettings("SSD_MobileNet_96", "drawn", width=0.25, **given)
     with pytest.raises(UserError, match=message):
         fit_default_boxes(settings, source)
+
+
+@pytest.mark.parametrize(("size", "side"), [((300, 300), 0.1), ((192, 320), 0.129)])
+def test_sides_are_shares_of_the_shorter_side(size, side):
+    """Of objects of a tenth of the height and of the width."""
+    objects = np.float32([[0.2, 0.2, 0.3, 0.3]] * 4)
+    assert default_boxes._sides(objects, size) == [side]
