@@ -93,19 +93,16 @@ def did_you_mean(word: str, known: Iterable[str], count: int = 3) -> str:
     return _nearest(word, tuple(known), count)
 
 
-# Share of letters in common from which a name is near.
-LEAST_LIKE = 0.6
-
-
 # A data set may name the same unknown class once for each of a million objects.
 @functools.lru_cache(maxsize=256)
 def _nearest(word: str, known: tuple[str, ...], count: int) -> str:
     names = {name.lower(): name for name in known}
-    matcher = difflib.SequenceMatcher(b=word.lower())
-    near = []
-    for order, name in enumerate(names):
+    order, matcher = list(names), difflib.SequenceMatcher(b=word.lower())
+
+    def unlikeness(name: str) -> tuple[float, int]:
         matcher.set_seq1(name)
-        if matcher.real_quick_ratio() >= LEAST_LIKE and matcher.quick_ratio() >= LEAST_LIKE:
-            near.append((-matcher.ratio(), order, names[name]))
-    best = [name for unlike, _, name in sorted(near) if -unlike >= LEAST_LIKE][:count]
+        return -matcher.ratio(), order.index(name)
+
+    near = difflib.get_close_matches(word.lower(), names, n=len(names) or 1, cutoff=0.6)
+    best = [names[name] for name in sorted(near, key=unlikeness)[:count]]
     return " Did you mean " + " or ".join(f"'{name}'" for name in best) + "?" if best else ""

@@ -94,6 +94,17 @@ class Core:
     dense: bool = False
 
 
+# What all cores of depthwise convolutions ask of box networks, as in the TF Object Detection API.
+_MOBILE = {
+    "finest_strides": (16, 8),
+    "extras": extra_levels.four_extras,
+    "activation": "relu6",
+    "head_kernels": 1,
+    "decoder_channels": 128,
+    "recipe": "ssd_mobile",
+}
+
+
 def _mobilenet_v3(size: str, **variant) -> Core:
     """A row of MobileNet v3, "large" or "small"."""
     keras_model = {"large": "MobileNetV3Large", "small": "MobileNetV3Small"}[size]
@@ -107,12 +118,7 @@ def _mobilenet_v3(size: str, **variant) -> Core:
         build=functools.partial(backbones.mobilenet_v3, size=size, **variant),
         application=None if variant.get("reduced_tail") else application,
         adapt=renamed_mobilenet_v3_weights,
-        finest_strides=(16, 8),
-        extras=extra_levels.four_extras,
-        activation="relu6",
-        head_kernels=1,
-        decoder_channels=128,
-        recipe="ssd_mobile",
+        **_MOBILE,
     )
 
 
@@ -120,12 +126,7 @@ def _mobiledet(target: str) -> Core:
     """A row of MobileDet, whose detectors have the extra levels of the MobileNets."""
     return Core(
         build=functools.partial(backbones.mobiledet, target=target),
-        finest_strides=(16, 8),
-        extras=extra_levels.four_extras,
-        activation="relu6",
-        head_kernels=1,
-        decoder_channels=128,
-        recipe="ssd_mobile",
+        **_MOBILE,
     )
 
 
@@ -152,12 +153,7 @@ CORES = {
         application=lambda width: keras.applications.MobileNet(
             input_shape=(224, 224, 3), alpha=width, include_top=False, weights="imagenet"
         ),
-        finest_strides=(16, 8),
-        extras=extra_levels.four_extras,
-        activation="relu6",
-        head_kernels=1,
-        decoder_channels=128,
-        recipe="ssd_mobile",
+        **_MOBILE,
     ),
     "MobileNetV2": Core(
         build=backbones.mobilenet_v2,
@@ -165,12 +161,7 @@ CORES = {
             input_shape=(224, 224, 3), alpha=width, include_top=False, weights="imagenet"
         ),
         stage_ends={"stage_ends": True},
-        finest_strides=(16, 8),
-        extras=extra_levels.four_extras,
-        activation="relu6",
-        head_kernels=1,
-        decoder_channels=128,
-        recipe="ssd_mobile",
+        **_MOBILE,
     ),
     "MobileNetV3Large": _mobilenet_v3("large"),
     "MobileNetV3LargeMinimalistic": _mobilenet_v3("large", minimalistic=True),
@@ -180,12 +171,7 @@ CORES = {
     "MobileNetV3SmallReduced": _mobilenet_v3("small", reduced_tail=True),
     "MobileNetV4ConvSmall": Core(
         build=backbones.mobilenet_v4,
-        finest_strides=(16, 8),
-        extras=extra_levels.four_extras,
-        activation="relu6",
-        head_kernels=1,
-        decoder_channels=128,
-        recipe="ssd_mobile",
+        **_MOBILE,
     ),
     "MobileDetCPU": _mobiledet("cpu"),
     "MobileDetEdgeTPU": _mobiledet("edgetpu"),

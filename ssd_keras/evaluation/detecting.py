@@ -12,7 +12,6 @@ from ssd_keras import data
 from ssd_keras.data.source import Source, unread_notice
 from ssd_keras.detections import Detections
 from ssd_keras.errors import UserError
-from ssd_keras.resizing import HALF_PIXEL
 
 
 def detect_source(
@@ -40,7 +39,7 @@ def detect_source(
         image_size=detector.image_size,
         batch_size=batch_size,
         dtype="float32",
-        resize=getattr(detector, "resize", HALF_PIXEL),
+        resize=detector.resize,
     )
     readable: list[bool] = []
     found: list[Detections | None] = []

@@ -15,7 +15,6 @@ from ssd_keras.resizing import CORNER
 from ssd_keras.weights.api_facts import Facts
 from ssd_keras.weights.imported import (
     Imported,
-    Tensors,
     batch_norm_epsilons,
     check_plan,
     fill,
@@ -26,11 +25,11 @@ from ssd_keras.weights.object_detection_api import (
     DEFAULT_EPSILON,
     DEFAULT_SUPPRESSION,
     Family,
-    arrays_of,
     fewest_channels,
     find_family,
     notes_on,
     scope_of,
+    tensors_of,
     width_of,
 )
 from ssd_keras.weights.tensorflow_file import TensorFlowFile
@@ -80,10 +79,7 @@ def import_pyramid(
     epsilons = batch_norm_epsilons(detector)
     for name in epsilons:
         parts.get(name, {})["epsilon"] = _epsilon(file, facts)
-    weights = {
-        name: Tensors(arrays_of(name, arrays, epsilons), tuple(names[name]))
-        for name, arrays in parts.items()
-    }
+    weights = tensors_of(parts, names, epsilons)
     told_boxes = "in the configuration" if facts.anchors else "usual; the file does not say"
     return Imported(
         detector=detector,

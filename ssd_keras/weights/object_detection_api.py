@@ -228,10 +228,7 @@ def import_tensors(
     _keep_classes(parts, heads.per_cell, numbers)
     epsilons = batch_norm_epsilons(detector)
     folded = tuple(name for name in epsilons if name in parts and "bias" in parts[name])
-    weights = {
-        name: Tensors(arrays_of(name, arrays, epsilons), tuple(names[name]))
-        for name, arrays in parts.items()
-    }
+    weights = tensors_of(parts, names, epsilons)
     size_told = bool(facts.image_size or image_size)
     return Imported(
         detector=detector,
@@ -579,7 +576,15 @@ def told(what: str, said) -> str:
     return what if said else f"{what}: assumed, the file does not say"
 
 
-def arrays_of(name: str, parts: dict, epsilons: dict[str, float]) -> list[np.ndarray]:
+def tensors_of(parts: dict, names: dict, epsilons: dict[str, float]) -> dict[str, Tensors]:
+    """What fills each of our layers: its arrays, and what they are called in the file."""
+    return {
+        name: Tensors(_arrays_of(name, arrays, epsilons), tuple(names[name]))
+        for name, arrays in parts.items()
+    }
+
+
+def _arrays_of(name: str, parts: dict, epsilons: dict[str, float]) -> list[np.ndarray]:
     """The arrays of one of our layers in Keras' order."""
     try:
         if name in epsilons:
