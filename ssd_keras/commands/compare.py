@@ -45,6 +45,7 @@ flags.DEFINE_multi_string(
 flags.DEFINE_string("options", "", "Options of all models, such as 'freeze=batch_norm ema=0.99'.")
 flags.DEFINE_string("train_data", "", "Data to train on, FORMAT:PLACE#SPLIT.")
 flags.DEFINE_string("eval_data", "", "Data to measure on, FORMAT:PLACE#SPLIT.")
+flags.DEFINE_string("held_out", "", "More data to measure on, told apart: choose nothing by them.")
 flags.DEFINE_integer("steps", 1000, "Training steps of each run, rounded to whole epochs.")
 flags.DEFINE_list("seeds", ["0", "1"], "Every model is trained once with each of these.")
 flags.DEFINE_bool("small", False, "A miniature on drawn shapes; other flags go before it.")
@@ -87,11 +88,13 @@ def main(_):
     eval_source = data.load_source(FLAGS.eval_data, classes=train_source.classes)
     given = {name: FLAGS[name].value for name in BUDGET if FLAGS[name].value is not None}
     given |= comparison.parse_options(FLAGS.options.split())
+    if FLAGS.held_out:
+        data.load_source(FLAGS.held_out, classes=train_source.classes)
     variants = [
         comparison.parse_variant(text, given, train_source, FLAGS.steps) for text in FLAGS.model
     ]
     comparison.check_variants(variants, train_source.classes)
-    runs = comparison.runs_of(variants, seeds(), FLAGS.runs_dir)
+    runs = comparison.runs_of(variants, seeds(), FLAGS.runs_dir, FLAGS.held_out)
     with locks.lock(Path(FLAGS.runs_dir), "wait until it ends, or give another --runs_dir."):
         complete(runs, out, about(variants, train_source, eval_source))
     print(f"\n{(out / 'table.md').read_text(encoding='utf-8').partition('## What')[0]}")
@@ -129,6 +132,7 @@ def about(variants, train_source, eval_source) -> dict[str, str]:
         f"'{variants[0].settings.augmentation}', start from {comparison.starts(variants)}",
         "Evaluation": f"{len(eval_source)} images of `{FLAGS.eval_data}` with "
         f"{sum(map(len, eval_source.ground_truth()))} objects",
+        **({"Held out": f"`{FLAGS.held_out}`"} if FLAGS.held_out else {}),
         "Machine": comparison.machine(),
     }
 

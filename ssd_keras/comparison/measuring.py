@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import keras
@@ -30,25 +31,42 @@ def train_and_measure(run: Run):
     """Trains a run to its end and writes what it reached."""
     train(run.settings, run.folder.path)
     detector = zoo.load(run.folder.last)
-    source = data.load_source(run.settings.eval_data, classes=detector.classes)
-    metrics = evaluation.evaluate(
-        source.ground_truth(), evaluation.detect_source(detector, source), source.classes
-    )
     history = run.folder.history()
-    measured = {
-        "ap50": metrics["voc"]["ap50"],
-        "ap": metrics["coco"]["AP"],
-        "ap_small": metrics["coco"]["APs"],
-        "ap_medium": metrics["coco"]["APm"],
-        "ap_large": metrics["coco"]["APl"],
+    measured = _reached_by_keras(detector, run.settings.eval_data) | {
         "loss": history[-1]["loss"],
         "steps": run.settings.recipe.epochs * run.folder.steps_per_epoch(),
         "minutes": sum(row["seconds"] for row in history) / 60,
         "memory_mb": peak_memory() / 1e6,
-        "images": len(source),
-        "objects": metrics["objects"],
     }
+    if run.held_out:
+        measured["held_out_data"] = run.held_out
+        measured["held_out"] = _reached_by_keras(detector, run.held_out)
     _write(run, MEASURED, measured)
+
+
+def reached(metrics: Mapping) -> dict:
+    """What a comparison keeps of the metrics of `evaluation.evaluate`: over all and per class."""
+    coco = metrics["coco"]
+    return {
+        "ap50": metrics["voc"]["ap50"],
+        "ap": coco["AP"],
+        "ap75": coco["AP75"],
+        "ap_small": coco["APs"],
+        "ap_medium": coco["APm"],
+        "ap_large": coco["APl"],
+        "images": metrics["images"],
+        "objects": metrics["objects"],
+        "per_class": {
+            name: {"objects": of["objects"], "ap50": of["voc_ap50"], "ap": of["coco_AP"]}
+            for name, of in metrics["per_class"].items()
+        },
+    }
+
+
+def _reached_by_keras(detector, spec: str) -> dict:
+    source = data.load_source(spec, classes=detector.classes)
+    found = evaluation.detect_source(detector, source)
+    return reached(evaluation.evaluate(source.ground_truth(), found, source.classes))
 
 
 def measure_cost(run: Run):
@@ -65,13 +83,16 @@ def measure_cost(run: Run):
     found = [None] * len(source)
     for index, image in source.readable():
         found[index] = runner.detect(image)
+    by_int8 = reached(evaluation.evaluate(source.ground_truth(), found, source.classes))
     cost = {
         "parameters": detector.count_params(),
         "gmacs": count_macs(detector) / 1e9,
         "covered": _coverage(detector, source),
         "ms_keras": milliseconds(lambda: detector.detect(image), TIMED_RUNS),
         "ms_int8": runner.milliseconds(TIMED_RUNS),
-        "ap50_int8": evaluation.voc_ap(source.ground_truth(), found, source.classes)["map"],
+        "ap50_int8": by_int8["ap50"],
+        "ap_int8": by_int8["ap"],
+        "per_class_int8": by_int8["per_class"],
         "mb_int8": len(content) / 1e6,
     }
     _write(run, COST, cost)

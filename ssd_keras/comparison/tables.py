@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ssd_keras import evaluation
 from ssd_keras.boxes.coverage import THRESHOLD
@@ -16,6 +16,7 @@ from ssd_keras.display import number
 ACCURACY = (
     ("ap50", "mAP@.5", 3),
     ("ap", "AP", 3),
+    ("ap75", "AP75", 3),
     ("ap_small", "AP small", 3),
     ("ap_medium", "AP medium", 3),
     ("ap_large", "AP large", 3),
@@ -26,8 +27,10 @@ COSTS = (
     ("ms_keras", "ms Keras", 1),
     ("ms_int8", "ms int8", 1),
     ("ap50_int8", "mAP@.5 int8", 3),
+    ("ap_int8", "AP int8", 3),
     ("mb_int8", "MB int8", 2),
 )
+CLASSES_SHOWN = 6
 LEGEND = f"""\
 - mAP@.5: {evaluation.DEFINITIONS["voc.ap50"]}.
 - AP: {evaluation.DEFINITIONS["coco.AP"]}; small, medium and large objects are divided at 32 and 96
@@ -36,7 +39,10 @@ LEGEND = f"""\
   step are measured, never the best of several evaluations.
 - default boxes: share of the evaluated objects that overlap a default box by IoU {THRESHOLD} or
   more.
-- mAP@.5 int8: the same for the int8 .tflite of the first seed.
+- mAP@.5 int8, AP int8: the same for the int8 .tflite of the first seed.
+- Per class: AP, and AP at IoU 0.5 as VOC has it. A mean over classes lets a class of three objects
+  outweigh one of hundreds: look here first. Of many classes those with the most objects.
+- Held out: images that nothing was chosen by.
 - ms: median of one image, batch 1, on the machine below: Keras with resizing and suppression, int8
   is the .tflite on one thread with suppression. They are measured one at a time after all training.
 - memory: the most that the process of a run held while it trained and detected.
@@ -73,12 +79,9 @@ def histories(runs: Sequence[Run]) -> dict[str, list[list[dict]]]:
 def summarize(rows: Sequence[Mapping]) -> list[dict]:
     """One row for each variant; what depends on the seed is `(mean, lowest, highest)`, or None."""
     summary = []
-    for variant in dict.fromkeys(row["variant"] for row in rows):
-        members = [row for row in rows if row["variant"] == variant]
+    for variant, members in _by_variant(rows):
         line = {"variant": variant, "seeds": len(members)}
-        for key, _, _ in ACCURACY:
-            values = [row[key] for row in members if row.get(key) is not None]
-            line[key] = (statistics.mean(values), min(values), max(values)) if values else None
+        line |= {key: _of(members, key) for key, _, _ in ACCURACY}
         for key in (*(key for key, _, _ in COSTS), "covered", "steps"):
             line[key] = members[0].get(key)
         for key in ("minutes", "memory_mb"):
@@ -110,7 +113,7 @@ def markdown(rows: Sequence[Mapping], title: str, about: Mapping[str, str]) -> s
             row["variant"],
             str(row["seed"]),
             f"{row['steps']:,}",
-            *(number(row[key], digits) for key, _, digits in ACCURACY),
+            *(number(row.get(key), digits) for key, _, digits in ACCURACY),
             number(row["loss"], 3),
             number(row["minutes"], 1),
         ]
@@ -119,19 +122,72 @@ def markdown(rows: Sequence[Mapping], title: str, about: Mapping[str, str]) -> s
     runs_head = ["model", "seed", "steps", *(t for _, t, _ in ACCURACY), "loss", "minutes"]
     notes = "".join(f"- {name}: {text}\n" for name, text in about.items())
     return (
-        f"# {title}\n\n{notes}\n{_table(head, body)}\n\n## Every run\n\n"
-        f"{_table(runs_head, runs)}\n\n## What the numbers mean\n\n{LEGEND}"
+        f"# {title}\n\n{notes}\n{_table(head, body)}\n\n{_classes(rows)}{_held_out(rows)}"
+        f"## Every run\n\n{_table(runs_head, runs)}\n\n## What the numbers mean\n\n{LEGEND}"
     )
 
 
+def _held_out(rows: Sequence[Mapping]) -> str:
+    """The accuracy on the images that nothing was chosen by, "" if there are none."""
+    apart = [{"variant": row["variant"], **row["held_out"]} for row in rows if row.get("held_out")]
+    if not apart:
+        return ""
+    head = ["model", "seeds", *(title for _, title, _ in ACCURACY)]
+    body = [
+        [variant, str(len(members)), *(_spread(_of(members, key), n) for key, _, n in ACCURACY)]
+        for variant, members in _by_variant(apart)
+    ]
+    count = f"{apart[0]['images']} images with {apart[0]['objects']} objects"
+    return f"## Held out: {count}\n\n{_table(head, body)}\n\n{_classes(apart, 'Held out, per')}"
+
+
+def _classes(rows: Sequence[Mapping], title: str = "Per") -> str:
+    """AP and AP50 of the classes with the most objects, "" where there is one class or none."""
+    told = [row for row in rows if row.get("per_class")]
+    objects = {name: of["objects"] for name, of in told[0]["per_class"].items()} if told else {}
+    if len(objects) < 2:
+        return ""
+    shown = sorted(objects, key=objects.get, reverse=True)[:CLASSES_SHOWN]
+    head = ["model", *(f"{name} ({objects[name]})" for name in shown)]
+    body = [
+        [variant, *(_class_cell([row["per_class"][name] for row in members]) for name in shown)]
+        for variant, members in _by_variant(told)
+    ]
+    return f"## {title} class (objects): AP, mAP@.5\n\n{_table(head, body)}\n\n"
+
+
+def _class_cell(reached: Sequence[Mapping]) -> str:
+    return ", ".join(_spread(_of(reached, key), 3) for key in ("ap", "ap50"))
+
+
+def _by_variant(rows: Sequence[Mapping]) -> list[tuple[str, list[Mapping]]]:
+    names = dict.fromkeys(row["variant"] for row in rows)
+    return [(name, [row for row in rows if row["variant"] == name]) for name in names]
+
+
+def _of(rows: Sequence[Mapping], key: str) -> tuple[float, float, float] | None:
+    """Mean, lowest and highest of what is known."""
+    values = [row[key] for row in rows if row.get(key) is not None]
+    return (statistics.mean(values), min(values), max(values)) if values else None
+
+
 def as_csv(rows: Sequence[Mapping]) -> str:
-    """The results as CSV, a line each run."""
+    """The results as CSV, a line each run; `held_out.per_class.car.ap` is a column."""
     text = io.StringIO()
-    columns = list(dict.fromkeys(key for row in rows for key in row))
+    lines = [dict(_flat(row)) for row in rows]
+    columns = list(dict.fromkeys(key for line in lines for key in line))
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(lines)
     return text.getvalue()
+
+
+def _flat(values: Mapping, before: str = "") -> Iterator[tuple[str, object]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", value
 
 
 def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:

@@ -12,6 +12,7 @@ from ssd_keras import data
 from ssd_keras.errors import UserError
 from ssd_keras.names import parse
 from ssd_keras.run_folder import RunFolder
+from ssd_keras.training.default_boxes import fit_default_boxes
 from ssd_keras.training.defaults import suggest
 from ssd_keras.training.recipe import Recipe
 from ssd_keras.training.run import build
@@ -31,19 +32,29 @@ class Variant:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One variant with one seed."""
+    """One variant with one seed.
+
+    Attributes:
+        variant: its name.
+        settings: of the training.
+        folder: of the run.
+        held_out: data that are measured too and that nothing is chosen by; "" for none.
+    """
 
     variant: str
     settings: RunSettings
     folder: RunFolder
+    held_out: str = ""
 
     @property
     def seed(self) -> int:
         return self.settings.seed
 
     def is_measured(self) -> bool:
-        """Whether nothing is left to train."""
-        return (self.folder.path / MEASURED).is_file()
+        """Whether nothing is left to train, nor to measure on `held_out`."""
+        if not (self.folder.path / MEASURED).is_file():
+            return False
+        return not self.held_out or self.measurement().get("held_out_data") == self.held_out
 
     def costs(self) -> dict:
         """What it costs, empty before that was measured."""
@@ -86,7 +97,10 @@ def parse_variant(text: str, budget: Mapping, train_source, steps: int) -> Varia
     per_epoch = data.steps_per_epoch(train_source, settings.recipe.batch_size)
     given["epochs"] = max(1, round(steps / per_epoch))
     given.setdefault("eval_every", max(1, given["epochs"] // 10))
-    return Variant(name, suggest(model, len(train_source), given))
+    settings = suggest(model, len(train_source), given)
+    if settings.default_boxes == "auto":
+        settings, _ = fit_default_boxes(settings, train_source)
+    return Variant(name, settings)
 
 
 def parse_options(pairs: Sequence[str]) -> dict:
@@ -136,13 +150,16 @@ def _start(settings: RunSettings) -> str:
     return f"`{Path(settings.backbone_weights).name}`"
 
 
-def runs_of(variants: Sequence[Variant], seeds: Sequence[int], place: str | Path) -> list[Run]:
+def runs_of(
+    variants: Sequence[Variant], seeds: Sequence[int], place: str | Path, held_out: str = ""
+) -> list[Run]:
     """Every variant with every seed, seed after seed, so that a part of them is comparable."""
     return [
         Run(
             variant.name,
             dataclasses.replace(variant.settings, seed=seed),
             RunFolder(Path(place) / _folder_name(variant.name, seed)),
+            held_out,
         )
         for seed in seeds
         for variant in variants

@@ -131,6 +131,12 @@ def test_a_wrong_variant_is_refused_before_anything_is_trained(source, texts, me
         )
 
 
+def test_default_boxes_are_fitted_to_the_data(source):
+    text = "SSD_MobileNet_96 default_boxes=auto"
+    fitted = comparison.parse_variant(text, BUDGET, source, 9).settings
+    assert (fitted.finest_stride, fitted.smallest_box) != (None, None)
+
+
 def test_the_budget_is_shared_and_a_models_own_options_go_before_it(source):
     budget = BUDGET | comparison.parse_options(["smallest_box=0.05", "head_kernels=3"])
     ours = comparison.parse_variant("SSD_MobileNet_96", budget, source, 9)
@@ -179,9 +185,17 @@ COSTS = {
     "ms_keras": 2.0,
     "ms_int8": 1.0,
     "ap50_int8": 0.4,
+    "ap_int8": 0.2,
     "mb_int8": 0.5,
 }
-MEASURED = {"ap": 0.1, "ap_small": None, "ap_medium": 0.1, "ap_large": 0.2, "steps": 8}
+MEASURED = {
+    "ap": 0.1,
+    "ap75": 0.05,
+    "ap_small": None,
+    "ap_medium": 0.1,
+    "ap_large": 0.2,
+    "steps": 8,
+}
 
 
 def row(variant, seed, ap50, memory):
@@ -197,8 +211,54 @@ def test_seeds_are_averaged_with_their_range():
     assert a["ap_small"] is None
     assert (b["variant"], b["seeds"]) == ("b", 1)
     page = comparison.markdown(rows, "T", {})
-    assert "| a | 2 | 0.300 (0.200-0.400) | 0.100 | - |" in page
-    assert "| b | 1 | 0.500 | 0.100 | - |" in page
+    assert "| a | 2 | 0.300 (0.200-0.400) | 0.100 | 0.050 | - |" in page
+    assert "| b | 1 | 0.500 | 0.100 | 0.050 | - |" in page
+
+
+def reached(car, bus):
+    classes = {"car": (571, car), "bus": (3, bus)}
+    return {
+        name: {"objects": count, "ap50": 2 * ap, "ap": ap} for name, (count, ap) in classes.items()
+    }
+
+
+def test_each_class_is_told_that_of_most_objects_first():
+    rows = [
+        row("a", seed, 0.2, 100) | {"per_class": reached(car, 0.1)}
+        for seed, car in enumerate((0.2, 0.4))
+    ]
+    page = comparison.markdown(rows, "T", {})
+    assert "| model | car (571) | bus (3) |" in page
+    assert "| a | 0.300 (0.200-0.400), 0.600 (0.400-0.800) | 0.100, 0.200 |" in page
+    assert "Held out:" not in page.partition("## What")[0]
+
+
+def test_what_was_held_out_is_told_apart():
+    apart = {"images": 9, "objects": 574, "ap50": 0.9, "ap": 0.7, "per_class": reached(0.5, 0.25)}
+    rows = [row("a", 0, 0.2, 100) | {"held_out": apart, "held_out_data": "x"}]
+    page = comparison.markdown(rows, "T", {})
+    told = page.partition("## Held out: 9 images with 574 objects")[2]
+    assert "| a | 1 | 0.900 | 0.700 |" in told
+    assert "| a | 0.500, 1.000 | 0.250, 0.500 |" in told
+
+
+def test_csv_has_a_column_for_each_class():
+    rows = [row("a", 0, 0.2, 100) | {"per_class": reached(0.5, 0.25)}]
+    (line,) = csv.DictReader(comparison.as_csv(rows).splitlines())
+    assert line["per_class.bus.ap"] == "0.25"
+
+
+@pytest.mark.parametrize(
+    ("measured", "held_out", "done"),
+    [(None, "", False), ({}, "", True), ({}, "a", False), ({"held_out_data": "a"}, "a", True)],
+)
+def test_a_run_is_done_when_all_that_is_asked_for_is_measured(tmp_path, measured, held_out, done):
+    variant = comparison.Variant("a", RunSettings("SSD_MobileNet_96", "x"))
+    (run,) = comparison.runs_of([variant], [0], tmp_path, held_out)
+    run.folder.path.mkdir()
+    if measured is not None:
+        (run.folder.path / comparison.MEASURED).write_text(json.dumps(measured))
+    assert run.is_measured() is done
 
 
 def test_faults_end_in_one_line(tmp_path):
