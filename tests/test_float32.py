@@ -53,3 +53,29 @@ def test_a_mixed_precision_detector_is_exported_in_float32(detector, mixed):
     for image in pictures(2, seed=9):
         found, wanted = runner.detect(image), detector.detect(image)
         np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("model", "predicts"),
+    [
+        ("SSD_MobileNet_96", "_classes"),
+        ("YOLO_MobileNet_96", "prediction"),
+        pytest.param("FPNLite_MobileNetV2_96", "predictor_classes", marks=pytest.mark.slow),
+    ],
+)
+def test_scores_beyond_float16_stay_numbers(model, predicts):
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        detector = ssd_keras.create(model, CLASSES, width=0.25)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    heads = [layer for layer in detector.layers if layer.name.endswith(predicts)]
+    for head in heads:
+        *kernels, bias = head.get_weights()
+        head.set_weights([*kernels, bias + 1e5])
+    image = np.stack(pictures(1))[:, :96, :96].astype(np.float32)
+    classes = np.asarray(detector(image, training=False)["classes"])
+    assert heads
+    assert np.isfinite(classes).all()
+    assert np.abs(classes).max() > np.finfo(np.float16).max

@@ -125,6 +125,16 @@ def prediction_module(x, kind: str, channels: tuple[int, int], activation: str, 
     return activated(x, activation, f"{name}_relu")
 
 
+def output_dtype() -> str | None:
+    """The dtype of the layers that predict; None: that of the policy.
+
+    Scores before softmax may be large (140,000 was seen) and do no harm there, but float16 ends at
+    65,504, and what overflows once is not a number in all losses after it. bfloat16 reaches as far
+    as float32.
+    """
+    return "float32" if keras.config.dtype_policy().compute_dtype == "float16" else None
+
+
 def head(
     x,
     per_cell: int,
@@ -150,9 +160,10 @@ def head(
         padding="same",
         kernel_initializer=keras.initializers.TruncatedNormal(stddev=HEAD_INITIALIZER_STDDEV),
         bias_initializer=keras.initializers.Constant(bias) if bias else "zeros",
+        dtype=output_dtype(),
         name=name,
     )(x)
-    return layers.Reshape((-1, values), name=f"{name}_flat")(x)
+    return layers.Reshape((-1, values), dtype=output_dtype(), name=f"{name}_flat")(x)
 
 
 def fuse(coarse, fine, channels: int, fusion: str, upsampling: str, activation: str, name: str):

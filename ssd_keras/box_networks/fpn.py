@@ -150,7 +150,9 @@ class FPN(DefaultBoxNetwork):
         window = {"kernel_size": self.kernel, "strides": strides, "padding": "same"}
         if not self.separable:
             return layers.Conv2D(channels, name=name, **window, **options)
-        depthwise = layers.DepthwiseConv2D(use_bias=False, name=f"{name}_depthwise", **window)
+        depthwise = layers.DepthwiseConv2D(
+            use_bias=False, dtype=options.get("dtype"), name=f"{name}_depthwise", **window
+        )
         pointwise = layers.Conv2D(channels, 1, name=name, **options)
         return lambda x: pointwise(depthwise(x))
 
@@ -188,6 +190,7 @@ class FPN(DefaultBoxNetwork):
 
     def _head(self, maps: list, per_cell: int, values: int, name: str, bias: float = 0.0):
         """`values` numbers for each default box of all levels, `[B, A, values]`."""
+        dtype = blocks.output_dtype()
         linear = self._linear(
             per_cell * values,
             f"{PREDICTOR}_{name}",
@@ -195,9 +198,12 @@ class FPN(DefaultBoxNetwork):
                 stddev=blocks.HEAD_INITIALIZER_STDDEV
             ),
             bias_initializer=keras.initializers.Constant(bias) if bias else "zeros",
+            dtype=dtype,
         )
         flat = [
-            layers.Reshape((-1, values), name=f"{PREDICTOR}_{name}_level{level}")(linear(x))
+            layers.Reshape((-1, values), dtype=dtype, name=f"{PREDICTOR}_{name}_level{level}")(
+                linear(x)
+            )
             for level, x in enumerate(maps)
         ]
         return layers.Concatenate(axis=1, dtype="float32", name=name)(flat)

@@ -109,9 +109,9 @@ class YOLO:
             x = layers.Dense(self.fully_connected, name="hidden")(x)
             x = layers.LeakyReLU(LEAK, name="hidden_leaky")(x)
             x = layers.Dropout(self.dropout, name="hidden_dropout")(x)
-            x = layers.Dense(cells * values, name="prediction")(x)
+            x = layers.Dense(cells * values, dtype=blocks.output_dtype(), name="prediction")(x)
         else:
-            x = layers.Conv2D(values, 1, name="prediction")(x)
+            x = layers.Conv2D(values, 1, dtype=blocks.output_dtype(), name="prediction")(x)
         x = layers.Reshape((cells, values), dtype="float32", name="cells")(x)
         per_cell = self.boxes_per_cell
         count = cells * per_cell
