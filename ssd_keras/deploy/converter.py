@@ -20,6 +20,8 @@ from ssd_keras.deploy.terminal import hide_output
 from ssd_keras.errors import UserError, unknown
 from ssd_keras.files import disk_errors
 
+# The name that compilers for NPUs look for.
+SIGNATURE = "serving_default"
 QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
 
 
@@ -59,7 +61,7 @@ def convert(
     with _scratch_folder() as folder, quiet():
         _save(tf.function(function, input_signature=specs), folder)
         _release_memory()
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serve"])
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
         converter.allow_custom_ops = allow_custom_ops
         _set_quantization(converter, quantization, calibration, specs[0].name)
         return converter.convert()
@@ -78,13 +80,13 @@ def _scratch_folder() -> Iterator[str]:
 
 
 def _save(function, folder: str):
-    """Writes a SavedModel with the signature "serve" and no variables."""
+    """Writes a SavedModel with one signature and no variables."""
     module = tf.Module()
     module.serve = _freeze(function)
     _release_memory()
     # Keras' swish has a gradient of its own, which cannot be saved and is of no use here.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    tf.saved_model.save(module, folder, {"serve": module.serve}, options)
+    tf.saved_model.save(module, folder, {SIGNATURE: module.serve}, options)
 
 
 def _release_memory():

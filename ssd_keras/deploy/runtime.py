@@ -12,6 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from ssd_keras.deploy import metadata, trial
 from ssd_keras.deploy.flatbuffer import check_identifier
+from ssd_keras.deploy.raw_outputs import RawOutputs
 from ssd_keras.deploy.terminal import hide_output
 from ssd_keras.deploy.tflite_file import packed_files
 from ssd_keras.deploy.timing import milliseconds
@@ -30,7 +31,8 @@ class TFLiteDetector:
 
     Args:
         model: path or bytes of a .tflite file with outputs boxes, classes, scores, count (by
-            position). Files of other makers work as well.
+            position). Files of other makers work as well. Of the two raw outputs of a file of
+            --postprocess=none the same is made here, by the rule that is packed inside.
         threads: CPU threads.
         classes: class names; read from the file if not given.
         trusted: leaves out the run in another process (a third of a second), which finds out
@@ -68,11 +70,19 @@ class TFLiteDetector:
             raise self._cannot_be_run(error) from error
         self._outputs = self._interpreter.get_output_details()
         self._input = self._checked_input()
-        if len(self._outputs) != 4:
+        self._raw = self._raw_outputs(packed)
+
+    def _raw_outputs(self, packed: dict[str, bytes]) -> RawOutputs | None:
+        """What turns the outputs into detections, or None if they are detections."""
+        if len(self._outputs) not in (2, 4):
             raise UserError(
                 f"{self._what} has {len(self._outputs)} outputs; a detection has four (boxes, "
-                "classes, scores, count). Export it with --postprocess=builtin or op."
+                "classes, scores, count) or two (box codes, class scores)."
             )
+        if len(self._outputs) == 4:
+            return None
+        with self._name_file_in_errors():
+            return RawOutputs.from_files(packed, self.settings)
 
     @contextlib.contextmanager
     def _name_file_in_errors(self) -> Iterator[None]:
@@ -118,14 +128,20 @@ class TFLiteDetector:
         self._interpreter.invoke()
         outputs = [self._interpreter.get_tensor(output["index"]) for output in self._outputs]
         try:
-            found = as_detections(outputs, self.classes)
+            found = self._detections(outputs)
         except (ValueError, OverflowError) as error:
+            expected = "codes and scores" if self._raw else "boxes, classes, scores and count"
             raise UserError(
-                f"The outputs of {self._what} are not boxes, classes, scores and count of its "
-                f"{len(self.classes)} classes: {one_line(error)}"
+                f"The outputs of {self._what} are not {expected} of its {len(self.classes)} "
+                f"classes: {one_line(error)}"
             ) from error
         boxes = boxes_in_image(found.boxes, pixels.shape[:2], self.image_size, self.resize)
         return dataclasses.replace(found, boxes=boxes)
+
+    def _detections(self, outputs: list[np.ndarray]) -> Detections:
+        if self._raw:
+            return self._raw.detections(*outputs, self.classes)
+        return as_detections(outputs, self.classes)
 
     def milliseconds(self, repeats: int = 30, warmup: int = 3) -> float:
         """Median time of one run of the file, without resizing, on the image last given."""

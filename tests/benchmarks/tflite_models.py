@@ -97,7 +97,9 @@ def measure(name: str) -> dict:
         return deploy.raw_network(detector, quantization=quantization, calibration_images=images)
 
     def outputs(content: bytes) -> dict:
-        serve = Interpreter(model_content=content, num_threads=2).get_signature_runner("serve")
+        serve = Interpreter(model_content=content, num_threads=2).get_signature_runner(
+            "serving_default"
+        )
         (entry,) = serve.get_input_details().values()
         return serve(image=image.astype(entry["dtype"]))
 

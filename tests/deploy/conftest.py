@@ -65,7 +65,7 @@ def enliven(detector: ssd_keras.Detector, images: list | None = None) -> ssd_ker
 
 def run(content: bytes, **inputs: np.ndarray) -> dict[str, np.ndarray]:
     """What a .tflite file makes of its inputs, by name."""
-    return Interpreter(model_content=content).get_signature_runner("serve")(**inputs)
+    return Interpreter(model_content=content).get_signature_runner("serving_default")(**inputs)
 
 
 @functools.cache

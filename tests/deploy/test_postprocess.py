@@ -38,7 +38,7 @@ def runner(model: bytes, threads: int = 1):
     """The model as a function from predictions to a dict of outputs."""
     interpreter = Interpreter(model_content=model, num_threads=threads)
     interpreter.allocate_tensors()
-    serve = interpreter.get_signature_runner("serve")
+    serve = interpreter.get_signature_runner("serving_default")
     return lambda raw: {key: np.array(value) for key, value in serve(**raw).items()}
 
 

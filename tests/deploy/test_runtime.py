@@ -1,11 +1,15 @@
 """Running files, our own and those of others."""
 
+import json
+
 import numpy as np
 import pytest
 
 from ssd_keras import deploy
 from ssd_keras.deploy.runtime import as_detections
+from ssd_keras.deploy.tflite_file import TFLiteFile
 from ssd_keras.errors import UserError
+from tests.deploy.conftest import pictures
 
 
 def test_a_file_of_another_maker_runs(shared):
@@ -42,9 +46,64 @@ def test_a_file_cut_short(float_file):
         deploy.TFLiteDetector(float_file[: len(float_file) // 3], classes=["a"])
 
 
-def test_raw_outputs_are_refused_with_the_way_out(assembled):
-    with pytest.raises(UserError, match=r"has 2 outputs.*--postprocess=builtin"):
-        deploy.TFLiteDetector(assembled("none"))
+@pytest.mark.parametrize("rule", [{}, {"class_agnostic": True}, {"max_detections": 7}])
+def test_raw_outputs_become_what_is_found_inside_of_a_file(assembled, rule):
+    image = pictures(1, seed=5)[0]
+    outside, inside = (
+        deploy.TFLiteDetector(assembled(kind, **rule), trusted=True).detect(image)
+        for kind in ("none", "builtin")
+    )
+    assert len(outside) == len(inside) >= 7
+    np.testing.assert_array_equal(outside.labels, inside.labels)
+    np.testing.assert_allclose(outside.scores, inside.scores, atol=1e-6)
+    np.testing.assert_allclose(outside.boxes, inside.boxes, atol=1e-5)
+
+
+def without(name: str):
+    def change(files):
+        del files[name]
+
+    return change
+
+
+def with_settings(**changed):
+    def change(files):
+        settings = json.loads(files["ssd_keras.json"]) | changed
+        files["ssd_keras.json"] = json.dumps(settings).encode()
+
+    return change
+
+
+def with_anchors(content: bytes):
+    return lambda files: files.update({"anchors.f32": content})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (without("anchors.f32"), r"two outputs and no default boxes \(anchors\.f32\)"),
+        (with_anchors(b""), "0 bytes, not 16 a default box"),
+        (with_anchors(bytes(17)), "17 bytes, not 16 a default box"),
+        (with_settings(variances=[1, 2, 3]), "no four variances"),
+        (with_settings(variances="none"), "no four variances"),
+        (with_settings(variances=[1, 2, 3, float("nan")]), "no four variances|cannot be read"),
+        (with_settings(iou_threshold=7), "iou_threshold must be in 0..1, got 7"),
+        (with_settings(max_per_class="many"), "max_per_class must be at least 1"),
+    ],
+)
+def test_raw_outputs_of_which_too_little_is_known(assembled, change, message):
+    file = TFLiteFile(assembled("none"))
+    change(file.files)
+    with pytest.raises(UserError, match=message):
+        deploy.TFLiteDetector(file.to_bytes(), trusted=True)
+
+
+def test_raw_outputs_of_another_number_of_default_boxes(assembled):
+    file = TFLiteFile(assembled("none"))
+    file.files["anchors.f32"] = file.files["anchors.f32"][16:]
+    runner = deploy.TFLiteDetector(file.to_bytes(), trusted=True)
+    with pytest.raises(UserError, match="are not codes and scores of its 3 classes"):
+        runner.detect(pictures(1)[0])
 
 
 def test_missing_class_names(shared):

@@ -76,7 +76,7 @@ def test_output_tensors_have_ascending_indices(first, second):
 
 def test_signature_still_names_the_right_tensors(first, second):
     model = ordered(appended(first, second), ("three", "one", "four", "two"))
-    signature = Interpreter(model_content=model).get_signature_runner("serve")
+    signature = Interpreter(model_content=model).get_signature_runner("serving_default")
     for name, found in signature(x=X).items():
         np.testing.assert_allclose(found, values()[name], rtol=1e-6, err_msg=name)
 
