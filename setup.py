@@ -25,9 +25,9 @@ setup(
     },
     python_requires=">=3.10",
     install_requires=[
-        "absl-py>=2.1",
+        "absl-py>=2.3",
         "ai-edge-litert>=2.1.6",
-        "flatbuffers>=25.2",
+        "flatbuffers>=25.9",
         "fonttools>=4.50",
         "h5py>=3.11",
         "keras>=3.12",

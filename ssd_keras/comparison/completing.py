@@ -42,7 +42,7 @@ def _training(run: Run, jobs: int) -> Task:
 
 
 def _check_settings(run: Run):
-    if not run.is_measured():
+    if not run.folder.settings_file.is_file():
         return
     stored, wanted = run.folder.settings(), run.settings.as_stored()
     changed = [key for key, value in wanted.items() if stored.get(key) != value]

@@ -169,12 +169,14 @@ def test_runs_take_turns_so_that_a_part_of_them_is_comparable(tmp_path):
     assert runs[3].folder.path == tmp_path / "b-c-seed5"
 
 
-def test_a_finished_run_of_other_settings_is_refused(tmp_path):
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_run_of_other_settings_is_refused(tmp_path, finished):
     settings = RunSettings("SSD_MobileNet_96", "x")
     (run,) = comparison.runs_of([comparison.Variant("a", settings)], [0], tmp_path)
     run.folder.path.mkdir()
     run.folder.settings_file.write_text(json.dumps({"model": "SSD_MobileNet_128"}))
-    (run.folder.path / comparison.MEASURED).write_text("{}")
+    if finished:
+        (run.folder.path / comparison.MEASURED).write_text("{}")
     with pytest.raises(UserError, match="other settings"):
         comparison.complete([run])
 
