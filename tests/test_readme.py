@@ -481,3 +481,36 @@ def test_a_translation_that_is_not_in_step_is_noticed(translation, problem):
     original = "# One\n```bash\na\n```\n## Two\n| x |\n"
     found = out_of_step(original, translation, "KO")
     assert found is None if problem is None else problem in found
+
+
+CLAIMS = (ROOT / "docs/claims.md").read_text(encoding="utf-8")
+CLAIM_ROWS = re.findall(r"^\| (.+?) \| (.+?) \| (.*?) ?\|$", CLAIMS, re.M)
+
+
+def plain_words(text: str) -> str:
+    """Without line breaks and emphasis."""
+    return " ".join(text.replace("**", "").split())
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        row[0]
+        for row in CLAIM_ROWS
+        if row[0] not in ("the README says", "Python", "---") and row[0][:2] != "3."
+    ],
+)
+def test_a_claim_stands_in_the_readme(claim):
+    assert plain_words(claim) in plain_words(README)
+
+
+def test_every_part_of_the_readme_that_claims_has_its_evidence():
+    parts = re.findall(r"^## (.+)$", README, re.M)
+    without = {"Limits", "Where things are", "Objects in your photographs"}
+    claimed = re.findall(r"^## (.+)$", CLAIMS, re.M)
+    assert {part.split(",")[0] for part in parts} - without <= set(claimed)
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"tests/[\w/]+(?:\.py)?", CLAIMS))))
+def test_the_evidence_is_there(path):
+    assert (ROOT / path).exists()

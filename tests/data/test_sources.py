@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ssd_keras import data
-from ssd_keras.data import data_yaml, tfrecord
+from ssd_keras.data import data_yaml, inspection, tfrecord
 from tests.data import samples
 
 
@@ -268,3 +268,40 @@ def test_a_box_in_shares_beyond_the_edge_is_counted(tmp_path):
     packed = data.load_source(f"tfrecord:{tmp_path}/packed-*")
     assert [p.kind for p in packed.problems] == ["beyond_edge"]
     np.testing.assert_allclose(packed.ground_truth()[0].boxes, [[0.1, 0.1, 1.0, 0.5]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["voc", "coco", "yolo", "csv", "tfrecord"])
+def test_reading_leaves_the_users_files_as_they_are(form, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    names = [samples.picture(folder / f"{i}.jpg", seed=i).name for i in range(3)]
+    (folder / "boxes.csv").write_text(
+        "filename,xmin,ymin,xmax,ymax,class\n" + "".join(f"{n},5,6,30,40,cat\n" for n in names)
+    )
+    spec = f"csv:{folder}/boxes.csv"
+    if form == "tfrecord":
+        tfrecord.write(data.load_source(spec), str(folder / "photos"), shards=1)
+        spec = f"tfrecord:{folder}"
+    elif form == "voc":
+        for index in range(3):
+            samples.voc_image(folder / "voc", str(index), samples.voc_object())
+        spec = f"voc:{folder}/voc"
+    elif form != "csv":
+        spec = {"coco": samples.as_coco, "yolo": samples.as_yolo}[form](
+            data.load_source(spec), folder / form
+        )
+    before = _state(folder)
+    source = data.load_source(spec)
+    next(iter(data.training_batches(source, image_size=(32, 32), batch_size=2, steps=1)))
+    inspection.inspect_images(source)
+    assert len(before) >= 4
+    assert _state(folder) == before
+
+
+def _state(folder):
+    """Everything in a folder: content and times."""
+    return {
+        str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
