@@ -16,11 +16,13 @@ from ssd_keras import boxes
 from ssd_keras.backbones import feature_maps
 from ssd_keras.batch_norm import BATCHES, MeasuredStatistics
 from ssd_keras.boxes import Suppression
+from ssd_keras.boxes.tiles import Tiling
 from ssd_keras.detections import Detections
 from ssd_keras.errors import UserError
 from ssd_keras.image_inputs import arrays, check_for_training, is_single
 from ssd_keras.jit import jit_call
 from ssd_keras.resizing import HALF_PIXEL, boxes_in_image, check_way, resize
+from ssd_keras.tiled_detection import detect_tiled, open_pictures, stack, tiling_for
 from ssd_keras.training_images import watch
 
 
@@ -44,6 +46,8 @@ class Detector(keras.Model):
         resize: the way in which images come to the size of the model, one of `resizing.WAYS`; it
             is saved with the detector and followed as well. Imported detectors have the one they
             were trained with.
+        tiling: how large images are cut into tiles, `boxes.tiles.Tiling` or a dict of its values;
+            None looks at images as a whole. It is saved with the detector and followed as well.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class Detector(keras.Model):
         name=None,
         suppression: Suppression | Mapping | None = None,
         resize: str = HALF_PIXEL,
+        tiling: Tiling | Mapping | None = None,
     ):
         classes = tuple(classes)
         _check_classes(classes, box_network.num_classes)
@@ -73,6 +78,7 @@ class Detector(keras.Model):
         self.suppression = suppression or Suppression()
         check_way(resize)
         self.resize = resize
+        self.tiling = tiling
         # What its weights were taken from, if it was created with `weights=`.
         self.started_from = None
         self.class_loss = keras.metrics.Mean(name="class_loss")
@@ -86,6 +92,15 @@ class Detector(keras.Model):
     @suppression.setter
     def suppression(self, rule: Suppression | Mapping):
         self._suppression = rule if isinstance(rule, Suppression) else Suppression().replace(**rule)
+
+    @property
+    def tiling(self) -> Tiling | None:
+        """How large images are cut into tiles; None: they are looked at as a whole."""
+        return self._tiling
+
+    @tiling.setter
+    def tiling(self, tiling: Tiling | Mapping | None):
+        self._tiling = Tiling.of(tiling)
 
     def fit(
         self,
@@ -150,6 +165,7 @@ class Detector(keras.Model):
         max_detections: int | None = None,
         class_agnostic: bool | None = None,
         batch_size: int = 8,
+        tiles: Tiling | int | str | bool | None = None,
     ) -> Detections | list[Detections]:
         """Finds the objects in images of any size.
 
@@ -158,7 +174,10 @@ class Detector(keras.Model):
                 image file, the bytes of one, or a PIL image; or a list or generator of these.
             score_threshold, iou_threshold, max_detections, class_agnostic: instead of the
                 detector's own, see `Suppression`.
-            batch_size: how many images go through the network at once.
+            batch_size: how many images, or tiles of them, go through the network at once.
+            tiles: the side of tiles in pixels (512, or "384x640" height first), into which larger
+                images are cut; "auto" for the detector's own, or else those of its input's size; a
+                `Tiling`; False to look at images as a whole. None: as the detector's `tiling` says.
 
         Returns:
             `Detections` for a single image or path, else a list of them in order.
@@ -167,15 +186,23 @@ class Detector(keras.Model):
             UserError: an image of another shape, type or range, or a file that cannot be read.
         """
         single = is_single(images)
-        seen: list[tuple] = []
-        found = self.detect_batches(
-            _stack(self._resize(images, seen), 1 if single else batch_size),
-            score_threshold=score_threshold,
-            iou_threshold=iou_threshold,
-            max_detections=max_detections,
-            class_agnostic=class_agnostic,
-        )
-        found = [self.in_image(one, *seen[index]) for index, one in enumerate(found)]
+        rule = {
+            "score_threshold": score_threshold,
+            "iou_threshold": iou_threshold,
+            "max_detections": max_detections,
+            "class_agnostic": class_agnostic,
+        }
+        tiling = tiling_for(self, tiles)
+        if tiling is not None:
+            pictures = open_pictures(images)
+            found = list(detect_tiled(self, pictures, tiling, batch_size, **rule))
+        else:
+            seen: list[tuple] = []
+            batches = stack(self._resize(images, seen), 1 if single else batch_size)
+            found = [
+                self.in_image(one, *seen[index])
+                for index, one in enumerate(self.detect_batches(batches, **rule))
+            ]
         return found[0] if single else found
 
     def _resize(self, images, seen: list[tuple]) -> Iterator[np.ndarray]:
@@ -308,6 +335,8 @@ class Detector(keras.Model):
             "classes": list(self.classes),
             "suppression": self.suppression.as_dict(),
             "resize": self.resize,
+            # Files without tiles are as they were before there were any.
+            **({} if self.tiling is None else {"tiling": self.tiling.as_dict()}),
         }
 
     @classmethod
@@ -329,14 +358,3 @@ def _check_classes(classes: tuple[str, ...], expected: int):
         raise ValueError(
             f"The box network predicts {expected} classes but {len(classes)} names are given."
         )
-
-
-def _stack(images: Iterable[np.ndarray], batch_size: int) -> Iterable[np.ndarray]:
-    batch = []
-    for image in images:
-        batch.append(image)
-        if len(batch) == batch_size:
-            yield np.stack(batch)
-            batch = []
-    if batch:
-        yield np.stack(batch)

@@ -6,10 +6,11 @@ import dataclasses
 import math
 import numbers
 import re
+from collections.abc import Mapping
 
 import numpy as np
 
-from ssd_keras.errors import UserError
+from ssd_keras.errors import UserError, unknown
 
 LEAST_SIDE, MOST_SIDE = 16, 1 << 16
 # What a damaged file claims to have takes no memory out of proportion.
@@ -67,6 +68,34 @@ class Tiling:
     def size(self) -> tuple[int, int]:
         """(height, width) of a tile."""
         return self.height, self.width
+
+    @classmethod
+    def of(cls, value, **given) -> Tiling | None:
+        """The tiling that a value means; None for None, False, 0, "" and "none".
+
+        Args:
+            value: a `Tiling`, a dict of its values, or the size of a tile as `tile_size` takes it.
+            **given: values that go before; None keeps one as it is.
+
+        Raises:
+            UserError: it is none, or there is no such value.
+        """
+        if value is None or value is False or value in (0, "", "none"):
+            return None
+        if isinstance(value, cls):
+            values = value.as_dict()
+        elif isinstance(value, Mapping):
+            values = dict(value)
+        else:
+            values = dict(zip(("height", "width"), tile_size(value), strict=True))
+        values |= {name: one for name, one in given.items() if one is not None}
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in values:
+            if name not in known:
+                raise unknown("setting of tiles", name, known)
+        if missing := {"height", "width"} - set(values):
+            raise UserError(f"Tiles need a {min(missing)}.")
+        return cls(**values)
 
     def as_dict(self) -> dict:
         """The values by their names."""

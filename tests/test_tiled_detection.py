@@ -1,0 +1,257 @@
+"""Large images are looked at tile by tile; those of one tile as ever."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ssd_keras
+from ssd_keras import data
+from ssd_keras.boxes import Suppression
+from ssd_keras.boxes.tiles import Tiling
+from ssd_keras.detections import Detections
+from ssd_keras.errors import UserError
+from ssd_keras.evaluation import detect_source
+from ssd_keras.tiled_detection import ArrayPicture, detect_tiled, open_pictures, tiling_for
+from tests import tiny
+from tests.comparing import assert_same_detections
+from tests.deploy.conftest import lively_detector, pictures
+
+TILE = 64
+
+
+class FindsColours:
+    """Right on every tile: each grey level but 0 is an object, and its class the level modulo 3."""
+
+    image_size, resize, suppression, tiling = (TILE, TILE), "half_pixel", Suppression(), None
+
+    def __init__(self):
+        self.shapes = []
+
+    def detect_batches(self, batches, **_):
+        for images in batches:
+            self.shapes.append(images.shape)
+            for image in images:
+                yield self.found(np.round(image[..., 0]).astype(int))
+
+    def found(self, grey):
+        boxes, labels = [], []
+        for level in np.unique(grey[grey > 0]):
+            rows, columns = np.nonzero(grey == level)
+            low, high = (rows.min(), columns.min()), (rows.max() + 1, columns.max() + 1)
+            boxes.append(np.array([*low, *high]) / TILE)
+            labels.append(level % 3)
+        return Detections(boxes, np.full(len(boxes), 0.9), labels, ("a", "b", "c"))
+
+    def in_image(self, found, size, path=None):
+        return found.of_image(size, path)
+
+
+def drawn(size, seed=0):
+    """An image of separate rectangles, each in a grey level of its own, and their boxes."""
+    rng = np.random.default_rng(seed)
+    image, boxes = np.zeros((*size, 3), np.uint8), []
+    for level in range(1, 60):
+        height, width = rng.integers(3, 40, 2)
+        top, left = rng.integers(0, size[0] - height), rng.integers(0, size[1] - width)
+        if not image[top : top + height, left : left + width].any():
+            image[top : top + height, left : left + width] = level
+            boxes.append([top, left, top + height, left + width])
+    return image, np.array(boxes)
+
+
+def tiling(**values) -> Tiling:
+    return Tiling(**({"height": TILE, "width": TILE, "overlap": 0.25} | values))
+
+
+def detected(image, rule, detector=None, **options):
+    several = image if isinstance(image, list) else [image]
+    given = [(ArrayPicture(one), None) for one in several]
+    return list(detect_tiled(detector or FindsColours(), given, rule, **options))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_all_that_is_drawn_is_found_once(seed):
+    image, boxes = drawn((333, 287), seed)
+    (found,) = detected(image, tiling())
+    assert found.image_size == (333, 287)
+    assert sorted(map(tuple, np.round(found.pixels()).astype(int))) == sorted(map(tuple, boxes))
+
+
+def test_batches_are_of_tiles_and_not_larger_than_asked_for():
+    detector = FindsColours()
+    images = [drawn((100, 140), 1)[0], drawn((64, 50), 2)[0], drawn((70, 64), 3)[0]]
+    told = []
+    found = detected(images, tiling(), detector, batch_size=4, progress=lambda *at: told.append(at))
+    assert [one.image_size for one in found] == [(100, 140), (64, 50), (70, 64)]
+    assert [shape[0] for shape in detector.shapes] == [4, 4, 1]
+    assert told == [(n, 6) for n in range(1, 7)] + [(1, 1), (1, 2), (2, 2)]
+
+
+def test_nothing_but_a_batch_is_held():
+    """The tiles of a large image come one after the other."""
+
+    class Watched(ArrayPicture):
+        held, most = 0, 0
+
+        def window(self, tile):
+            Watched.held += 1
+            Watched.most = max(Watched.most, Watched.held)
+            return super().window(tile)
+
+    class Counts(FindsColours):
+        def found(self, grey):
+            Watched.held -= 1
+            return super().found(grey)
+
+    picture = Watched(np.zeros((1000, 1000, 3), np.uint8))
+    list(detect_tiled(Counts(), [(picture, None)], tiling(), batch_size=4))
+    assert Watched.most == 4
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return lively_detector()
+
+
+@pytest.mark.parametrize("tiles", [500, Tiling(height=500, width=400, whole=True), "160x170"])
+def test_an_image_of_one_tile_is_looked_at_as_ever(detector, tiles):
+    image = pictures(1)[0]
+    wanted, found = (detector.detect(image, tiles=t, score_threshold=0.3) for t in (None, tiles))
+    assert len(wanted) > 5
+    for name in ("boxes", "scores", "labels"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name))
+
+
+def test_the_tiling_is_saved_with_the_detector(tmp_path):
+    detector = tiny.detector()
+    assert "tiling" not in detector.get_config()
+    config = {**detector.get_config(), "tiling": tiling(overlap=0.5).as_dict()}
+    tiled = ssd_keras.Detector.from_config(config)
+    tiled.save(tmp_path / "a.keras")
+    assert ssd_keras.load(tmp_path / "a.keras").tiling == tiling(overlap=0.5)
+
+
+class Memory(data.Source):
+    """Images that are there; None for one that cannot be read."""
+
+    def __init__(self, images):
+        self.images = images
+        truth = [
+            data.GroundTruth(str(n), 100, 140, np.zeros((0, 4)), []) for n in range(len(images))
+        ]
+        super().__init__("memory", ("a", "b", "c"), truth)
+
+    def image(self, index):
+        if self.images[index] is None:
+            raise data.ImageError(str(index), "is not there")
+        return self.images[index]
+
+
+def test_a_source_is_detected_in_tile_by_tile():
+    images = [drawn((100, 140), 1)[0], None, drawn((100, 140), 2)[0]]
+    detector = FindsColours()
+    detector.tiling = tiling()
+    found = detect_source(detector, Memory(images), progress=False)
+    for image, one in zip(images, found, strict=True):
+        if image is None:
+            assert one is None
+            continue
+        (wanted,) = detected(image, tiling())
+        assert len(wanted) > 5
+        assert_same_detections(one, wanted, box_atol=0, score_atol=0)
+    with pytest.raises(UserError, match="could not be read"):
+        detect_source(detector, Memory([None]), progress=False)
+
+
+@pytest.mark.parametrize(
+    ("own", "asked", "wanted"),
+    [
+        (None, None, None),
+        (None, False, None),
+        (None, "none", None),
+        (None, "auto", Tiling(height=TILE, width=TILE)),
+        (None, 128, Tiling(height=128, width=128)),
+        (tiling(), None, tiling()),
+        (tiling(), False, None),
+        (tiling(), "auto", tiling()),
+        (tiling(overlap=0.5), "128x256", Tiling(height=128, width=256, overlap=0.5)),
+        (tiling(overlap=0.5), tiling(), tiling()),
+    ],
+)
+def test_what_is_asked_for_goes_before_the_detectors_own(own, asked, wanted):
+    detector = FindsColours()
+    detector.tiling = own
+    assert tiling_for(detector, asked) == wanted
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [("big", "512 or 384x640"), ({"height": 64, "widht": 64}, "Did you mean 'width'"), ({}, None)],
+)
+def test_what_is_no_tiling_is_refused(value, fault):
+    with pytest.raises(UserError, match=fault):
+        Tiling.of(value)
+
+
+# === Images larger than memory ===
+
+
+@pytest.fixture
+def small_limit():
+    before = data.max_megapixels()
+    data.set_max_megapixels(0.01)
+    yield
+    data.set_max_megapixels(before)
+
+
+def geotiff(path, image, **options):
+    rasterio = pytest.importorskip("rasterio")
+    profile = {"driver": "GTiff", "height": image.shape[0], "width": image.shape[1],
+               "count": image.shape[2], "dtype": image.dtype} | options  # fmt: skip
+    with rasterio.open(path, "w", **profile) as file:
+        file.write(np.moveaxis(image, -1, 0))
+    return str(path)
+
+
+BLOCKS = {"tiled": True, "blockxsize": 64, "blockysize": 64, "photometric": "RGB"}
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_large_tiff_is_read_by_windows(tmp_path, small_limit):
+    image, boxes = drawn((333, 287))
+    path = geotiff(tmp_path / "large.tif", image, **BLOCKS)
+    (found,) = detect_tiled(FindsColours(), open_pictures(path), tiling())
+    assert found.image_path == path
+    assert sorted(map(tuple, np.round(found.pixels()).astype(int))) == sorted(map(tuple, boxes))
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize(
+    ("image", "options", "fault"),
+    [
+        (np.zeros((200, 200, 3), np.uint16), BLOCKS, "3 bands of uint16"),
+        (np.zeros((200, 200, 2), np.uint8), {}, "2 bands"),
+        (
+            np.zeros((200, 200, 1), np.uint8),
+            {"tiled": True, "blockxsize": 128, "blockysize": 128},
+            "blocks of 128x128",
+        ),
+    ],
+)
+def test_large_tiffs_that_cannot_be_read_are_refused(tmp_path, small_limit, image, options, fault):
+    path = geotiff(tmp_path / "large.tif", image, **options)
+    with pytest.raises(UserError, match=fault):
+        list(open_pictures(path))
+
+
+def test_without_rasterio_it_is_said_how_to_get_it(tmp_path, small_limit, monkeypatch):
+    Image.new("RGB", (200, 100)).save(tmp_path / "large.tif")
+    monkeypatch.setitem(__import__("sys").modules, "rasterio", None)
+    with pytest.raises(UserError, match=r"0 megapixels \(200x100\).*ssd-keras\[geotiff\]"):
+        list(open_pictures(str(tmp_path / "large.tif")))
+
+
+def test_other_large_files_are_refused_as_ever(tmp_path, small_limit):
+    Image.new("RGB", (200, 100)).save(tmp_path / "large.png")
+    with pytest.raises(UserError, match="--max_megapixels=1"):
+        list(open_pictures(str(tmp_path / "large.png")))
