@@ -28,6 +28,7 @@ MODELS = (
     "SSDLite_MobileNetV3Large_320",
     "SSDLite_MobileNetV3LargeReduced_320",
     "SSDLite_MobileNetV3Small_320",
+    "SSDLite_MobileNetV4ConvSmall_320",
     "SSDLite_MobileDetCPU_320",
     "SSDLite_MobileDetEdgeTPU_320",
     "SSDLite_MobileDetDSP_320",
@@ -41,6 +42,7 @@ MODELS = (
     "FPNLite_MobileNetV2_320",
     "FPNLite_MobileNetV2_640",
     "FPN_MobileNet_640",
+    "FPN_ResNet50_640",
     "PANLite_MobileNetV2_320",
     "YOLO_Inception_500",
 )

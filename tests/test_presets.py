@@ -4,7 +4,7 @@ import keras
 import pytest
 
 import ssd_keras
-from ssd_keras import presets
+from ssd_keras import model_table, presets
 from ssd_keras.backbones import FeatureMap
 from ssd_keras.box_networks import SSD, YOLO, BoxNetwork
 from ssd_keras.box_networks.blocks import EXTRA_BLOCKS, PREDICTION_MODULES
@@ -97,5 +97,25 @@ def test_the_list_of_models_shows_itself_and_prints_nothing(capsys):
     assert tuple(models) == presets.MODELS
     assert "SSD_MobileNet_300" in models
     (line,) = [x for x in str(models).splitlines() if x.startswith("SSD_MobileNet_300 ")]
-    assert " ".join(line.split()) == "SSD_MobileNet_300 5,821,433 1.15 1,917 19 10 5 3 2 1"
+    name, gmacs, _, _, _, ap, *counted = line.split()
+    assert (name, gmacs, ap) == ("SSD_MobileNet_300", "1.15", "21.0")
+    assert " ".join(counted) == "5,821,433 1,917 19 10 5 3 2 1"
     assert repr(models) == str(models)
+
+
+def test_models_are_shown_by_what_their_arithmetic_is_for():
+    rows = [{"name": str(macs), "macs": str(macs * 10**9)} for macs in (30, 1, 3, 2)]
+    groups = model_table.grouped(rows)
+    assert [[row["name"] for row in members] for members, _ in groups] == [
+        ["1"],
+        ["2", "3"],
+        ["30"],
+    ]
+
+
+def test_what_was_not_measured_is_a_dash():
+    row = {"name": "x", "macs": "5", "parameters": "1", "default_boxes": "2"}
+    row |= {"int8_bytes": "2500000", "int8_ms": "", "int8_noise": ""}
+    shown = model_table.cells(row)
+    assert (shown["int8_mb"], shown["int8_ms"], shown["int8_noise"]) == ("2.5", "-", "-")
+    assert shown["ap"] == "-"

@@ -17,6 +17,7 @@ import tensorflow as tf
 import ssd_keras
 from ssd_keras import zoo
 from ssd_keras.commands._program import IN_A_CLONE
+from ssd_keras.model_table import cells
 from tests.data import samples
 from tests.deploy.conftest import lively_detector
 
@@ -167,14 +168,14 @@ def test_every_flag_of_our_programs_exists(document, words):
             assert f'"{name}"' in text or f'"--{name}"' in text, f"{program} has no flag {word}"
 
 
-def test_the_table_of_models_is_the_measured_one():
+@pytest.mark.parametrize("readme", ["README.md", "README.ko.md"])
+def test_the_table_of_models_is_the_measured_one(readme):
+    text = (ROOT / readme).read_text(encoding="utf-8")
+    columns = ("gmacs", "int8_mb", "int8_ms", "ap", "parameters", "default_boxes")
     for row in zoo.model_table():
-        macs = f"{int(row['macs']) / 1e9:.2f}"
-        line = (
-            f"| `{row['name']}` | {int(row['parameters']):,} | {macs} |"
-            f" {int(row['default_boxes']):,} | {row['maps']} |"
-        )
-        assert line in README
+        shown = cells(row)
+        numbers = " | ".join(shown[key] for key in columns)
+        assert f"| `{row['name']}` | {numbers} | {row['maps']} |" in text
 
 
 def test_the_figures_of_the_export_guide_are_those_of_the_readme():

@@ -61,15 +61,24 @@ def peak_gib():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
+def write_table(rows):
+    """Writes the table of models: `model_table.table_row` and `model_table.MEASURED` of each."""
+    from ssd_keras.model_table import MODEL_TABLE
+
+    with MODEL_TABLE.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 def main():
     from ssd_keras import zoo
+    from ssd_keras.model_table import MEASURED, model_table
 
     if sys.argv[1:] == ["--write_table"]:
-        rows = [zoo.measure(name) for name in zoo.MODELS]
-        with zoo.MODEL_TABLE.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        measured = {row["name"]: {key: row[key] for key in MEASURED} for row in model_table()}
+        unknown = dict.fromkeys(MEASURED, "")
+        write_table([zoo.measure(name) | measured.get(name, unknown) for name in zoo.MODELS])
         print(zoo.list_models())
         return
     print(f"{'':<24} {'detection of one image':^28} {f'training step, batch {BATCH}':^28}")

@@ -8,6 +8,11 @@ Keras' detections that the complete float32 file finds, same class, boxes within
 the int8 file's raw outputs, root mean square difference relative to their spread; beside it what
 grey-level noise of deviation 2 in the image does to Keras, since networks with random weights
 amplify any small change. Each model has a process of its own.
+
+python -m tests.benchmarks.tflite_models --write_table [--models=...]
+
+writes bytes, milliseconds on one thread and noise of the int8 files into ssd_keras/models.csv. Run
+it with nothing beside it.
 """
 
 from __future__ import annotations
@@ -27,6 +32,7 @@ flags.DEFINE_integer("classes", 20, "Number of classes.")
 flags.DEFINE_integer("threads", 2, "Threads to measure the time with.")
 flags.DEFINE_integer("runs", 20, "Runs of each file.")
 flags.DEFINE_integer("seconds", 3600, "Time limit of a model.")
+flags.DEFINE_bool("write_table", False, "Write what is measured to the table of models.")
 flags.DEFINE_string("only", "", "Measure this model in this process and print JSON.")
 
 CALIBRATION_IMAGES = 4
@@ -54,6 +60,8 @@ def main(argv):
         return
     from ssd_keras import zoo
 
+    if FLAGS.write_table:
+        FLAGS.threads = 1
     print("  ".join(f"{name:>11}" if name != "model" else f"{name:<22}" for name in COLUMNS))
     for name in FLAGS.models or zoo.MODELS:
         command = [sys.executable, "-m", "tests.benchmarks.tflite_models", f"--only={name}"]
@@ -72,7 +80,23 @@ def main(argv):
         if done.returncode:
             print(f"{name:<22}  {done.stderr.strip().splitlines()[-1]}", flush=True)
             continue
-        print(line(json.loads(done.stdout.splitlines()[-1])), flush=True)
+        row = json.loads(done.stdout.splitlines()[-1])
+        print(line(row), flush=True)
+        if FLAGS.write_table:
+            remember(row)
+
+
+def remember(row: dict):
+    """Writes the columns of the int8 file into the table of models."""
+    from ssd_keras.model_table import model_table
+    from tests.benchmarks.models import write_table
+
+    found = {
+        "int8_bytes": str(round(row["int8 MB"] * 1e6)),
+        "int8_ms": f"{row['int8 ms']:.2f}",
+        "int8_noise": f"{row['int8 noise'] / row['image noise']:.3f}",
+    }
+    write_table([old | found if old["name"] == row["model"] else old for old in model_table()])
 
 
 def line(row: dict) -> str:
