@@ -21,7 +21,13 @@ setup(
     py_modules=["ssd_keras_cli"],
     entry_points={"console_scripts": ["ssd-keras = ssd_keras_cli:main"]},
     package_data={
-        "ssd_keras": ["py.typed", "models.csv", "weights/*.csv", "commands/configs/*.flags"]
+        "ssd_keras": [
+            "py.typed",
+            "models.csv",
+            "deploy/*.csv",
+            "weights/*.csv",
+            "commands/configs/*.flags",
+        ]
     },
     python_requires=">=3.10",
     install_requires=[

@@ -280,8 +280,9 @@ class Detector(keras.Model):
             calibration_data: for int8: a data SPEC, a source, or the images themselves (a list, or
                 a dict by their names), from which the ranges of the values are taken.
             calibration_images: how many images of a SPEC or a source are used.
-            **options: `quantization` ("none", "float16", "dynamic", "int8"), `postprocess`,
-                `score_threshold` ...; see `deploy.to_tflite`.
+            **options: `target` ("cpu", "gpu", "npu", "edgetpu", "mediapipe"), `quantization`
+                ("none", "float16", "dynamic", "int8"), `postprocess`, `score_threshold` ...; see
+                `deploy.to_tflite`.
 
         Raises:
             UserError: a value, data or a place that cannot be used.

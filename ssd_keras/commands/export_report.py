@@ -2,6 +2,9 @@
 
 ssd-keras export-report --run_dir=runs/pets --data=voc:DIR#val --calibration_data=voc:DIR#train
 
+ssd-keras export-report --run_dir=runs/pets --data=voc:DIR#val --calibration_data=voc:DIR#train
+    --targets=all --threads=1,2
+
 Prints a table and writes export_report.json and export_report.html to --out. Ends with exit code
 1 if a form loses more AP50 than --max_drop.
 """
@@ -13,13 +16,15 @@ from pathlib import Path
 from absl import flags
 
 import ssd_keras
-from ssd_keras import data
+from ssd_keras import data, deploy
 from ssd_keras.commands import _suppression
 from ssd_keras.commands._calibration import calibration_images
 from ssd_keras.deploy import form_comparison
-from ssd_keras.errors import UserError
+from ssd_keras.errors import UserError, unknown
 from ssd_keras.files import check_writable, write_bytes
 from ssd_keras.weights.published import results_folder
+
+FLOAT_ALONE = "--forms='tflite float32'"
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
@@ -30,6 +35,12 @@ flags.DEFINE_string("data", None, "Data to compare on, FORMAT:PLACE#SPLIT.", req
 flags.DEFINE_string("calibration_data", "", "For int8: data to take value ranges from.")
 flags.DEFINE_integer("calibration_images", 200, "For int8: how many images of it to use.")
 flags.DEFINE_list("forms", list(form_comparison.FORMS), "Which forms to compare.")
+flags.DEFINE_list(
+    "targets",
+    [],
+    f"In the place of forms the files for these targets: all, or any of "
+    f"{', '.join(deploy.TARGETS)}.",
+)
 flags.DEFINE_list("threads", ["1", "4"], "Threads to measure the time with.")
 flags.DEFINE_integer("images", 0, "Only the first so many images; 0 for all.")
 flags.DEFINE_float("max_drop", 0.02, "Largest loss of AP50 that is accepted.")
@@ -44,12 +55,14 @@ flags.adopt_module_key_flags(_suppression)
 def main(_):
     """Compares with the flags' values, prints the table and writes the files."""
     folder = out_folder()
-    forms = [form.strip() for form in FLAGS.forms]
+    forms = _targets() or [form.strip() for form in FLAGS.forms]
     form_comparison.check_forms(forms)
-    if "tflite int8" in forms and not FLAGS.calibration_data:
+    int8 = form_comparison.needs_calibration(forms)
+    if int8 and not FLAGS.calibration_data:
+        kind, instead = ("target", "--targets=gpu") if FLAGS.targets else ("form", FLOAT_ALONE)
         raise UserError(
-            "The form 'tflite int8' needs --calibration_data=FORMAT:PLACE#SPLIT; or leave it out "
-            "with --forms='tflite float32'."
+            f"The {kind} '{int8[0]}' needs --calibration_data=FORMAT:PLACE#SPLIT; or leave it out "
+            f"with {instead}."
         )
     threads, rule = _threads(), _suppression.suppression()
     check_writable(folder / "export_report.json")
@@ -62,13 +75,14 @@ def main(_):
         source,
         forms=forms,
         calibration_images=calibration_images(FLAGS.calibration_data, FLAGS.calibration_images)
-        if "tflite int8" in forms
+        if int8
         else None,
         threads=threads,
         max_images=FLAGS.images or None,
         say=lambda line: print(f"  {line} ...", flush=True),
     )
-    print(f"\n{form_comparison.as_text(rows)}\n")
+    table = form_comparison.targets_as_text if FLAGS.targets else form_comparison.as_text
+    print(f"\n{table(rows)}\n")
     about = {"data": FLAGS.data, "suppression": detector.suppression.as_dict()}
     text = json.dumps(about | {"rows": form_comparison.as_json(rows)}, indent=1)
     page = form_comparison.as_page(rows, f"Exports of {FLAGS.run_dir} on {FLAGS.data}")
@@ -83,6 +97,19 @@ def main(_):
 def out_folder() -> Path:
     """Where the report goes."""
     return Path(FLAGS.out) if FLAGS.out else results_folder(FLAGS.run_dir, "exports")
+
+
+def _targets() -> list[str]:
+    """The targets that are asked for; none if it is about forms."""
+    if FLAGS.targets and FLAGS["forms"].present:
+        raise UserError("Give --targets or --forms, not both.")
+    names = [name.strip() for name in FLAGS.targets]
+    if names == ["all"]:
+        return list(deploy.TARGETS)
+    for name in names:
+        if name not in deploy.TARGETS:
+            raise unknown("target", name, ["all", *deploy.TARGETS])
+    return names
 
 
 def _threads() -> list[int]:

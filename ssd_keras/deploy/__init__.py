@@ -9,6 +9,7 @@ from ssd_keras.deploy.converter import convert as convert
 from ssd_keras.deploy.postprocess import POSTPROCESSES as POSTPROCESSES
 from ssd_keras.deploy.runtime import TFLiteDetector as TFLiteDetector
 from ssd_keras.deploy.saved_model import to_saved_model as to_saved_model
+from ssd_keras.deploy.targets import TARGETS as TARGETS
 from ssd_keras.deploy.tflite import raw_network as raw_network
 from ssd_keras.deploy.tflite import to_tflite as to_tflite
 from ssd_keras.deploy.writing import write_tflite as write_tflite

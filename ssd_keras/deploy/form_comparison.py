@@ -14,9 +14,15 @@ import tensorflow as tf
 
 from ssd_keras import evaluation
 from ssd_keras.deploy import parity
+from ssd_keras.deploy.decoding import decoding_of
+from ssd_keras.deploy.form_tables import aligned, milliseconds_of, placement_lines
+from ssd_keras.deploy.form_tables import targets_as_text as targets_as_text
+from ssd_keras.deploy.placement import Placement, placements
 from ssd_keras.deploy.runtime import TFLiteDetector
 from ssd_keras.deploy.saved_model import to_saved_model
-from ssd_keras.deploy.tflite import raw_network, to_tflite
+from ssd_keras.deploy.targets import TARGETS, Choices, choose
+from ssd_keras.deploy.tflite import Options, completion, raw_network
+from ssd_keras.deploy.tflite_file import TFLiteFile
 from ssd_keras.deploy.timing import milliseconds
 from ssd_keras.detections import Detections
 from ssd_keras.display import number, printable
@@ -24,13 +30,13 @@ from ssd_keras.errors import UserError, unknown
 from ssd_keras.evaluation.measuring import json_ready
 from ssd_keras.resizing import resize
 
-# Form -> quantization; the SavedModel has none.
+# Form -> how its .tflite is made; the SavedModel is none.
 FORMS = {
     "saved_model": None,
-    "tflite float32": "none",
-    "tflite float16": "float16",
-    "tflite dynamic": "dynamic",
-    "tflite int8": "int8",
+    "tflite float32": Choices("none", "builtin"),
+    "tflite float16": Choices("float16", "builtin"),
+    "tflite dynamic": Choices("dynamic", "builtin"),
+    "tflite int8": Choices("int8", "builtin"),
 }
 NOISE_IMAGES = 8
 
@@ -51,6 +57,7 @@ class Row:
     parity: parity.Parity | None = None
     operators: parity.Operators | None = None
     worst_layers: list[parity.LayerNoise] = dataclasses.field(default_factory=list)
+    placements: list[Placement] = dataclasses.field(default_factory=list)
 
 
 def compare_forms(
@@ -68,8 +75,8 @@ def compare_forms(
     Args:
         detector: the detector.
         source: data with ground truth, from `data.load_source`.
-        forms: keys of `FORMS`.
-        calibration_images: for "tflite int8".
+        forms: keys of `FORMS`, or names of `TARGETS`: the file that is made for it.
+        calibration_images: for those that are int8.
         threads: how many threads to measure the time with.
         max_images: only the first so many images.
         say: is told what happens.
@@ -87,23 +94,57 @@ def compare_forms(
     wanted = detector.detect(images)
     times = {"": milliseconds(lambda: detector.detect(images[0]), 20)}
     rows = [_row("keras", None, truth, wanted, detector.classes, times)]
+    files = _Files(detector, calibration_images)
     for form in forms:
         say(form)
-        run = _run(form, detector, images, calibration_images, threads)
+        run = _run(form, detector, images, files, threads)
         row = _row(form, run.size / 1e6, truth, run.detections, detector.classes, run.milliseconds)
         row.parity = parity.compare(wanted, run.detections, [(t.height, t.width) for t in truth])
-        row.operators = run.operators
-        if FORMS[form] == "int8":
-            row.worst_layers = _worst_layers(detector, calibration_images, images[:NOISE_IMAGES])
+        row.operators, row.placements = run.operators, run.placements
+        if form == "tflite int8":
+            row.worst_layers = _worst_layers(files, images[:NOISE_IMAGES])
         rows.append(row)
     return rows
 
 
 def check_forms(forms: Sequence[str]):
-    """Raises a UserError if a form is not one of `FORMS`."""
+    """Raises a UserError if a form is none of `FORMS`, and no target."""
     for form in forms:
-        if form not in FORMS:
+        if form not in FORMS and form not in TARGETS:
             raise unknown("form", form, FORMS)
+
+
+def choices_of(form: str) -> Choices | None:
+    """How the .tflite of a form, or of a target, is made; None for the SavedModel."""
+    return choose(form) if form in TARGETS else FORMS[form]
+
+
+def needs_calibration(forms: Sequence[str]) -> list[str]:
+    """Those of the forms that are int8."""
+    return [form for form in forms if getattr(choices_of(form), "quantization", "") == "int8"]
+
+
+class _Files:
+    """The files of a detector; each network is converted once."""
+
+    def __init__(self, detector: keras.Model, calibration_images):
+        self.detector = detector
+        self._images = calibration_images
+        self._networks: dict[str, bytes] = {}
+
+    def network(self, quantization: str) -> bytes:
+        """The raw network as a file of its own."""
+        if quantization not in self._networks:
+            self._networks[quantization] = raw_network(
+                self.detector, quantization=quantization, calibration_images=self._images
+            )
+        return self._networks[quantization]
+
+    def whole(self, choices: Choices) -> bytes:
+        """The file that detects by itself, as `to_tflite` makes it."""
+        options = Options(choices.quantization, choices.postprocess, self.detector.suppression)
+        complete = completion(self.detector, decoding_of(self.detector), options)
+        return complete(TFLiteFile(self.network(choices.quantization)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,13 +155,14 @@ class _Run:
     detections: list[Detections]
     milliseconds: dict[str, float]
     operators: parity.Operators | None = None
+    placements: list[Placement] = dataclasses.field(default_factory=list)
 
 
-def _run(form: str, detector: keras.Model, images, calibration_images, threads) -> _Run:
-    if FORMS[form] is None:
+def _run(form: str, detector: keras.Model, images, files: _Files, threads) -> _Run:
+    choices = choices_of(form)
+    if choices is None:
         return _run_saved_model(detector, images)
-    content = to_tflite(detector, quantization=FORMS[form], calibration_images=calibration_images)
-    return _run_tflite(content, images, threads)
+    return _run_tflite(files.whole(choices), images, threads)
 
 
 def _run_tflite(content: bytes, images, threads) -> _Run:
@@ -130,7 +172,7 @@ def _run_tflite(content: bytes, images, threads) -> _Run:
         found = [runner.detect(image) for image in images] if index == 0 else found
         runner.detect(images[0])
         times[str(count)] = runner.milliseconds(50)
-    return _Run(len(content), found, times, parity.operators(content))
+    return _Run(len(content), found, times, parity.operators(content), placements(content))
 
 
 def _run_saved_model(detector, images) -> _Run:
@@ -153,13 +195,13 @@ def _run_saved_model(detector, images) -> _Run:
         return _Run(size, found, {"": milliseconds(lambda: detect(images[0]), 20)})
 
 
-def _worst_layers(detector, calibration_images, images) -> list[parity.LayerNoise]:
+def _worst_layers(files: _Files, images) -> list[parity.LayerNoise]:
+    detector = files.detector
     resized = [
         np.round(resize(image, detector.image_size, detector.resize)).clip(0, 255).astype(np.uint8)
         for image in images
     ]
-    quantized = raw_network(detector, quantization="int8", calibration_images=calibration_images)
-    return parity.worst_layers(raw_network(detector), quantized, resized)
+    return parity.worst_layers(files.network("none"), files.network("int8"), resized)
 
 
 def _row(form, megabytes, truth, found, classes, times) -> Row:
@@ -204,7 +246,7 @@ def cells(row: Row) -> list[str]:
         "" if near is None else f"{near.box_p95:.2f}",
         "" if near is None else f"{near.box_max:.2f}",
         "" if near is None else f"{near.score_max:.3f}",
-        ", ".join(f"{ms:.1f}" + (f" ({n} thr)" if n else "") for n, ms in row.milliseconds.items()),
+        milliseconds_of(row),
         "" if needs is None else " ".join(needs.custom) or "none",
         "" if needs is None else " ".join(needs.not_on_gpu) or "none",
     ]
@@ -213,15 +255,13 @@ def cells(row: Row) -> list[str]:
 def as_text(rows: Sequence[Row]) -> str:
     """The report as a table for the terminal; the operators have lines of their own."""
     columns = len(HEADER) - 2
-    table = [list(HEADER[:columns])] + [cells(row)[:columns] for row in rows]
-    widths = [max(len(line[i]) for line in table) for i in range(columns)]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) for line in table]
+    lines = aligned([list(HEADER[:columns])] + [cells(row)[:columns] for row in rows])
     for row in rows:
         if row.operators and (row.operators.custom or row.operators.not_on_gpu):
             lines.append(f"{row.form}: not on the GPU: {' '.join(row.operators.not_on_gpu)}")
             if row.operators.custom:
                 lines.append(f"{row.form}: not built in: {' '.join(row.operators.custom)}")
-    return "\n".join(lines + _int8_lines(rows))
+    return "\n".join(lines + placement_lines(rows) + _int8_lines(rows))
 
 
 def _int8_lines(rows: Sequence[Row]) -> list[str]:
@@ -251,7 +291,8 @@ def as_page(rows: Sequence[Row], title: str) -> str:
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells(row)) + "</tr>\n"
         for row in rows
     )
-    notes = "".join(f"<p>{html.escape(line)}</p>\n" for line in _int8_lines(rows))
+    lines = placement_lines(rows) + _int8_lines(rows)
+    notes = "".join(f"<p>{html.escape(line)}</p>\n" for line in lines)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f"<title>{html.escape(title)}</title><style>body{{font-family:sans-serif;margin:2em}}"

@@ -11,21 +11,11 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from ssd_keras.boxes.numpy_boxes import pairwise_iou
 from ssd_keras.deploy.decoding import Decoding
+from ssd_keras.deploy.placement import published_operators
 from ssd_keras.deploy.tflite_file import TFLiteFile
 from ssd_keras.detections import Detections
 
 MATCH_IOU = 0.5
-
-# Operators that the LiteRT GPU delegate runs (gpu_compatibility.cc of LiteRT). The rest falls
-# back to the CPU, which is fine at the end of the graph and slow in its middle.
-_GPU_NAMES = """
-    ADD AVERAGE_POOL_2D CAST CONCATENATION CONV_2D CUMSUM DEPTHWISE_CONV_2D DEQUANTIZE DIV EQUAL
-    EXP FULLY_CONNECTED GATHER GREATER HARD_SWISH LESS LOGISTIC MAX_POOL_2D MAXIMUM MEAN MINIMUM MUL
-    NOT_EQUAL PACK PAD POW PRELU QUANTIZE RELU RELU6 RESHAPE RESIZE_BILINEAR
-    RESIZE_NEAREST_NEIGHBOR RSQRT SIN SLICE SOFTMAX SPLIT SQRT SQUARE STRIDED_SLICE SUB SUM TANH
-    TOPK_V2 TRANSPOSE TRANSPOSE_CONV
-"""
-GPU_OPERATORS = frozenset(_GPU_NAMES.split())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +118,7 @@ def operators(model: bytes) -> Operators:
     return Operators(
         counts=counts,
         custom=custom,
-        not_on_gpu=tuple(sorted(set(counts) - set(custom) - GPU_OPERATORS)),
+        not_on_gpu=tuple(sorted(set(counts) - set(custom) - published_operators("gpu"))),
     )
 
 

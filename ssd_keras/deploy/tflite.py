@@ -19,6 +19,7 @@ from ssd_keras.deploy.decoding import Decoding, decoding_of
 from ssd_keras.deploy.levels import JoinedOutput, join, join_model, joined_outputs, split_levels
 from ssd_keras.deploy.postprocess import DETECTION_OUTPUTS, RAW_OUTPUTS, check_postprocess
 from ssd_keras.deploy.postprocess import postprocess as postprocess_model
+from ssd_keras.deploy.targets import choose
 from ssd_keras.deploy.tflite_file import TFLiteFile
 from ssd_keras.float32 import float32_model
 from ssd_keras.resizing import CORNER, FILL, HALF_PIXEL, LETTERBOX
@@ -40,9 +41,10 @@ NAMED = 5
 def to_tflite(
     detector: keras.Model,
     *,
-    quantization: str = "none",
+    target: str | None = None,
+    quantization: str | None = None,
     calibration_images: Iterable[np.ndarray] | Mapping[str, np.ndarray] | None = None,
-    postprocess: str = "builtin",
+    postprocess: str | None = None,
     score_threshold: float | None = None,
     iou_threshold: float | None = None,
     max_detections: int | None = None,
@@ -66,11 +68,13 @@ def to_tflite(
 
     Args:
         detector: a detector; it is not changed.
-        quantization: "none", "float16", "dynamic" or "int8".
+        target: what will run it, see `deploy.TARGETS`: "cpu", "gpu", "npu", "edgetpu" or
+            "mediapipe"; chooses quantization and postprocess where these are not given.
+        quantization: "none" (if nothing is said), "float16", "dynamic" or "int8".
         calibration_images: for int8: images `[H, W, 3]` of any size, RGB 0..255, from which the
             ranges of the activations are taken; 100 to 500 of those it will see. With a dict the
             warnings name them.
-        postprocess: "builtin", "op" or "none"; see `deploy.postprocess`.
+        postprocess: "builtin" (if nothing is said), "op" or "none"; see `deploy.postprocess`.
         score_threshold, iou_threshold, max_detections, class_agnostic: instead of the detector's
             own, see `Suppression`; `max_detections` is the number of slots of the output.
         name: name of the model in the metadata; the detector's if not given.
@@ -80,16 +84,17 @@ def to_tflite(
         version: for the metadata.
 
     Raises:
-        UserError: a value that cannot be used, or calibration images that are missing or in the
-            wrong range.
+        UserError: a value that cannot be used or does not go with the target, or calibration
+            images that are missing or in the wrong range.
     """
+    choices = choose(target, quantization, postprocess)
     suppression = detector.suppression.replace(
         score_threshold=score_threshold,
         iou_threshold=iou_threshold,
         max_detections=max_detections,
         class_agnostic=class_agnostic,
     )
-    options = Options(quantization, postprocess, suppression)
+    options = Options(choices.quantization, choices.postprocess, suppression)
     decoding = decoding_of(detector)
     # First, so that a wrong value costs no conversion of the network.
     complete = completion(
@@ -102,7 +107,7 @@ def to_tflite(
         license=license,
         version=version,
     )
-    return complete(_network(detector, decoding, quantization, calibration_images))
+    return complete(_network(detector, decoding, choices.quantization, calibration_images))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ssd_keras.data import Source, open_source
 from ssd_keras.deploy.calibration import calibration_images as images_of
+from ssd_keras.deploy.targets import choose
 from ssd_keras.deploy.tflite import to_tflite
 from ssd_keras.errors import UserError, unknown
 from ssd_keras.files import check_writable, write_bytes
@@ -35,7 +36,8 @@ def write_tflite(
             raise unknown("option of export_tflite", name, known)
     check_writable(path)
     images = None
-    if options.get("quantization") == "int8":
+    chosen = choose(*(options.get(name) for name in ("target", "quantization", "postprocess")))
+    if chosen.quantization == "int8":
         images = images_to_calibrate(calibration_data, calibration_images)
     return write_bytes(path, to_tflite(detector, calibration_images=images, **options))
 

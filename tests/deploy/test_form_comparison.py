@@ -6,9 +6,10 @@ import re
 import pytest
 
 from ssd_keras import deploy
-from ssd_keras.deploy import form_comparison
+from ssd_keras.deploy import form_comparison, form_tables
 from ssd_keras.deploy.form_comparison import Row
 from ssd_keras.deploy.parity import LayerNoise, Operators, Parity
+from ssd_keras.deploy.placement import Placement
 from tests.deploy.test_metadata import ODD_NAMES
 
 
@@ -45,6 +46,58 @@ def test_the_table_has_a_line_for_each_form():
     assert [line.split()[0] for line in lines[1:3]] == ["keras", "tflite"]
     assert lines[2].split()[2:9] == ["1.50", "0.2500", "0.3000", "-", "-", "0.1000", "90.0"]
     assert "tflite int8: not built in: custom:<b>" in lines
+
+
+def placed(delegate: str, **more) -> Placement:
+    values = {"taken": 7, "total": 9, "partitions": 1, "left": {}, "breaks": ()} | more
+    return Placement(delegate, **values)
+
+
+PLACED = [
+    row("keras", 0.5),
+    row("cpu", 0.4, placements=[placed("XNNPACK", partitions=2), placed("GPU")]),
+    row(
+        "npu",
+        0.25,
+        placements=[
+            placed("Qualcomm NPU", left={"EXP": 2}),
+            placed("MediaTek NPU", breaks=("A one", "B two", "C three", "D four")),
+        ],
+    ),
+]
+
+
+def test_the_table_of_targets_has_a_line_for_each_delegate():
+    lines = form_comparison.targets_as_text(PLACED).splitlines()
+    assert lines[0].split() == list(form_tables.TARGET_HEADER)
+    assert lines[1].split() == ["keras", "0.5000", "2.5", "(1", "thr)"]
+    wanted = ["cpu", "int8,", "builtin", "1.50", "0.4000", "XNNPACK", "7", "of", "9", "2"]
+    assert lines[2].split()[:10] == wanted
+    assert lines[3].split()[:9] == [
+        *("npu", "int8,", "none", "1.50", "0.2500", "Qualcomm", "NPU", "7", "of")
+    ]
+    assert lines[4].split() == ["MediaTek", "NPU", "7", "of", "9", "1"]
+
+
+def test_what_is_left_and_what_breaks_the_graph_stands_below():
+    lines = form_comparison.targets_as_text(PLACED).splitlines()[5:]
+    assert lines == [
+        "cpu: XNNPACK takes 7 of 9 operators in 2 parts",
+        "npu: Qualcomm NPU takes 7 of 9 operators in 1 part; left: 2 EXP",
+        "npu: MediaTek NPU takes 7 of 9 operators in 1 part",
+        "npu: MediaTek NPU is interrupted by A one, B two, C three and 1 more",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("forms", "int8"),
+    [
+        (["saved_model", "tflite float16", "gpu"], []),
+        (["tflite int8", "cpu", "edgetpu"], ["tflite int8", "cpu", "edgetpu"]),
+    ],
+)
+def test_forms_that_need_calibration_images(forms, int8):
+    assert form_comparison.needs_calibration(forms) == int8
 
 
 def test_what_is_no_number_is_none_in_json():

@@ -78,6 +78,32 @@ def test_the_table_names_every_form_and_few_calibration_images(finished):
     assert "warning: only 4 calibration images; 100 or more are better." in lines
 
 
+def test_placements_stand_below_the_table_and_in_json(finished):
+    done, out = finished
+    rows = json.loads((out / "export_report.json").read_text())["rows"]
+    delegates = [placed["delegate"] for placed in rows[-1]["placements"]]
+    assert delegates == ["XNNPACK", "GPU", "Qualcomm NPU", "MediaTek NPU", "Edge TPU"]
+    assert "tflite int8: Edge TPU takes " in done.stdout
+    assert "tflite float32: GPU is interrupted by NON_MAX_SUPPRESSION_V4 " in done.stdout
+
+
+def test_targets_are_compared_in_the_place_of_forms(shapes_run, tmp_path):
+    done = run_report(
+        shapes_run,
+        f"--data={DATA}",
+        "--targets=gpu",
+        f"--out={tmp_path}",
+        "--max_drop=1",
+        "--threads=1",
+    )
+    assert done.returncode == 0, done.stderr
+    keras, gpu = json.loads((tmp_path / "export_report.json").read_text())["rows"]
+    assert (keras["form"], gpu["form"]) == ("keras", "gpu")
+    assert gpu["parity"]["matched"] > 0.99
+    assert abs(gpu["ap50"] - keras["ap50"]) < 0.01
+    assert "gpu     float16, none  " in done.stdout
+
+
 def test_the_exit_code_tells_of_a_loss_over_the_limit(shapes_run, tmp_path):
     done = run_report(
         shapes_run,
@@ -99,6 +125,9 @@ def test_the_exit_code_tells_of_a_loss_over_the_limit(shapes_run, tmp_path):
     ("flags", "message"),
     [
         ([], "The form 'tflite int8' needs --calibration_data=FORMAT:PLACE#SPLIT"),
+        (["--targets=gpu,npu"], "The target 'npu' needs --calibration_data=FORMAT:PLACE#SPLIT"),
+        (["--targets=gpus"], "There is no target 'gpus'. Did you mean 'gpu'"),
+        (["--targets=gpu", "--forms=saved_model"], "Give --targets or --forms, not both."),
         (["--forms=tflite float23"], "no form 'tflite float23'. Did you mean 'tflite float"),
         (["--forms=saved_model", "--out=TMP/file/out"], "file' is a file, not a folder"),
         (["--forms=saved_model", "--threads=many"], "--threads must be numbers from 1"),

@@ -28,6 +28,9 @@ def test_a_run_folder_becomes_a_file_with_the_detectors_answers(run_dir, detecto
     ("flags", "message"),
     [
         (["--quantization=int8"], "--quantization=int8 needs --calibration_data=FORMAT:PLACE#"),
+        (["--target=npu"], "--target=npu, int8, needs --calibration_data=FORMAT:PLACE#SPLIT"),
+        (["--target=cpu"], "learns the value ranges, or another --quantization."),
+        (["--target=gpu", "--quantization=int8"], "quantization=int8 does not go with target=gpu"),
         (["--out=FILE/pets.tflite"], "file' is a file, not a folder"),
         ([], "holds no trained detector (best.keras)"),
     ],

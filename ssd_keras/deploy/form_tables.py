@@ -1,0 +1,74 @@
+"""The tables of compared forms: what each target's delegates take of its file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ssd_keras.deploy.placement import XNNPACK
+from ssd_keras.deploy.targets import TARGETS, choose
+from ssd_keras.display import number
+
+# Target -> the delegates whose parts of the file are counted.
+TARGET_DELEGATES = {
+    "cpu": (XNNPACK,),
+    "gpu": ("GPU",),
+    "npu": ("Qualcomm NPU", "MediaTek NPU"),
+    "edgetpu": ("Edge TPU",),
+    "mediapipe": (XNNPACK,),
+}
+QUANTIZED = {"none": "float32", "float16": "float16", "dynamic": "dynamic", "int8": "int8"}
+NAMED_BREAKS = 3
+TARGET_HEADER = ("target", "file", "MB", "AP50", "delegate", "operators", "parts", "ms")
+
+
+def targets_as_text(rows: Sequence) -> str:
+    """The table of targets for the terminal: a line for each and for each of its delegates."""
+    table = [list(TARGET_HEADER)]
+    for row in rows:
+        ms = milliseconds_of(row)
+        if row.form not in TARGETS:
+            table.append([row.form, "", "", number(row.ap50, 4), "", "", "", ms])
+            continue
+        choices = choose(row.form)
+        file = f"{QUANTIZED[choices.quantization]}, {choices.postprocess}"
+        start = [row.form, file, f"{row.megabytes:.2f}", number(row.ap50, 4)]
+        for placed in row.placements:
+            if placed.delegate in TARGET_DELEGATES[row.form]:
+                taken = f"{placed.taken} of {placed.total}"
+                table.append([*start, placed.delegate, taken, f"{placed.partitions}", ms])
+                start, ms = [""] * len(start), ""
+    return "\n".join(aligned(table) + placement_lines(rows))
+
+
+def placement_lines(rows: Sequence) -> list[str]:
+    """What each delegate leaves of each file, and what of that breaks its graph."""
+    lines = []
+    for row in rows:
+        for placed in row.placements:
+            if row.form in TARGETS and placed.delegate not in TARGET_DELEGATES[row.form]:
+                continue
+            left = ", ".join(f"{count} {name}" for name, count in placed.left.items())
+            lines.append(f"{row.form}: {placed}{f'; left: {left}' if left else ''}")
+            if placed.breaks:
+                more = len(placed.breaks) - NAMED_BREAKS
+                named = ", ".join(placed.breaks[:NAMED_BREAKS])
+                lines.append(
+                    f"{row.form}: {placed.delegate} is interrupted by {named}"
+                    + (f" and {more} more" if more > 0 else "")
+                )
+    return lines
+
+
+def aligned(table: list[list[str]]) -> list[str]:
+    """The rows as lines with columns below each other."""
+    widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
+    return [
+        "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in table
+    ]
+
+
+def milliseconds_of(row) -> str:
+    """The times by threads as a text."""
+    return ", ".join(
+        f"{ms:.1f}" + (f" ({n} thr)" if n else "") for n, ms in row.milliseconds.items()
+    )
