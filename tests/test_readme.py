@@ -46,6 +46,7 @@ RUN_BY = {
     "export.saved_model": "tests/export/test_saved_model.py",
     "export.tflite": "tests/export/test_tflite.py",
     "detect.py": "tests/export/test_raspberry_pi.py",
+    "export/on_device/report.py": "tests/export/test_on_device.py",
     "export/raspberry_pi/detect.py": "tests/export/test_raspberry_pi.py",
     "serve.py": "tests/export/test_web.py",
 }

@@ -17,7 +17,7 @@ TARGET_DELEGATES = {
     "mediapipe": (XNNPACK,),
 }
 QUANTIZED = {"none": "float32", "float16": "float16", "dynamic": "dynamic", "int8": "int8"}
-NAMED_BREAKS = 3
+NAMED = 3
 TARGET_HEADER = ("target", "file", "MB", "AP50", "delegate", "operators", "parts", "ms")
 
 
@@ -47,16 +47,19 @@ def placement_lines(rows: Sequence) -> list[str]:
         for placed in row.placements:
             if row.form in TARGETS and placed.delegate not in TARGET_DELEGATES[row.form]:
                 continue
-            left = ", ".join(f"{count} {name}" for name, count in placed.left.items())
-            lines.append(f"{row.form}: {placed}{f'; left: {left}' if left else ''}")
+            left = _some([f"{count} {name}" for name, count in placed.left.items()])
+            if placed.taken:
+                lines.append(f"{row.form}: {placed}{f'; left: {left}' if left else ''}")
             if placed.breaks:
-                more = len(placed.breaks) - NAMED_BREAKS
-                named = ", ".join(placed.breaks[:NAMED_BREAKS])
-                lines.append(
-                    f"{row.form}: {placed.delegate} is interrupted by {named}"
-                    + (f" and {more} more" if more > 0 else "")
-                )
+                broken = f"{placed.delegate} is interrupted by {_some(placed.breaks)}"
+                lines.append(f"{row.form}: {broken}")
     return lines
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first names, and how many there are more."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{', '.join(names[:NAMED])}{more}"
 
 
 def aligned(table: list[list[str]]) -> list[str]:

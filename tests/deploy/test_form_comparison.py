@@ -60,7 +60,7 @@ PLACED = [
         "npu",
         0.25,
         placements=[
-            placed("Qualcomm NPU", left={"EXP": 2}),
+            placed("Qualcomm NPU", left={"EXP": 2, "SUM": 1}),
             placed("MediaTek NPU", breaks=("A one", "B two", "C three", "D four")),
         ],
     ),
@@ -83,7 +83,7 @@ def test_what_is_left_and_what_breaks_the_graph_stands_below():
     lines = form_comparison.targets_as_text(PLACED).splitlines()[5:]
     assert lines == [
         "cpu: XNNPACK takes 7 of 9 operators in 2 parts",
-        "npu: Qualcomm NPU takes 7 of 9 operators in 1 part; left: 2 EXP",
+        "npu: Qualcomm NPU takes 7 of 9 operators in 1 part; left: 2 EXP, 1 SUM",
         "npu: MediaTek NPU takes 7 of 9 operators in 1 part",
         "npu: MediaTek NPU is interrupted by A one, B two, C three and 1 more",
     ]
