@@ -39,6 +39,7 @@ setup(
         "keras>=3.12",
         "matplotlib>=3.9",
         "numpy>=1.26",
+        "orjson>=3.10",
         "pillow>=10.3",
         "pycocotools>=2.0.8",
         "pyyaml>=6.0",

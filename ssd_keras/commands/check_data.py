@@ -7,6 +7,7 @@ The files are only read. Exit code 1 if something must be refused or too little 
 
 import functools
 import sys
+import time
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -72,7 +73,7 @@ def main(_):
         )
     size = tuple(detector.image_size) if detector else (300, 300)
     way = way_of(FLAGS.resize) if FLAGS.resize else HALF_PIXEL
-    inspected = inspection.inspect_images(source) if FLAGS.decode else []
+    inspected = inspection.inspect_images(source, say_progress(len(source)), decode=FLAGS.decode)
     problems = [*source.problems, *inspected]
     left = verdict.judge(source, inspected, chosen=FLAGS.classes is not None)
     complaint = complaint_of(left, problems)
@@ -88,6 +89,18 @@ def main(_):
         print(f"\n{complaint}")
         sys.exit(1)
     print(f"\nFit to train on: {left.images} images. Next:\n{next_command()}")
+
+
+def say_progress(count: int):
+    """What is called with the number of images done; says of many how far it is, on stderr."""
+    began = time.monotonic()
+
+    def say(done: int) -> None:
+        if done % max(1000, count // 20) == 0 and done < count:
+            left = (time.monotonic() - began) / done * (count - done)
+            print(f"{done:,} of {count:,} images, {left / 60:.0f} min left", file=sys.stderr)
+
+    return say
 
 
 def complaint_of(left, problems) -> str:

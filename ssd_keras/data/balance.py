@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ssd_keras.data.ground_truth import table_of
 from ssd_keras.data.source import Source
 
 MOST = 8
@@ -19,11 +20,16 @@ def repeats(source: Source) -> np.ndarray:
     Source: repeat factor sampling, LVIS, arXiv 1908.03195, appendix B; its threshold is the median
     here, as data sets of users have few classes.
     """
-    held = [np.unique(truth.labels[~truth.crowd]) for truth in source.ground_truth()]
-    found = np.bincount(np.concatenate([np.zeros(0, int), *held]), minlength=len(source.classes))
+    table = table_of(source.ground_truth())
+    keep = ~table.crowd
+    pairs = table.image_of[keep] * len(source.classes) + table.labels[keep]
+    image, label = np.divmod(np.unique(pairs), len(source.classes))
+    found = np.bincount(label, minlength=len(source.classes))
     there = found[found > 0]
+    shown = np.ones(len(table), int)
     if not len(there):
-        return np.ones(len(held), int)
+        return shown
     factor = np.sqrt(np.median(there) / np.maximum(found, 1))
     whole = np.clip(np.floor(factor + 0.5), 1, MOST).astype(int)
-    return np.array([whole[labels].max(initial=1) for labels in held])
+    np.maximum.at(shown, image, whole[label])
+    return shown

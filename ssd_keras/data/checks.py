@@ -2,111 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
-import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from ssd_keras.data import images, units
+from ssd_keras.data.ground_truth import TruthTable
+from ssd_keras.data.header_index import HeaderIndex
 from ssd_keras.data.names import normalize, note_alike
+from ssd_keras.data.rows import SHARE_TOLERANCE as SHARE_TOLERANCE
+from ssd_keras.data.rows import Headers, Row, RowTable
 from ssd_keras.data.source import CLIPPED, LEFT_OUT, NOTED, REFUSED, GroundTruth, Problem, Source
 from ssd_keras.errors import UserError, did_you_mean
 
-# By how much a box that is given in shares may leave the image without a word. Six decimals, as
-# most tools write them, move an edge by less.
-SHARE_TOLERANCE = 2e-3
 # Of so many unknown classes it is said which known ones are called alike; each is held against all.
 _MOST_HINTS = 50
-
-
-@dataclasses.dataclass
-class Row:
-    """An image and its objects as a file gives them, before any check.
-
-    Attributes:
-        image_id: what the data set calls the image.
-        path: the image file; "" where it lies in a record.
-        declared_size: (height, width) that the annotation states, or None for each unknown.
-        declared_at: the place that states it.
-        normalized: whether the boxes are shares of the image, not pixels.
-        tolerance: by how many pixels (or shares) a box may leave the image without a word; it is
-            cut in any case.
-        missing: why there is no such file as `path`; its objects are counted as lost then.
-        rejected: objects that were read and could not be added.
-        point: what the file gives each box by besides its size: its "corner" or "centre"; "" where
-            it gives two corners.
-        unit_stated: whether the user says in which unit the boxes are.
-    """
-
-    image_id: str
-    path: str
-    declared_size: tuple[float | None, float | None] = (None, None)
-    declared_at: str = ""
-    normalized: bool = False
-    tolerance: float = 0.5
-    missing: str = ""
-    names: list[str] = dataclasses.field(default_factory=list)
-    boxes: list[tuple[float, float, float, float]] = dataclasses.field(default_factory=list)
-    places: list[str] = dataclasses.field(default_factory=list)
-    difficult: list[bool] = dataclasses.field(default_factory=list)
-    crowd: list[bool] = dataclasses.field(default_factory=list)
-    areas: list[float] = dataclasses.field(default_factory=list)
-    rejected: int = 0
-    point: str = ""
-    unit_stated: bool = False
-
-    def add(self, name, box, place, *, difficult=False, crowd=False, area=None) -> None:
-        """Adds an object of class `name` with `box` `(ymin, xmin, ymax, xmax)`.
-
-        `area` is in square pixels of the image as declared; None, a negative one or nan: unknown.
-        """
-        self.names.append(normalize(name))
-        self.boxes.append(tuple(box))
-        self.places.append(place)
-        self.difficult.append(bool(difficult))
-        self.crowd.append(bool(crowd))
-        known = area is not None and math.isfinite(area) and area >= 0
-        self.areas.append(float(area) if known else math.nan)
-
-    @property
-    def image(self) -> str:
-        """The name that filters look at: that of the file, or the id where there is none."""
-        return os.path.basename(self.path) or self.image_id
-
-    @property
-    def corners(self) -> np.ndarray:
-        """The boxes as float64 `[n, 4]`."""
-        return np.array(self.boxes, np.float64).reshape(-1, 4)
-
-    def size_in(self, header: images.Header) -> tuple[float, float]:
-        """(height, width) in the pixels that the boxes are given in."""
-        height, width = self.declared_size
-        stated = height and width and height > 0 and width > 0 and math.isfinite(height + width)
-        return (height, width) if stated else (header.height, header.width)
-
-    def state_unit(self, unit: str) -> None:
-        """Takes the boxes in the unit that the user states."""
-        scale = units.UNITS[unit]
-        self.unit_stated = True
-        self.normalized = scale is not None
-        if scale is not None:
-            self.tolerance = SHARE_TOLERANCE
-            self.boxes = [tuple(value / scale for value in box) for box in self.boxes]
-
-    def reject(
-        self, kind: str, place: str, message: str, action: str = LEFT_OUT, *, name: str = ""
-    ) -> Problem:
-        """The problem that an object of class `name` cannot be read; it is not added."""
-        self.rejected += 1
-        return Problem(kind, place, message, action, (name,), self.image)
-
-    def left_out(self, kind: str, place: str, message: str, action: str = LEFT_OUT) -> Problem:
-        """The problem that the whole image is not used, and none of its objects."""
-        lost = tuple(self.names)
-        return Problem(kind, place, message, action, lost, self.image, images_lost=1)
 
 
 class ClassNames:
@@ -133,13 +45,14 @@ class ClassNames:
 def assemble(
     spec: str,
     classes: Sequence[str],
-    rows: Iterable[Row],
+    rows: Iterable[Row] | RowTable,
     problems: list[Problem],
     unit: str | None = None,
 ) -> Source:
     """Checks the rows and makes a source of what is good.
 
-    Reads the header of every image file. `problems` is extended.
+    Reads the header of every image file, except where the table says that sizes are believed.
+    `problems` is extended.
 
     Args:
         spec: how the user named the data, for messages.
@@ -152,63 +65,116 @@ def assemble(
     Raises:
         UserError: no class, a class named twice, no usable image, or coordinates in another unit.
     """
-    rows = list(rows)
-    check_any(rows, spec, problems)
-    ready = list(_with_headers(rows, problems))
-    check_any(ready, spec, problems)
+    table = rows if isinstance(rows, RowTable) else RowTable.of(rows)
+    check_any(table, spec, problems)
+    ready, headers = headers_of(table, problems)
+    checked, kept = check_all(spec, classes, table.take(ready), headers, problems, unit)
+    return Source(
+        spec,
+        checked.classes,
+        checked.truth,
+        problems,
+        standard_jpeg=headers.standard_jpeg[kept],
+        believed=headers.believed[kept],
+    )
+
+
+class Checked(NamedTuple):
+    """What is good of the rows of a data set."""
+
+    classes: tuple[str, ...]
+    truth: TruthTable
+
+
+def check_all(
+    spec: str,
+    classes: Sequence[str],
+    table: RowTable,
+    headers: Headers,
+    problems: list[Problem],
+    unit: str | None = None,
+) -> tuple[Checked, np.ndarray]:
+    """Checks the rows of images whose headers are known.
+
+    Returns:
+        what is good, and int `[kept]`, the rows that it is of.
+
+    Raises:
+        UserError: no class, a class named twice, no usable image, or coordinates in another unit.
+    """
+    check_any(table, spec, problems)
     classes = check_classes(classes, spec, problems)
-    names = ClassNames(classes)
-    check_units(spec, ready, problems, unit)
-    examples, standard_jpeg = [], []
-    for row, header in ready:
-        example = check_row(row, header, names, problems)
-        if example is not None:
-            examples.append(example)
-            standard_jpeg.append(header.standard_jpeg)
-    check_any(examples, spec, problems)
-    return Source(spec, classes, examples, problems, standard_jpeg=standard_jpeg)
+    check_units(spec, table, headers, problems, unit)
+    truth, kept = _check_rows(table, headers, ClassNames(classes), problems)
+    check_any(truth, spec, problems)
+    return Checked(classes, truth), kept
 
 
-def _with_headers(rows, problems) -> Iterator[tuple[Row, images.Header]]:
-    """The rows whose image files are there, each once, with what their headers say."""
-    seen: dict[str, str] = {}
-    for row in rows:
-        if row.missing:
-            place = row.declared_at or row.image_id
-            problems.append(row.left_out("missing_image", place, row.missing))
-            continue
-        if row.path in seen:
-            message = f"'{row.path}' is already annotated by {seen[row.path]}"
-            place = row.declared_at or row.path
-            problems.append(row.left_out("duplicate_image", place, message))
-            continue
-        seen[row.path] = row.declared_at or row.image_id
+def headers_of(table: RowTable, problems: list[Problem]) -> tuple[list[int], Headers]:
+    """The rows whose image files are there, each once, and what their headers say."""
+    believed = table.believed
+    if believed.all() and len(set(table.paths) - {""}) == len(table):
+        return list(range(len(table))), Headers.believing(table.declared)
+    seen: dict[str, int] = {}
+    ready, found = [], []
+    with HeaderIndex(len(table)) as index:
+        for number, path in enumerate(table.paths):
+            is_believed = bool(believed[number])
+            header = _header_of(number, path, is_believed, table, seen, index, problems)
+            if header is not None:
+                ready.append(number)
+                found.append(header)
+    return ready, Headers.of(found)
+
+
+def _header_of(
+    number: int,
+    path: str,
+    is_believed: bool,
+    table: RowTable,
+    seen: dict[str, int],
+    index: HeaderIndex,
+    problems: list[Problem],
+) -> images.Header | None:
+    """What the header of a row's image says; None where the image is not used."""
+    missing = "" if path else table.rows[number].missing
+    if not missing and path not in seen:
+        seen[path] = number
         try:
-            header = images.read_header(row.path)
+            return table.believed_header(number) if is_believed else index.read(path)
         except images.ImageError as error:
-            problems.append(row.left_out("broken_image", row.path, error.reason))
-            continue
-        yield row, header
+            problems.append(table.rows[number].left_out("broken_image", path, error.reason))
+            return None
+    row = table.rows[number]
+    if missing:
+        place = row.declared_at or row.image_id
+        problems.append(row.left_out("missing_image", place, missing))
+        return None
+    first = table.rows[seen[path]]
+    message = f"'{path}' is already annotated by {first.declared_at or first.image_id}"
+    problems.append(row.left_out("duplicate_image", row.declared_at or path, message))
+    return None
 
 
 def check_units(
     spec: str,
-    ready: Sequence[tuple[Row, images.Header]],
+    table: RowTable,
+    headers: Headers,
     problems: list[Problem],
     unit: str | None = None,
 ) -> None:
     """Judges the unit of all boxes together, or takes the one that the user states.
 
     Raises:
-        UnusableError: the coordinates are pixels in the place of shares, or shares of pixels.
+        UserError: the coordinates are pixels in the place of shares, or shares of pixels.
     """
-    for row, _ in ready if unit else ():
-        row.state_unit(unit)
     if unit:
+        table.state_unit(unit)
         return
+    sides = table.sides_in(headers)
     for normalized in (False, True):
-        part = [pair for pair in ready if pair[0].normalized == normalized]
-        boxes = _boxes_of(part)
+        of_kind = table.normalized == normalized
+        boxes = units.Boxes.of_rows(table.boxes, table.counts, sides, of_kind)
         read_in, other = ("shares", "pixels") if normalized else ("pixels", "shares")
         if fault := units.fault_of_shares(boxes) if normalized else units.fault_of_pixels(boxes):
             raise UnusableError(
@@ -220,7 +186,8 @@ def check_units(
         if fault := units.fault_of_scale(boxes):
             problems.append(Problem("wrong_scale", spec, fault, REFUSED))
         for point in ("corner", "centre"):
-            boxes = _boxes_of([pair for pair in part if pair[0].point == point])
+            part = of_kind & (table.points == point)
+            boxes = units.Boxes.of_rows(table.boxes, table.counts, sides, part)
             if fault := units.fault_of_sizes(boxes, centre=point == "centre"):
                 raise UnusableError(
                     f"'{spec}' is read as {point} and size of each box, but {fault}. Convert them, "
@@ -228,13 +195,6 @@ def check_units(
                     problems,
                     list_first=False,
                 )
-
-
-def _boxes_of(part: Sequence[tuple[Row, images.Header]]) -> units.Boxes:
-    return units.Boxes.of(
-        [row.corners for row, _ in part],
-        [(1, 1) if row.normalized else row.size_in(header) for row, header in part],
-    )
 
 
 class UnusableError(UserError):
@@ -274,6 +234,104 @@ def check_classes(
         raise UserError(f"Classes occur twice in '{spec}': {', '.join(twice)}.")
     note_alike(classes, spec, problems)
     return classes
+
+
+# Rows are looked at together in blocks of about so many objects, which bounds the memory for it.
+_BLOCK = 1 << 18
+
+
+def _check_rows(
+    table: RowTable, headers: Headers, names: ClassNames, problems: list[Problem]
+) -> tuple[TruthTable, np.ndarray]:
+    """What is good of all rows, and which rows it is of.
+
+    All rows are looked at together for the least fault, and those with one are checked by
+    themselves, which takes a hundred times as long and says what it is.
+    """
+    labels = names.labels(table.names)[table.name]
+    boxes = np.zeros((len(labels), 4), np.float32)
+    area = np.zeros(len(labels))
+    alive = np.ones(len(labels), bool)
+    flags = {"difficult": table.difficult.copy(), "crowd": table.crowd.copy()}
+    used = np.ones(len(table), bool)
+    for block in table.blocks(_BLOCK):
+        clean = _write_faultless(table, headers, labels, block, boxes, area)
+        for number in block.start + np.flatnonzero(~clean | (table.counts[block] == 0)):
+            part = slice(table.starts[number], table.starts[number + 1])
+            if clean[number - block.start]:
+                problems += _emptiness(table.rows[number], np.zeros(0, bool))
+                continue
+            truth = check_row(table.rows[number], headers[number], names, problems)
+            used[number] = truth is not None
+            count = 0 if truth is None else len(truth)
+            alive[part] = np.arange(part.stop - part.start) < count
+            if count:
+                kept = slice(part.start, part.start + count)
+                boxes[kept], labels[kept], area[kept] = truth.boxes, truth.labels, truth.area
+                for name, column in flags.items():
+                    column[kept] = getattr(truth, name)
+    kept = np.flatnonzero(used)
+    counts = np.add.reduceat(np.append(alive, False), table.starts[:-1], dtype=np.int64)
+    counts[table.counts == 0] = 0
+    truth = TruthTable(
+        [table.image_ids[i] for i in kept],
+        headers.sizes[kept],
+        counts[kept],
+        boxes[alive],
+        [table.paths[i] or None for i in kept],
+        labels=labels[alive],
+        area=area[alive],
+        **{name: column[alive] for name, column in flags.items()},
+    )
+    return truth, kept
+
+
+def _write_faultless(table, headers, labels, block: slice, boxes, area) -> np.ndarray:
+    """Writes the boxes in shares and the areas of a block of rows as they are if nothing is wrong.
+
+    Returns:
+        bool `[rows]`, those of which nothing is to be said but that they are empty. Others may be
+        without a fault, too.
+    """
+    part = slice(table.starts[block.start], table.starts[block.stop])
+    row = np.repeat(np.arange(block.stop - block.start), table.counts[block])
+    normalized = table.normalized[block]
+    sizes = headers.sizes[block].astype(np.float64)
+    limit = np.tile(np.where(normalized[:, None], 1.0, sizes), 2)[row]
+    corners = table.boxes[part]
+    with np.errstate(all="ignore"):
+        clipped = np.clip(corners, 0, limit)
+        wrong = labels[part] < 0
+        for fault in _wrong(corners, clipped):
+            wrong |= fault
+        wrong |= np.abs(clipped - corners).max(1, initial=0) > table.tolerance[block][row]
+        if not table.unit_stated:
+            wrong |= units.in_another_unit(corners, normalized[row])
+        wrong |= _may_repeat(row, labels[part], clipped)
+        boxes[part] = clipped / limit
+    area[part] = table.areas[part]
+    clean = np.isin(np.arange(len(sizes)), row[wrong], invert=True)
+    declared = table.declared[block]
+    return clean & (normalized | np.isnan(declared).all(1) | (declared == sizes).all(1))
+
+
+def _may_repeat(row: np.ndarray, labels: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """bool `[n]`: objects whose like may stand in the same row; no repeated one is missed."""
+    rounded = np.ascontiguousarray(np.round(boxes, 6) + 0.0).view(np.uint64)
+    mixed = np.column_stack([row, labels, rounded]).astype(np.uint64)
+    keys = (mixed * _ODD).sum(1, dtype=np.uint64)
+    keys ^= keys >> np.uint64(29)
+    order = np.argsort(keys, kind="stable")
+    again = np.zeros(len(keys), bool)
+    again[order[1:]] = keys[order[1:]] == keys[order[:-1]]
+    return again
+
+
+# Multipliers of a hash; any large odd numbers will do.
+_ODD = np.array(
+    [0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93,
+     0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53], np.uint64,
+)  # fmt: skip
 
 
 def check_row(
@@ -342,7 +400,8 @@ def _faults(row, header, names, labels, boxes, clipped) -> list[tuple[int, Probl
     for index in np.flatnonzero(unknown):
         report(index, "unknown_class", names.why_unknown(row.names[index]))
     good = ~unknown
-    for index in np.flatnonzero(good & _in_another_unit(row)):
+    other = not row.unit_stated and units.in_another_unit(row.corners, row.normalized)
+    for index in np.flatnonzero(good & other):
         kind, unit = ("not_normalised", "pixels") if row.normalized else ("not_pixels", "shares")
         report(index, kind, f"{what(index)} are {unit}, unlike most of the others", REFUSED)
         good[index] = False
@@ -357,16 +416,6 @@ def _faults(row, header, names, labels, boxes, clipped) -> list[tuple[int, Probl
     for index, first in _find_repeats(labels, clipped, np.flatnonzero(good)):
         report(index, "duplicate_box", f"{what(index)} repeats object {first}")
     return found
-
-
-def _in_another_unit(row) -> np.ndarray:
-    if row.unit_stated:
-        return np.zeros(len(row.boxes), bool)
-    corners = row.corners
-    if row.normalized:
-        return units.like_pixels(corners) & np.isfinite(corners).all(1)
-    has_area = (corners[:, 2:] > corners[:, :2]).all(1)
-    return units.like_shares(corners) & has_area
 
 
 def _wrong(boxes, clipped) -> tuple[np.ndarray, ...]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
-from ssd_keras.data import checks, coco_layout, image_index, names, options, text
+import numpy as np
+
+from ssd_keras.data import checks, coco_content, coco_layout, image_index, names, options
+from ssd_keras.data.coco_content import LARGEST_ID
+from ssd_keras.data.coco_table import CocoTable, Pictures
+from ssd_keras.data.rows import known_area
 from ssd_keras.data.source import LEFT_OUT, NOTED, REFUSED, Problem, Source
 from ssd_keras.data.text import mark, number
-from ssd_keras.errors import UserError, one_line
-
-# Twice the annotations of the largest public data sets.
-MAX_JSON_BYTES = 4 << 30
-# From here on not every whole number is a float.
-_LARGEST_ID = 1 << 53
 
 
 def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None) -> Source:
@@ -33,15 +32,15 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
     place, chosen = options.split(spec, place, options.IMAGES | options.UNITS)
     layout = coco_layout.find(spec, place, split, chosen.get("images"))
     problems: list[Problem] = []
-    content = _content(layout.path, problems)
-    categories = dict(_categories(content["categories"], layout.path, problems))
-    rows = _rows(content["images"], layout, problems)
-    _add_objects(content["annotations"], layout.path, categories, rows, problems)
+    content = coco_content.read(layout.path, problems)
+    categories = dict(_categories(content.categories, layout.path, problems))
+    pictures = _pictures(content.images, layout, problems)
+    table = _table(content.annotations, layout.path, categories, pictures, problems)
+    del content, pictures
     if classes is None:
         in_order = sorted(categories, key=lambda key: (isinstance(key, str), key))
         classes = list(dict.fromkeys(categories[key] for key in in_order))
-    images = {id(row): row for row in rows.values()}.values()
-    source = checks.assemble(spec, classes, images, problems, chosen.get("units"))
+    source = checks.assemble(spec, classes, table, problems, chosen.get("units"))
     source.category_ids = _numbers(categories, source.classes)
     return source
 
@@ -54,41 +53,12 @@ def _numbers(categories: dict, classes: Sequence[str]) -> dict[int, int] | None:
     return {key: label[name] for key, name in categories.items() if name in label}
 
 
-def _content(path: str, problems: list[Problem]) -> dict:
-    written = text.read_text(path, problems, limit=MAX_JSON_BYTES)
-    try:
-        content = json.loads(written, object_pairs_hook=_without_repeated_keys)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"'{path}' is no readable JSON: {_reason(error)}.") from error
-    keys = ("images", "annotations", "categories")
-    if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in keys):
-        kind = coco_layout.json_kind(path)
-        what = f" It is of {kind}." if kind else ""
-        raise UserError(f"'{path}' needs the lists images, annotations and categories.{what}")
-    return content
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return "it is nested too deep"
-    # Python's advice is to allow longer numbers, which take it very long.
-    return "a number is too long" if "Exceeds the limit" in str(error) else one_line(error)
-
-
-def _without_repeated_keys(pairs: list[tuple[str, object]]) -> dict:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        for key, value in pairs:
-            # Another value would be lost without a word.
-            if value != found[key] and value == value:
-                raise ValueError(f"'{key[:40]}' stands twice in one object")
-    return found
-
-
 def _key(value) -> int | str | None:
     """An id in the form in which 1, 1.0 and "1" are equal; None for none."""
+    if type(value) is int and -LARGEST_ID < value < LARGEST_ID:
+        return value
     as_number = number(value)
-    if as_number is not None and math.isfinite(as_number) and abs(as_number) < _LARGEST_ID:
+    if as_number is not None and math.isfinite(as_number) and abs(as_number) < LARGEST_ID:
         return int(as_number) if as_number == int(as_number) else str(value)
     return value if value is None else names.normalize(str(value)[:500])
 
@@ -127,111 +97,179 @@ def _brief(value) -> str:
     return repr(value)[:80]
 
 
-def _rows(
+def _pictures(
     entries: Sequence, layout: coco_layout.CocoLayout, problems: list[Problem]
-) -> dict[int | str, checks.Row]:
-    """Rows by image id; with the reason where the image is missing."""
-    rows: dict[int | str, checks.Row] = {}
-    wanted: dict[int | str, str] = {}
+) -> Pictures:
+    """The images, by their ids; with the reason where one is missing."""
+    pictures = Pictures(layout.path)
+    wanted: list[str] = []
     for index, entry in enumerate(entries):
-        place = f"{layout.path}, images[{index}]"
         fields = entry if isinstance(entry, dict) else {}
         key, name = _key(fields.get("id")), fields.get("file_name")
         if key is None or not isinstance(name, str | int | float):
-            message = "needs id and file_name"
+            message, place = "needs id and file_name", f"{layout.path}, images[{index}]"
             problems.append(Problem("broken_image_entry", place, message, REFUSED, images_lost=1))
             continue
-        if key in rows:
-            message = f"the id {key} was already used"
+        if key in pictures.place_of:
+            message, place = f"the id {key} was already used", f"{layout.path}, images[{index}]"
             problem = Problem("duplicate_image", place, message, LEFT_OUT, images_lost=1)
             problems.append(problem)
             continue
-        size = tuple(number(fields.get(side)) for side in ("height", "width"))
+        size = number(fields.get("height")), number(fields.get("width"))
         called = fields["id"] if isinstance(fields["id"], str) else str(key)
-        rows[key] = checks.Row(called, "", declared_size=size, declared_at=place, point="corner")
-        wanted[key] = str(name)
-    _find_images(rows, wanted, layout, problems)
-    return rows
+        pictures.place_of[key] = len(wanted)
+        pictures.ids.append(called)
+        pictures.declared.append(size)
+        pictures.at.append(index)
+        wanted.append(str(name))
+    _find_images(pictures, wanted, layout, problems)
+    return pictures
 
 
 def _find_images(
-    rows: dict, wanted: dict, layout: coco_layout.CocoLayout, problems: list[Problem]
+    pictures: Pictures,
+    wanted: Sequence[str],
+    layout: coco_layout.CocoLayout,
+    problems: list[Problem],
 ) -> None:
     index = image_index.ImageIndex(layout.pictures, problems, bases=layout.bases)
-    found = index.find_all(wanted.values())
+    found = index.find_all(wanted)
     problems += image_index.notes(found.values(), layout.path)
     anywhere = image_index.ImageIndex([layout.root]) if layout.root else None
-    for key, name in wanted.items():
+    for place, name in enumerate(wanted):
         one = found[name]
         if one == image_index.MISSING and anywhere is not None:
             other = anywhere.find(name)
             one = other if other.sure else one
-        rows[key].path = one.path or ""
+        pictures.paths.append(one.path or "")
         if not one.path:
-            rows[key].missing = image_index.why_missing(name, one, f"in {layout.pictures[0]}")
-    _join_entries(rows, problems)
+            where = f"in {layout.pictures[0]}"
+            pictures.missing[place] = image_index.why_missing(name, one, where)
+    _join_entries(pictures, problems)
 
 
-def _join_entries(rows: dict[int | str, checks.Row], problems: list[Problem]) -> None:
-    """Gives entries of one file and size one row, so that none of their objects is lost."""
-    first: dict[tuple, checks.Row] = {}
-    for key, row in rows.items():
-        rows[key] = first.setdefault((row.path, row.declared_size, row.missing), row)
-        if rows[key] is not row:
-            message = f"'{row.path}' stands in {rows[key].declared_at}, too: they are one image"
+def _join_entries(pictures: Pictures, problems: list[Problem]) -> None:
+    """Takes entries of one file and size for one image, so that none of their objects is lost."""
+    first: dict[tuple, int] = {}
+    twice = set()
+    for key, place in pictures.place_of.items():
+        path, missing = pictures.paths[place], pictures.missing.get(place)
+        same = first.setdefault((path, pictures.declared[place], missing), place)
+        if same != place:
+            pictures.place_of[key] = same
+            twice.add(place)
+            message = f"'{path}' stands in {pictures.stated_at(same)}, too: they are one image"
             problems.append(
-                Problem("duplicate_image", row.declared_at, message, NOTED, image=row.image)
+                Problem(
+                    "duplicate_image",
+                    pictures.stated_at(place),
+                    message,
+                    NOTED,
+                    image=pictures.image(place),
+                )
             )
+    pictures.leave_out(twice)
 
 
-def _add_objects(
-    annotations: Sequence, path: str, categories: dict, rows: dict, problems: list[Problem]
-) -> None:
-    seen, repeated = set(), []
-    for index, annotation in enumerate(annotations):
+def _table(
+    annotations: coco_content.Annotations,
+    path: str,
+    categories: dict,
+    pictures: Pictures,
+    problems: list[Problem],
+) -> CocoTable:
+    """The objects beside their images."""
+    names = list(dict.fromkeys(categories.values()))
+    name_of = {key: names.index(name) for key, name in categories.items()}
+    image = _looked_up(annotations.image, pictures.place_of)
+    name = _looked_up(annotations.category, name_of)
+    boxes, crowd, area = annotations.boxes, annotations.crowd.copy(), annotations.area.copy()
+    corners = np.column_stack([boxes[:, 1], boxes[:, 0], boxes[:, 1] + boxes[:, 3],
+                               boxes[:, 0] + boxes[:, 2]])  # fmt: skip
+    odd = (image < 0) | (name < 0)
+    odd[list(annotations.odd)] = True
+    for index in np.flatnonzero(odd).tolist():
         place = f"{path}, annotations[{index}]"
-        if not isinstance(annotation, dict):
-            message = "is no object with image_id, category_id and bbox"
-            problems.append(Problem("broken_box", place, message, LEFT_OUT, ("",)))
+        found = _object(annotations.at(index), place, categories, pictures)
+        image[index] = -1
+        if isinstance(found, Problem):
+            problems.append(found)
             continue
-        key = _key(annotation.get("id"))
-        if key is not None and key in seen:
-            repeated.append(place)
+        image[index], name[index] = found.place, name_of[found.category]
+        corners[index], crowd[index], area[index] = found.corners, found.crowd, found.area
+    _note_repeated_ids(annotations, path, problems)
+    return CocoTable(pictures, names, image, name, corners, crowd, area)
+
+
+def _looked_up(keys: np.ndarray, table: Mapping) -> np.ndarray:
+    """What a table has for each of the keys, -1 where it has nothing."""
+    different, inverse = np.unique(keys, return_inverse=True)
+    found = np.array([table.get(key, -1) for key in different.tolist()], np.int64)
+    return found[inverse] if len(keys) else np.zeros(0, np.int64)
+
+
+def _note_repeated_ids(
+    annotations: coco_content.Annotations, path: str, problems: list[Problem]
+) -> None:
+    numbers = annotations.number
+    if not annotations.odd and (np.diff(np.sort(numbers)) > 0).all():
+        return
+    seen, repeated = set(), []
+    for index, key in enumerate(numbers.tolist()):
+        if index in annotations.odd:
+            one = annotations.odd[index]
+            if not isinstance(one, dict):
+                continue
+            key = _key(one.get("id"))
+        if key is None or key == coco_content.NO_ID:
+            continue
+        if key in seen:
+            repeated.append(index)
         seen.add(key)
-        problem = _add_object(annotation, place, categories, rows)
-        if problem is not None:
-            problems.append(problem)
     if repeated:
         message = (
             f"the ids of {len(repeated)} annotations were already used; they mean nothing to a "
             "detector, and all are kept"
         )
-        problems.append(Problem("duplicate_id", repeated[0], message, NOTED))
+        place = f"{path}, annotations[{repeated[0]}]"
+        problems.append(Problem("duplicate_id", place, message, NOTED))
 
 
-def _add_object(annotation: dict, place: str, categories: dict, rows: dict) -> Problem | None:
-    """Adds an object to its image, or returns why it cannot be added."""
+class _Object(NamedTuple):
+    """An annotation that is good: which image and category it is of, and its columns."""
+
+    place: int
+    category: int | str
+    corners: tuple[float, float, float, float]
+    crowd: bool
+    area: float
+
+
+def _object(annotation, place: str, categories: dict, pictures: Pictures) -> _Object | Problem:
+    """An object, or why it is none; of a known image it is counted as lost then."""
+    if not isinstance(annotation, dict):
+        message = "is no object with image_id, category_id and bbox"
+        return Problem("broken_box", place, message, LEFT_OUT, ("",))
     image, category = _key(annotation.get("image_id")), _key(annotation.get("category_id"))
     name = categories.get(category, "")
-    row = rows.get(image)
-    if row is None:
+    at = pictures.place_of.get(image)
+    if at is None:
         message = f"its image_id {_brief(annotation.get('image_id'))} is not among the images"
         return Problem("unknown_image", place, message, LEFT_OUT, (name,))
     if category not in categories:
         message = (
             f"its category_id {_brief(annotation.get('category_id'))} is not among the categories"
         )
-        return row.reject("unknown_class", place, message)
+        return pictures.reject(at, "unknown_class", place, message)
     box = annotation.get("bbox")
     numbers = [number(value) for value in box] if isinstance(box, list) else []
     if len(numbers) != 4 or None in numbers:
         message = f"its bbox is {_brief(box)}, not four numbers"
-        return row.reject("broken_box", place, message, name=name)
+        return pictures.reject(at, "broken_box", place, message, name=name)
     x, y, width, height = numbers
     crowd = mark(annotation.get("iscrowd"))
     if crowd is None:
         message = f"its iscrowd is {_brief(annotation['iscrowd'])}: write 1 or 0"
-        return row.reject("broken_mark", place, message, REFUSED, name=name)
-    area = number(annotation.get("area"))
-    row.add(name, (y, x, y + height, x + width), place, crowd=crowd, area=area)
-    return None
+        return pictures.reject(at, "broken_mark", place, message, REFUSED, name=name)
+    area = known_area(number(annotation.get("area")))
+    return _Object(at, category, (y, x, y + height, x + width), crowd, area)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import dataclasses
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ssd_keras.data import names
-from ssd_keras.data.source import NOTED, GroundTruth, Problem, Source
+from ssd_keras.data.ground_truth import TruthTable, joined, table_of
+from ssd_keras.data.source import NOTED, Problem, Source
 
 
 class CombinedSource(Source):
@@ -24,16 +24,17 @@ class CombinedSource(Source):
     def __init__(self, spec: str, sources: Sequence[Source]):
         together = tuple(dict.fromkeys(name for source in sources for name in source.classes))
         label = {name: index for index, name in enumerate(together)}
-        truth = [one for source in sources for one in _relabel(source, label)]
-        ids = names.apart(one.image_id for one in truth)
+        truth = joined([_relabel(source, label) for source in sources])
+        truth.image_ids = names.apart(truth.image_ids)
         problems = [problem for source in sources for problem in source.problems]
         names.note_alike(together, spec, problems)
         super().__init__(
             spec,
             together,
-            [dataclasses.replace(one, image_id=name) for one, name in zip(truth, ids, strict=True)],
-            problems + _twice(spec, truth),
+            truth,
+            problems + _twice(spec, truth.paths),
             standard_jpeg=np.concatenate([source.standard_jpeg for source in sources]),
+            believed=np.concatenate([source.believed for source in sources]),
             category_ids=_shared_ids(sources, together),
         )
         self._sources = list(sources)
@@ -52,16 +53,15 @@ class CombinedSource(Source):
         return part, index - self._starts[part]
 
 
-def _relabel(source: Source, label: Mapping[str, int]) -> list[GroundTruth]:
+def _relabel(source: Source, label: Mapping[str, int]) -> TruthTable:
     number = np.array([label[name] for name in source.classes], np.int32)
-    return [
-        dataclasses.replace(truth, labels=number[truth.labels]) for truth in source.ground_truth()
-    ]
+    table = table_of(source.ground_truth())
+    return joined([table], labels=number[table.labels])
 
 
-def _twice(spec: str, truth: Sequence[GroundTruth]) -> list[Problem]:
+def _twice(spec: str, paths: Sequence[str | None]) -> list[Problem]:
     """A note of the image files that are in two of the sources."""
-    counts = Counter(os.path.realpath(one.path) for one in truth if one.path)
+    counts = Counter(os.path.realpath(path) for path in paths if path)
     twice = [path for path, count in counts.items() if count > 1]
     if not twice:
         return []

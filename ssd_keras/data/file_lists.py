@@ -65,9 +65,9 @@ def is_litter(name: str) -> bool:
 def _is_wanted(entry: os.DirEntry, extensions: tuple[str, ...], problems: list[Problem]) -> bool:
     if not entry.name.lower().endswith(extensions) or entry.name.startswith("._"):
         return False
-    if _leads_to(entry, os.path.isdir, entry.is_dir):
+    if leads_to(entry, os.path.isdir, entry.is_dir):
         return False
-    if not _leads_to(entry, os.path.isfile, entry.is_file):
+    if not leads_to(entry, os.path.isfile, entry.is_file):
         is_there = os.path.exists(entry.path)
         what = "is no file but a pipe or device" if is_there else "is a link to nothing"
         problems.append(Problem("no_file", entry.path, what, LEFT_OUT))
@@ -76,7 +76,7 @@ def _is_wanted(entry: os.DirEntry, extensions: tuple[str, ...], problems: list[P
 
 
 def _is_folder(entry: os.DirEntry, problems: list[Problem]) -> bool:
-    if is_litter(entry.name) or not _leads_to(entry, os.path.isdir, entry.is_dir):
+    if is_litter(entry.name) or not leads_to(entry, os.path.isdir, entry.is_dir):
         return False
     if entry.is_symlink():
         what = "is a link to a folder and is not followed: name that folder if its images belong"
@@ -85,7 +85,7 @@ def _is_folder(entry: os.DirEntry, problems: list[Problem]) -> bool:
     return True
 
 
-def _leads_to(entry: os.DirEntry, of_path: Callable, of_entry: Callable) -> bool:
+def leads_to(entry: os.DirEntry, of_path: Callable, of_entry: Callable) -> bool:
     """Whether an entry is, or links to, a kind of file.
 
     The methods of the entry ask no disk, but raise an error for a link that leads to itself.

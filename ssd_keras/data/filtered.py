@@ -7,7 +7,8 @@ import re
 
 import numpy as np
 
-from ssd_keras.data.source import GroundTruth, Source
+from ssd_keras.data.ground_truth import table_of
+from ssd_keras.data.source import Source
 from ssd_keras.errors import UserError
 
 FILTERS = ("only", "without")
@@ -37,24 +38,29 @@ class FilteredSource(Source):
             raise UserError(
                 f"'{pattern}' in '{spec}' is no regular expression: {error}."
             ) from error
-        truth = source.ground_truth()
+        truth = table_of(source.ground_truth())
+        called = [
+            os.path.basename(path) if path else name
+            for name, path in zip(truth.image_ids, truth.paths, strict=True)
+        ]
 
         def keeps(name: str) -> bool:
             return (expression.search(name) is not None) == (kind == "only")
 
-        self._kept = [index for index, one in enumerate(truth) if keeps(_name(one))]
+        self._kept = [index for index, name in enumerate(called) if keeps(name)]
         if not self._kept:
             raise UserError(
                 f"'{spec}' keeps none of {len(truth)} images, which are called "
-                f"{', '.join(_name(t) for t in truth[:3])} ..."
+                f"{', '.join(called[:3])} ..."
             )
         problems = [p for p in source.problems if not p.image or keeps(p.image)]
         super().__init__(
             spec,
             source.classes,
-            [truth[i] for i in self._kept],
+            truth.take(self._kept),
             problems,
             standard_jpeg=source.standard_jpeg[self._kept],
+            believed=source.believed[self._kept],
             category_ids=source.category_ids,
         )
         self._source = source
@@ -64,7 +70,3 @@ class FilteredSource(Source):
 
     def encoded(self, index: int) -> bytes:
         return self._source.encoded(self._kept[index])
-
-
-def _name(truth: GroundTruth) -> str:
-    return os.path.basename(truth.path) if truth.path else truth.image_id

@@ -8,7 +8,7 @@ import os
 import re
 import urllib.parse
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ssd_keras.data import file_lists, images
 from ssd_keras.data.names import fold, parts_of
@@ -32,6 +32,8 @@ class Found:
 
 
 MISSING = Found(None)
+# From so many names on, folders are listed first.
+_MANY = 1000
 
 
 class ImageIndex:
@@ -64,6 +66,7 @@ class ImageIndex:
         self.folders = list(dict.fromkeys(os.fspath(folder) or "." for folder in folders))
         self._bases = [*self.folders, *(os.fspath(base) or "." for base in bases)]
         self._extensions = extensions
+        self._listed: dict[str, str] = {}
         self._trees = [_Tree(folder, extensions, problems) for folder in self.folders]
 
     def find(self, name: str) -> Found:
@@ -73,7 +76,9 @@ class ImageIndex:
 
     def find_all(self, names: Iterable[str]) -> dict[str, Found]:
         """The file of each name; one that two names may mean is neither's, if none is sure."""
-        found = {name: self.find(name) for name in dict.fromkeys(names)}
+        names = list(dict.fromkeys(names))
+        self._list_files(len(names))
+        found = {name: self.find(name) for name in names}
         claims = defaultdict(list)
         for name, one in found.items():
             if one.path:
@@ -85,11 +90,18 @@ class ImageIndex:
                 found.update((name, Found(None, note)) for name in unsure)
         return found
 
+    def _list_files(self, count: int) -> None:
+        """Lists the files of the first folder, if looking for so many one by one takes longer."""
+        if count >= _MANY and self.folders:
+            self._listed = _plain_files(self.folders[0], self._extensions)
+
     def files(self) -> list[str]:
         """All files of the folders, sorted folder by folder."""
         return list(dict.fromkeys(file.path for tree in self._trees for file in tree.files))
 
     def _exact(self, name: str) -> str | None:
+        if (path := self._listed.get(name)) is not None:
+            return path
         paths = (os.path.join(base, name) for base in self._bases if name)
         path = next((path for path in paths if os.path.isfile(path)), None)
         # A file of another kind somewhere else, such as a password file, is never what is meant.
@@ -104,6 +116,21 @@ class ImageIndex:
                 if found != MISSING:
                     return found
         return MISSING
+
+
+def _plain_files(folder: str, extensions: tuple[str, ...]) -> dict[str, str]:
+    """The paths of the files of a folder that are no links, by their names."""
+    start = _shortest(folder, os.path.isdir)
+    start = "" if start == "." else os.path.join(start, "")
+    try:
+        with os.scandir(folder) as entries:
+            return {
+                entry.name: start + entry.name
+                for entry in entries
+                if entry.name.lower().endswith(extensions) and entry.is_file(follow_symlinks=False)
+            }
+    except OSError:  # said by whoever walks through it
+        return {}
 
 
 class _Tree:
@@ -250,10 +277,10 @@ def _is_below(name: str) -> bool:
     return not os.path.isabs(name) and not os.path.normpath(name).startswith(os.pardir)
 
 
-def _shortest(path: str) -> str:
+def _shortest(path: str, is_there: Callable = os.path.isfile) -> str:
     """The path without `./` and `x/..`, unless a link makes that another file."""
     short = os.path.normpath(path)
-    return short if os.path.isfile(short) and os.path.samefile(short, path) else path
+    return short if is_there(short) and os.path.samefile(short, path) else path
 
 
 def _extension(name: str) -> str:

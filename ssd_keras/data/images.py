@@ -33,12 +33,14 @@ class Header:
         standard_jpeg: a sound 8-bit grey or YCbCr JPEG that needs no turning, which any decoder
             reads alike.
         turned: the EXIF orientation swaps height and width.
+        believed: the file was not opened: the size is what an annotation states.
     """
 
     height: int
     width: int
     standard_jpeg: bool
     turned: bool = False
+    believed: bool = False
 
 
 def read_header(path: str | os.PathLike) -> Header:
@@ -102,6 +104,11 @@ def _upright(file: BinaryIO, name: str) -> bool:
     with contextlib.suppress(ImageError), pillow.open_image(file, name) as image:
         return _orientation(image) == 1
     return False
+
+
+def is_upright(data: bytes) -> bool:
+    """Whether the bytes of an image file ask for no turning by their EXIF orientation."""
+    return _upright(io.BytesIO(data), "image")
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:

@@ -2,52 +2,114 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
+import functools
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from ssd_keras.data.images import ImageError, describe
-from ssd_keras.data.source import LEFT_OUT, NOTED, REFUSED, GroundTruth, Problem, Source
+from ssd_keras.data.ground_truth import table_of
+from ssd_keras.data.images import ImageError, describe, read_header
+from ssd_keras.data.source import (
+    LEFT_OUT,
+    NOTED,
+    REFUSED,
+    GroundTruth,
+    Problem,
+    SizeMismatch,
+    Source,
+    check_stated_size,
+)
 from ssd_keras.resizing import HALF_PIXEL, boxes_on_canvas
 
 
-def inspect_images(source: Source, progress: Callable[[int], None] | None = None) -> list[Problem]:
-    """Decodes every image and looks at every box; returns what reading the headers did not show.
+def inspect_images(
+    source: Source, progress: Callable[[int], None] | None = None, *, decode: bool = True
+) -> list[Problem]:
+    """Opens every image and looks at every box; returns what loading the source did not show.
 
-    Finds truncated and undecodable images (left out), images that occur twice, unusual pixel
-    forms, and boxes under one pixel. The user's files are only read.
+    Finds truncated and undecodable images (left out), images of another size than a large data set
+    says, images that occur twice, unusual pixel forms, and boxes under one pixel. All cores take
+    part. The user's files are only read.
 
     Args:
         source: its `problems` are not changed.
         progress: called with the number of images done.
+        decode: whether to decode all images; else only those that were not opened yet are opened,
+            for their sizes.
     """
     problems: list[Problem] = []
     seen: dict[bytes, str] = {}
-    for index, truth in enumerate(source.ground_truth()):
-        place = truth.path or truth.image_id
-        try:
-            image = source.image(index)
-        except ImageError as error:
-            lost = tuple(source.classes[label] for label in truth.labels)
-            problems.append(
-                Problem("undecodable_image", place, error.reason, LEFT_OUT, lost, images_lost=1)
-            )
-            continue
-        key = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
-        if key in seen:
+    indices = range(len(source)) if decode else np.flatnonzero(source.believed).tolist()
+    look = functools.partial(_look if decode else _look_at_header, source)
+    for done, (place, key, found) in enumerate(_on_all_cores(look, indices), start=1):
+        if key is not None and key in seen:
             message = f"has the same pixels as {seen[key]}"
             problems.append(Problem("same_image", place, message, NOTED))
-        seen.setdefault(key, place)
-        form = describe(truth.path) if truth.path else ""
-        if form:
-            problems.append(Problem("pixel_form", place, form, NOTED))
-        problems += _tiny(truth, place)
+        if key is not None:
+            seen.setdefault(key, place)
+        problems += found
         if progress is not None:
-            progress(index + 1)
+            progress(done)
     return problems
+
+
+def _on_all_cores(look: Callable, indices: Sequence[int]) -> Iterator:
+    """What a function gives for each index, in their order; few of them are waiting at a time."""
+    workers = os.cpu_count() or 1
+    window = 16 * workers
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        for start in range(0, len(indices), window):
+            yield from pool.map(look, indices[start : start + window])
+
+
+def _look(source: Source, index: int) -> tuple[str, bytes | None, list[Problem]]:
+    """The place of an image, what its pixels are told by, and what is wrong with it."""
+    truth = source.ground_truth()[index]
+    place = truth.path or truth.image_id
+    try:
+        image = source.image(index)
+    except ImageError as error:
+        return place, None, [_lost(source, truth, place, error)]
+    key = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+    problems = _scaled(source, index, truth, place, *image.shape[:2])
+    form = describe(truth.path) if truth.path else ""
+    if form:
+        problems.append(Problem("pixel_form", place, form, NOTED))
+    return place, key, problems + _tiny(truth, place)
+
+
+def _look_at_header(source: Source, index: int) -> tuple[str, None, list[Problem]]:
+    truth = source.ground_truth()[index]
+    place = truth.path or truth.image_id
+    try:
+        header = read_header(truth.path)
+        check_stated_size(truth, header.height, header.width)
+    except ImageError as error:
+        return place, None, [_lost(source, truth, place, error)]
+    return place, None, _scaled(source, index, truth, place, header.height, header.width)
+
+
+def _lost(source: Source, truth: GroundTruth, place: str, error: ImageError) -> Problem:
+    """The problem that an image cannot be used, and none of its objects."""
+    lost = tuple(source.classes[label] for label in truth.labels)
+    if isinstance(error, SizeMismatch):
+        return Problem("size_mismatch", place, error.reason, REFUSED, lost, images_lost=1)
+    return Problem("undecodable_image", place, error.reason, LEFT_OUT, lost, images_lost=1)
+
+
+def _scaled(source: Source, index: int, truth, place: str, height: int, width: int) -> list:
+    """A note of an image that is larger or smaller than was believed, in the same proportion."""
+    if not source.believed[index] or (height, width) == (truth.height, truth.width):
+        return []
+    message = (
+        f"its annotation states the size {truth.width}x{truth.height}, but the image is "
+        f"{width}x{height}; the boxes are shares of it"
+    )
+    return [Problem("size_scaled", place, message, NOTED)]
 
 
 def _tiny(truth, place) -> list[Problem]:
@@ -99,26 +161,24 @@ def summarize(
     source: Source, image_size: tuple[int, int] = (300, 300), way: str = HALF_PIXEL
 ) -> Summary:
     """Counts what is in a source; sizes are measured after resizing to `image_size`."""
-    truth = source.ground_truth()
-    objects, pictures = Counter(), Counter()
-    for one in truth:
-        objects.update(one.labels.tolist())
-        pictures.update(set(one.labels.tolist()))
+    table = table_of(source.ground_truth())
+    classes = len(source.classes)
+    objects = np.bincount(table.labels, minlength=classes)
+    pairs = np.unique(table.image_of * classes + table.labels)
+    pictures = np.bincount(pairs % classes, minlength=classes)
     boxes = all_boxes(source, image_size, way)
     pixels = (boxes[:, 2:] - boxes[:, :2]) * np.asarray(image_size, np.float32)
     return Summary(
-        images=len(truth),
+        images=len(table),
         objects=len(boxes),
-        empty_images=sum(not len(one) for one in truth),
-        difficult=int(sum(one.difficult.sum() for one in truth)),
-        crowd=int(sum(one.crowd.sum() for one in truth)),
-        per_class=tuple(
-            (name, objects[label], pictures[label]) for label, name in enumerate(source.classes)
-        ),
+        empty_images=int((table.counts == 0).sum()),
+        difficult=int(table.difficult.sum()),
+        crowd=int(table.crowd.sum()),
+        per_class=tuple(zip(source.classes, objects.tolist(), pictures.tolist(), strict=True)),
         sides=np.sqrt(np.prod(pixels, 1)),
-        median_width=int(np.median([one.width for one in truth])),
-        median_height=int(np.median([one.height for one in truth])),
-        most=max(len(one) for one in truth),
+        median_width=int(np.median(table.sizes[:, 1])),
+        median_height=int(np.median(table.sizes[:, 0])),
+        most=int(table.counts.max()),
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ssd_keras.data import checks, images
+from ssd_keras.data.rows import Headers, RowTable
 from ssd_keras.data.source import GroundTruth, Problem, Source
 from ssd_keras.errors import one_line
 
@@ -77,20 +78,15 @@ def assemble(
 ) -> PackedSource:
     """Checks the rows, as `checks.assemble` does, and makes a source of what is good."""
     packed = list(packed)
-    checks.check_any(packed, spec, problems)
-    classes = checks.check_classes(classes, spec, problems)
-    checks.check_units(spec, [(row, header) for row, header, _ in packed], problems, unit)
-    names = checks.ClassNames(classes)
-    _tell_apart([row for row, _, _ in packed])
-    examples, standard_jpeg, locations = [], [], []
-    for row, header, location in packed:
-        example = checks.check_row(row, header, names, problems)
-        if example is not None:
-            examples.append(example)
-            standard_jpeg.append(header.standard_jpeg)
-            locations.append(location)
-    checks.check_any(examples, spec, problems)
-    return PackedSource(spec, classes, examples, problems, standard_jpeg, locations, keep_open)
+    rows = [row for row, _, _ in packed]
+    _tell_apart(rows)
+    headers = Headers.of(header for _, header, _ in packed)
+    checked, kept = checks.check_all(spec, classes, RowTable.of(rows), headers, problems, unit)
+    locations = [packed[index][2] for index in kept]
+    standard_jpeg = headers.standard_jpeg[kept]
+    return PackedSource(
+        spec, checked.classes, checked.truth, problems, standard_jpeg, locations, keep_open
+    )
 
 
 def _tell_apart(rows: Sequence[checks.Row]) -> None:

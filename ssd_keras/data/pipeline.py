@@ -7,6 +7,7 @@ anywhere without replaying what came before, and no shuffle buffer is needed.
 from __future__ import annotations
 
 import dataclasses
+import io
 import math
 import os
 from collections.abc import Callable
@@ -16,7 +17,9 @@ import tensorflow as tf
 from absl import logging
 
 from ssd_keras.data import augmentation as augment
+from ssd_keras.data import images, jpeg
 from ssd_keras.data.balance import repeats
+from ssd_keras.data.ground_truth import table_of
 from ssd_keras.data.source import Source
 from ssd_keras.errors import UserError, unknown
 from ssd_keras.resizing import HALF_PIXEL, resize_tensor
@@ -330,11 +333,12 @@ def _pad(boxes, labels, max_boxes):
 
 
 def _say_cut_off(source: Source, max_boxes: int) -> None:
-    over = [len(truth) - max_boxes for truth in source.ground_truth() if len(truth) > max_boxes]
-    if over:
+    counts = table_of(source.ground_truth()).counts
+    over = counts[counts > max_boxes] - max_boxes
+    if len(over):
         logging.warning(
             "%s: %d objects in %d images are beyond the limit of %d objects an image.",
-            source.spec, sum(over), len(over), max_boxes,
+            source.spec, over.sum(), len(over), max_boxes,
         )  # fmt: skip
 
 
@@ -344,13 +348,10 @@ def _training_reader(source: Source, cache_bytes: int):
     Crowds are left out. An image that turns out unreadable teaches nothing: it is an even grey
     without objects.
     """
-    truth = source.ground_truth()
-    keep = [~t.crowd for t in truth]
-    starts = tf.constant(np.cumsum([0, *(k.sum() for k in keep)]))
-    all_boxes = tf.constant(np.concatenate([t.boxes[k] for t, k in zip(truth, keep, strict=True)]))
-    all_labels = tf.constant(
-        np.concatenate([t.labels[k] for t, k in zip(truth, keep, strict=True)])
-    )
+    truth = table_of(source.ground_truth())
+    keep = ~truth.crowd
+    starts = tf.constant(np.concatenate([[0], np.cumsum(keep)])[truth.starts])
+    all_boxes, all_labels = tf.constant(truth.boxes[keep]), tf.constant(truth.labels[keep])
     image_of, fast = _image_reader(source, cache_bytes)
 
     def read(index, careful):
@@ -370,7 +371,9 @@ def _image_reader(source: Source, cache_bytes: int):
         fault of the step; and whether reading without care is faster at all.
     """
     reader = _Careful(source, cache_bytes)
-    standard, encoded = tf.constant(source.standard_jpeg), _encoded_reader(source)
+    are_quick = source.standard_jpeg | _may_be_jpeg(source)
+    quick_ones = tf.constant(are_quick)
+    encoded, as_stated = _encoded_reader(source), _stated_jpeg(source)
 
     def slow(index):
         image, readable = tf.numpy_function(reader, [index], (tf.uint8, tf.bool), stateful=False)
@@ -380,21 +383,53 @@ def _image_reader(source: Source, cache_bytes: int):
 
     def quick(index):
         # The accurate method gives the pixels that Pillow gives.
-        image = tf.io.decode_jpeg(encoded(index), channels=3, dct_method="INTEGER_ACCURATE")
+        data = as_stated(index, encoded(index))
+        image = tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
         return image, tf.constant(True)
 
-    if reader.caches or not source.standard_jpeg.any():
+    if reader.caches or not are_quick.any():
         return lambda index, careful: slow(index), False
 
     def read(index, careful):
-        return tf.cond(standard[index] & ~careful, lambda: quick(index), lambda: slow(index))
+        return tf.cond(quick_ones[index] & ~careful, lambda: quick(index), lambda: slow(index))
 
     return read, True
 
 
+def _may_be_jpeg(source: Source) -> np.ndarray:
+    """bool `[N]`, images that were not opened yet and are called JPEGs."""
+    paths = table_of(source.ground_truth()).paths
+    called = [bool(path) and path.lower().endswith((".jpg", ".jpeg")) for path in paths]
+    return source.believed & np.array(called, bool)
+
+
+def _stated_jpeg(source: Source):
+    """A TensorFlow function from an index and the bytes of its file to those bytes.
+
+    Of an image whose size is believed, only if it is a JPEG of that size which every decoder reads
+    alike; else it gives nothing, which is a fault of the decoder's.
+    """
+    if not source.believed.any():
+        return lambda index, data: data
+    sizes = table_of(source.ground_truth()).sizes
+    is_believed = tf.constant(source.believed)
+
+    def check(index, data):
+        found = jpeg.plain_size(io.BytesIO(data), lambda: images.is_upright(data))
+        return data if found == tuple(sizes[index].tolist()) else b""
+
+    def checked(index, data):
+        found = tf.numpy_function(check, [index, data], tf.string, stateful=False)
+        return tf.ensure_shape(found, [])
+
+    return lambda index, data: tf.cond(
+        is_believed[index], lambda: checked(index, data), lambda: data
+    )
+
+
 def _encoded_reader(source: Source):
     """A TensorFlow function from an index to the bytes of the image file."""
-    paths = [os.fsencode(truth.path or "") for truth in source.ground_truth()]
+    paths = [os.fsencode(path or "") for path in table_of(source.ground_truth()).paths]
     places = tf.constant(paths)
 
     def read_packed(index):
@@ -420,8 +455,8 @@ class _Careful:
 
     def __init__(self, source: Source, cache_bytes: int):
         self.source = source
-        size = sum(3 * t.height * t.width for t in source.ground_truth())
-        self.caches = size <= cache_bytes
+        sizes = table_of(source.ground_truth()).sizes
+        self.caches = 3 * int(sizes.prod(1).sum()) <= cache_bytes
         self.kept: dict[int, np.ndarray] = {}
 
     def __call__(self, index) -> tuple[np.ndarray, np.bool_]:

@@ -10,53 +10,8 @@ import numpy as np
 from absl import logging
 
 from ssd_keras.data import images, pillow
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class GroundTruth:
-    """The annotated objects of one image.
-
-    Attributes:
-        image_id: what the data set calls the image (VOC: file stem; COCO: id as text).
-        height, width: size of the image in pixels, as `read_image` returns it.
-        boxes: float32 `[n, 4]`, `[ymin, xmin, ymax, xmax]` normalised to the image.
-        labels: int32 `[n]`, indices into the classes of the source.
-        difficult: bool `[n]`; VOC leaves these out of evaluation.
-        crowd: bool `[n]`; COCO: a region with many objects, not one object.
-        area: float64 `[n]`, annotated area (COCO: of the segmentation) in square pixels, by which
-            COCO tells small, medium and large; nan where only the box is known.
-        path: the image file, or None where the image is drawn or lies in a record.
-    """
-
-    image_id: str
-    height: int
-    width: int
-    boxes: np.ndarray
-    labels: np.ndarray
-    difficult: np.ndarray | None = None
-    crowd: np.ndarray | None = None
-    area: np.ndarray | None = None
-    path: str | None = None
-
-    def __post_init__(self):
-        boxes = np.asarray(self.boxes, np.float32).reshape(-1, 4)
-        object.__setattr__(self, "boxes", boxes)
-        for name, dtype, unknown in (
-            ("labels", np.int32, 0),
-            ("difficult", bool, False),
-            ("crowd", bool, False),
-            ("area", np.float64, np.nan),
-        ):
-            value = getattr(self, name)
-            value = [unknown] * len(boxes) if value is None else value
-            value = np.asarray(value, dtype).reshape(-1)
-            if len(value) != len(boxes):
-                raise ValueError(f"{self.image_id}: {len(boxes)} boxes but {len(value)} {name}.")
-            object.__setattr__(self, name, value)
-
-    def __len__(self) -> int:
-        return len(self.boxes)
-
+from ssd_keras.data.ground_truth import GroundTruth as GroundTruth
+from ssd_keras.data.ground_truth import TruthTable
 
 # What is done about a problem: `clipped` and `noted` keep the object, `left out` drops the object
 # or the image and goes on, `refused` needs the user before the data set should be trusted.
@@ -112,6 +67,24 @@ def unread_notice(source: Source, most: int = 5) -> str:
     )
 
 
+class SizeMismatch(images.ImageError):
+    """An image of another size than its annotation states, so that its boxes cannot be trusted."""
+
+
+def check_stated_size(truth: GroundTruth, height: int, width: int) -> None:
+    """Compares the size that the data set states with that of the image, once it is opened.
+
+    Raises:
+        SizeMismatch: it is another, in another proportion.
+    """
+    if abs(truth.height * width / (truth.width * height) - 1) > 0.01:
+        raise SizeMismatch(
+            truth.path or truth.image_id,
+            f"its annotation states the size {truth.width}x{truth.height}, but the image is "
+            f"{width}x{height}: its boxes cannot be trusted",
+        )
+
+
 class Source:
     """What every data set is to all that comes after it: a list of annotated images.
 
@@ -128,6 +101,9 @@ class Source:
             (COCO: 1..90 with gaps); None where they are 1, 2, 3 .. in the order of `classes`.
         standard_jpeg: bool `[N]`, which images are JPEGs that every decoder reads alike, see
             `images.Header`; TensorFlow decodes them.
+        believed: bool `[N]`, which images were not opened yet: their size is what the data set
+            says, and it is not known whether they are such JPEGs. What is found to be otherwise
+            when they are opened is an `ImageError`.
         unread: index to the reason, of the images that could not be read when they were needed.
     """
 
@@ -139,14 +115,16 @@ class Source:
         problems: Iterable[Problem] = (),
         *,
         standard_jpeg: Sequence[bool] | None = None,
+        believed: Sequence[bool] | None = None,
         category_ids: Mapping[int, int] | None = None,
     ):
         self.spec = spec
         self.classes = tuple(classes)
         self.problems = list(problems)
-        self._examples = list(examples)
-        self.standard_jpeg = (
-            np.zeros(len(self), bool) if standard_jpeg is None else np.array(standard_jpeg, bool)
+        self._examples = examples if isinstance(examples, TruthTable) else list(examples)
+        self.standard_jpeg, self.believed = (
+            np.zeros(len(self), bool) if mask is None else np.array(mask, bool)
+            for mask in (standard_jpeg, believed)
         )
         self.category_ids = category_ids
         self.unread: dict[int, str] = {}
@@ -157,8 +135,11 @@ class Source:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.spec!r}: {len(self)} images, {self.classes})"
 
-    def ground_truth(self) -> list[GroundTruth]:
-        """The annotations of all images, in the order of `image`; decodes no image."""
+    def ground_truth(self) -> Sequence[GroundTruth]:
+        """The annotations of all images, in the order of `image`; decodes no image.
+
+        A list, or of large sets a `TruthTable`; `ground_truth.table_of` makes one of either.
+        """
         return self._examples
 
     def image(self, index: int) -> np.ndarray:
@@ -167,7 +148,11 @@ class Source:
         Raises:
             ImageError: it cannot be read.
         """
-        return images.read_image(self._examples[index].path)
+        truth = self._examples[index]
+        image = images.read_image(truth.path)
+        if self.believed[index]:
+            check_stated_size(truth, *image.shape[:2])
+        return image
 
     def encoded(self, index: int) -> bytes:
         """The bytes of image file `index`, as they are; of an image without a file, a PNG.

@@ -66,20 +66,27 @@ def check_folder(place: str, spec: str) -> None:
 
 def list_folder(folder: str) -> list[str]:
     """The names in a folder, sorted, without those that systems hide."""
+    return sorted(entry.name for entry in _entries(folder))
+
+
+def _entries(folder: str) -> list[os.DirEntry]:
+    """What is in a folder, without what systems hide; of large ones no file is asked for."""
     try:
-        return sorted(name for name in os.listdir(folder) if not file_lists.is_litter(name))
+        with os.scandir(folder) as listing:
+            return [entry for entry in listing if not file_lists.is_litter(entry.name)]
     except OSError as error:
         raise UserError(f"'{folder}' cannot be looked into: {one_line(error)}.") from error
 
 
 def sub_folders(folder: str) -> list[str]:
-    return [name for name in list_folder(folder) if os.path.isdir(os.path.join(folder, name))]
+    found = _entries(folder)
+    return sorted(e.name for e in found if file_lists.leads_to(e, os.path.isdir, e.is_dir))
 
 
 def files_with_end(folder: str, *ends: str) -> list[str]:
     """The names of plain files with such an end, in any case of letters."""
-    listed = (name for name in list_folder(folder) if name.lower().endswith(ends))
-    return [name for name in listed if os.path.isfile(os.path.join(folder, name))]
+    listed = [entry for entry in _entries(folder) if entry.name.lower().endswith(ends)]
+    return sorted(e.name for e in listed if file_lists.leads_to(e, os.path.isfile, e.is_file))
 
 
 def folders_called(folder: str, wanted: Sequence[str]) -> list[str]:
@@ -100,7 +107,7 @@ def unwrap(place: str) -> str:
     place = place.rstrip(os.sep) or os.sep
     for _ in range(4):
         inner = sub_folders(place)
-        others = [name for name in list_folder(place) if name not in inner]
+        others = set(list_folder(place)) - set(inner)
         remarks = all(re.match(r"readme|licen[cs]e", name.lower()) for name in others)
         known = {form for name in (*PICTURES, *ANNOTATIONS) for form in forms_of(name)}
         if len(inner) != 1 or not remarks or inner[0].lower() in known or is_split(inner[0]):

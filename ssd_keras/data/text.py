@@ -228,6 +228,8 @@ def number(value) -> float | None:
     `nan` and `inf` are numbers here, and named as coordinates later. True, "1_000", "0,5" and
     digits other than 0 to 9 are none.
     """
+    if type(value) is float or value is None:
+        return value
     if isinstance(value, bool):
         return None
     if isinstance(value, str):

@@ -7,7 +7,6 @@ user says what the numbers are, by `,units=` behind the place.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -46,11 +45,20 @@ class Boxes:
         return len(self.corners)
 
     @classmethod
-    def of(cls, corners: Sequence[np.ndarray], sides: Sequence[Sequence[float]]) -> Boxes:
-        """From `[n, 4]` corners and a (height, width) of each image."""
-        counts = [len(one) for one in corners]
-        corners = np.concatenate([np.zeros((0, 4)), *corners])
-        sides = np.repeat(np.array(sides, np.float64).reshape(-1, 2), counts, axis=0)
+    def of_rows(
+        cls, corners: np.ndarray, counts: np.ndarray, sides: np.ndarray, used: np.ndarray
+    ) -> Boxes:
+        """From those of some images.
+
+        Args:
+            corners: float64 `[n, 4]` of all images, one after the other.
+            counts: int `[images]`, how many of them each has.
+            sides: float64 `[images, 2]`, height and width.
+            used: bool `[images]`, which to take.
+        """
+        if not used.all():
+            corners = corners[np.repeat(used, counts)]
+        sides = np.repeat(sides[used], counts[used], axis=0)
         with np.errstate(invalid="ignore"):
             good = np.isfinite(corners).all(1) & (corners[:, 2:] > corners[:, :2]).all(1)
         return cls(corners[good], np.tile(sides[good], 2))
@@ -80,6 +88,14 @@ def like_shares(corners: np.ndarray) -> np.ndarray:
 def like_pixels(corners: np.ndarray) -> np.ndarray:
     """bool `[n]`: boxes `[n, 4]` that can be no shares."""
     return np.abs(corners).max(1, initial=0) > _PIXEL
+
+
+def in_another_unit(corners: np.ndarray, normalized: bool | np.ndarray) -> np.ndarray:
+    """bool `[n]`: boxes `[n, 4]` that are pixels among shares (`normalized`), or shares among
+    pixels."""
+    are_pixels = like_pixels(corners) & np.isfinite(corners).all(1)
+    has_area = (corners[:, 2:] > corners[:, :2]).all(1)
+    return np.where(normalized, are_pixels, like_shares(corners) & has_area)
 
 
 def fault_of_pixels(boxes: Boxes) -> str:

@@ -19,6 +19,9 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
+
+from ssd_keras.data.ground_truth import table_of
 from ssd_keras.data.source import LEFT_OUT, NOTED, REFUSED, GroundTruth, Problem, Source
 from ssd_keras.errors import UserError
 
@@ -146,7 +149,8 @@ def count(
     """As `judge`, from the parts of a source; also of one of which nothing is left."""
     inspected = list(inspected)
     problems = [*problems, *inspected]
-    kept = Counter(classes[label] for one in truth for label in one.labels.tolist())
+    table = table_of(truth)
+    kept = _objects_of(table.labels, classes)
     kept -= Counter(name for problem in inspected for name in problem.lost)
     gone = [problem for problem in problems if problem.action in (LEFT_OUT, REFUSED)]
     images_lost = _sums((problem.kind, problem.images_lost) for problem in gone)
@@ -161,19 +165,24 @@ def count(
     verdict = Verdict(
         spec=spec,
         kept=kept.total(),
-        crowd=int(sum(one.crowd.sum() for one in truth)),
+        crowd=int(table.crowd.sum()),
         lost=dict(lost.most_common()),
         repeated=repeated,
         others=sum(len(problem.lost) for problem in unwanted),
         images=len(truth) - sum(problem.images_lost for problem in inspected),
         images_lost=dict(images_lost.most_common()),
-        empty=sum(not len(one) for one in truth) - emptied - unlabelled,
+        empty=int((table.counts == 0).sum()) - emptied - unlabelled,
         emptied=emptied,
         unlabelled=unlabelled,
         classes_lost={name: n for name, n in lost_of.most_common() if name and not kept[name]},
         unused_classes=tuple(n for n in classes if not kept[n] and not lost_of[n]),
     )
     return dataclasses.replace(verdict, reasons=_reasons(verdict, problems))
+
+
+def _objects_of(labels: np.ndarray, classes: Sequence[str]) -> Counter:
+    counts = np.bincount(labels, minlength=len(classes)).tolist()
+    return Counter({name: count for name, count in zip(classes, counts, strict=True) if count})
 
 
 def _sums(numbers: Iterable[tuple[str, int]]) -> Counter:

@@ -14,13 +14,14 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from ssd_keras.cache import CACHE as CACHE
+from ssd_keras.cache import cache_folder as cache_folder
 from ssd_keras.errors import UserError, one_line
 from ssd_keras.files import disk_errors, measure, sync, write_text
 from ssd_keras.reading import exists, read_bytes
 from ssd_keras.weights.catalogue import Remote
 from ssd_keras.weights.files import MAX_FILE_BYTES
 
-CACHE = "SSD_KERAS_CACHE"
 MIRROR = "SSD_KERAS_MIRROR"
 # Schemes that tell who answers, for files whose checksum is not known.
 SECURE = ("https",)
@@ -36,14 +37,6 @@ class _CutOff(Exception):
 
 
 # === Places ===
-
-
-def cache_folder() -> Path:
-    """Where fetched files are kept: what the variable SSD_KERAS_CACHE says, or below the home."""
-    chosen = os.environ.get(CACHE)
-    if chosen:
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ssd-keras"
 
 
 def mirror_of(file: Remote) -> str | Path:

@@ -13,7 +13,9 @@ from ssd_keras.data.balance import MOST, repeats
 def source_of(*labels, classes=3, crowd=()):
     """A source of which only the labels of each image are known."""
     truth = [
-        SimpleNamespace(labels=np.array(one, int), crowd=np.full(len(one), i in crowd))
+        data.GroundTruth(
+            str(i), 1, 1, np.zeros((len(one), 4)), one, crowd=np.full(len(one), i in crowd)
+        )
         for i, one in enumerate(labels)
     ]
     return SimpleNamespace(ground_truth=lambda: truth, classes=[str(i) for i in range(classes)])

@@ -3,11 +3,13 @@
 import json
 import os
 
+import numpy as np
 import pytest
 
 from ssd_keras import data
+from ssd_keras.data import coco_table, inspection, pipeline
 from ssd_keras.errors import UserError
-from tests.data import trees
+from tests.data import samples, trees
 
 CAT = ["cat"]
 IMAGE = {"id": 1, "file_name": "a.jpg", "width": 64, "height": 48}
@@ -262,3 +264,89 @@ def test_an_image_that_is_not_there_is_not_taken_from_another_folder(tmp_path):
     source = data.load_source(written(tmp_path, images))
     assert trees.objects(source) == {"2": []}
     assert [p.kind for p in source.problems if p.lost] == ["missing_image"]
+
+
+@pytest.fixture
+def believing(monkeypatch):
+    """Sets of any size are taken for large ones."""
+    monkeypatch.setattr(coco_table, "MOST_OPENED", 0)
+
+
+SIZES = [(48, 64), (96, 128), (48, 80), (64, 48)]
+
+
+def stated(root, **changes):
+    """Four images of 64x48 that are said to be of `SIZES`, each with an object."""
+    names = [f"{n}.jpg" for n in range(4)]
+    trees.write(root, *(f"images/{name}" for name in names))
+    images = [
+        {"id": n, "file_name": name, "height": size[0], "width": size[1]} | changes
+        for n, (name, size) in enumerate(zip(names, SIZES, strict=True))
+    ]
+    (root / "instances.json").write_text(trees.coco(names, images=images))
+    return f"coco:{root}"
+
+
+def test_sizes_of_large_sets_are_believed_until_an_image_is_opened(believing, tmp_path):
+    source = data.load_source(stated(tmp_path))
+    assert source.believed.all()
+    assert not source.standard_jpeg.any()
+    assert not source.problems
+    assert [(t.height, t.width) for t in source.ground_truth()] == SIZES
+    assert source.image(0).shape == source.image(1).shape == (48, 64, 3)
+    for index in (2, 3):
+        assert source.try_image(index) is None
+    assert "the annotation" not in source.unread[2]
+    assert "states the size 80x48, but the image is 64x48" in source.unread[2]
+    assert sorted(source.unread) == [2, 3]
+
+
+@pytest.mark.parametrize("decode", [True, False])
+def test_opening_all_images_finds_what_was_not_believed_rightly(believing, tmp_path, decode):
+    source = data.load_source(stated(tmp_path))
+    (tmp_path / "images/0.jpg").write_bytes(b"x")
+    done = []
+    found = inspection.inspect_images(source, done.append, decode=decode)
+    wanted = {("undecodable_image", 1), ("size_scaled", 0), ("size_mismatch", 1)}
+    assert {(p.kind, p.images_lost) for p in found if p.kind != "tiny_box"} == wanted
+    assert [p.lost for p in found if p.images_lost] == [("cat",)] * 3
+    assert done == [1, 2, 3, 4]
+
+
+def test_images_of_a_stated_size_are_read_in_batches_as_those_that_were_opened(
+    monkeypatch, tmp_path
+):
+    spec = stated(tmp_path, height=48, width=64)
+    samples.picture(tmp_path / "images/1.jpg", seed=9, progressive=True)
+    samples.picture(tmp_path / "images/2.jpg", seed=9, width=128, height=96)
+
+    def batches():
+        source = data.load_source(spec)
+        found = data.evaluation_batches(source, image_size=(32, 32), batch_size=4)
+        (batch,) = found
+        return source, {key: value.numpy() for key, value in batch.items()}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "CACHE_BYTES", 0)
+        opened, one = batches()
+        patch.setattr(coco_table, "MOST_OPENED", 0)
+        believing, other = batches()
+    assert believing.believed.all()
+    assert not opened.believed.any()
+    assert one["readable"].all()
+    for key in one:
+        np.testing.assert_array_equal(one[key], other[key])
+
+
+@pytest.mark.parametrize(
+    "changes", [{"height": 0}, {"width": None}, {"height": 48.5}, {"height": "x"}, {"width": 10**9}]
+)
+def test_what_is_no_size_is_not_believed(believing, tmp_path, changes):
+    spec = stated(tmp_path, height=48, width=64)
+    content = json.loads((tmp_path / "instances.json").read_text())
+    content["images"][0] |= changes
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    source = data.load_source(spec)
+    assert source.believed.tolist()[-3:] == [True] * 3
+    assert not source.believed[:-3].any()
+    assert {problem.image for problem in source.problems} == {"0.jpg"}

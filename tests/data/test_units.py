@@ -22,7 +22,8 @@ def checked(corners, *, normalized, size=(480, 640), unit=None):
         row.add("cat", box, f"object {index}")
     problems = []
     header = images.Header(*size, standard_jpeg=True)
-    checks.check_units("csv:x", [(row, header)], problems, unit)
+    table, headers = checks.RowTable.of([row]), checks.Headers.of([header])
+    checks.check_units("csv:x", table, headers, problems, unit)
     truth = checks.check_row(row, header, checks.ClassNames(["cat"]), problems)
     return truth, problems
 
