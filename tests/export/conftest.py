@@ -6,6 +6,15 @@ from tests.deploy.conftest import detector as detector
 from tests.deploy.conftest import float_file as float_file
 from tests.deploy.conftest import int8_file as int8_file
 from tests.deploy.conftest import lively_detector
+from tests.export import golden
+
+
+@pytest.fixture(scope="session")
+def photographs(shared, tmp_path_factory):
+    """A folder of the raw outputs of a hundred photographs, and what is found inside of a file."""
+    paths = sorted(shared("data/voc2012_100").rglob("JPEGImages/*.jpg"))
+    folder = tmp_path_factory.mktemp("photographs")
+    return folder, golden.write_photographs(paths, folder)
 
 
 @pytest.fixture(scope="session")

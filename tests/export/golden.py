@@ -11,12 +11,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
 from ssd_keras import boxes, deploy
 from ssd_keras.boxes import Suppression
 from ssd_keras.data import images
 from ssd_keras.deploy.decoding import anchor_centers
+from ssd_keras.deploy.tflite_file import packed_files
 from ssd_keras.resizing import boxes_in_image, place_on_canvas, resize
 from tests.deploy.conftest import assemble
 
@@ -139,3 +141,43 @@ def assert_places(found):
 def found_inside(image: np.ndarray, quantization: str = "none", min_score: float = 0.3):
     """The detections of the file that has the suppression inside."""
     return deploy.TFLiteDetector(assemble("builtin", quantization)).detect(image).above(min_score)
+
+
+def write_photographs(paths: list[Path], folder: Path) -> list[np.ndarray]:
+    """Raw outputs of photographs, and what the file with the suppression inside finds in them.
+
+    Args:
+        paths: image files.
+        folder: gets `anchors`, `rule.json` and for each a numbered folder of `codes` and `scores`.
+
+    Returns:
+        ymin, xmin, ymax, xmax, class and score `[D, 6]` of each, float32 file, best first.
+    """
+    outside, inside = assemble("none"), deploy.TFLiteDetector(assemble("builtin"), trusted=True)
+    files = packed_files(outside)
+    (folder / "anchors").write_bytes(files["anchors.f32"])
+    (folder / "rule.json").write_bytes(files["ssd_keras.json"])
+    serve = Interpreter(model_content=outside).get_signature_runner("serving_default")
+    wanted = []
+    for number, path in enumerate(paths):
+        image = np.asarray(images.decode_image(path.read_bytes()))
+        raw = serve(image=resize(image, inside.image_size)[None].astype(np.float32))
+        place = folder / f"{number:03}"
+        place.mkdir()
+        raw["boxes"].tofile(place / "codes")
+        raw["scores"].tofile(place / "scores")
+        found = inside.detect(image)
+        columns = (found.boxes, found.labels[:, None], found.scores[:, None])
+        wanted.append(np.concatenate(columns, 1))
+    return wanted
+
+
+def assert_photographs(found: list, wanted: list[np.ndarray]):
+    """Each photograph has the detections `[D, 6]` that the file finds inside."""
+    assert len(found) == len(wanted) >= 100
+    for ours, theirs in zip(found, wanted, strict=True):
+        ours = np.asarray(ours, np.float64).reshape(-1, 6)
+        assert len(ours) == len(theirs) >= 1
+        np.testing.assert_array_equal(ours[:, 4], theirs[:, 4])
+        np.testing.assert_allclose(ours[:, 5], theirs[:, 5], atol=1e-6)
+        np.testing.assert_allclose(ours[:, :4], theirs[:, :4], atol=1e-5)

@@ -5,6 +5,7 @@ Android and of the libraries there are stubs with the published signatures (andr
 Java, litert_stubs.txt in Kotlin). It needs npm and Java 17; without them the tests are skipped.
 """
 
+import json
 import re
 import shutil
 import subprocess
@@ -38,15 +39,21 @@ fun main(arguments: Array<String>) {
         ByteBuffer.wrap(File(folder, name).readBytes()).order(ByteOrder.LITTLE_ENDIAN)
             .asFloatBuffer().let { FloatArray(it.remaining()).also { all -> it.get(all) } }
     val numbers = arguments.drop(2).map { it.toFloat() }
+    fun suppressed(place: String): List<String> {
+        val rule = Rule(
+            numbers[0], numbers[1], numbers[2].toInt(), numbers[3].toInt(), numbers[4] > 0)
+        val variances = numbers.drop(5).toFloatArray()
+        val corners = decode(floats("${place}codes"), floats("anchors"), variances)
+        return suppress(corners, floats("${place}scores"), rule).map { found ->
+            val box = (0..3).map { corners[4 * found.box + it].coerceIn(0f, 1f) }
+            (box + found.label + found.score).joinToString(" ")
+        }
+    }
     when (task) {
-        "suppress" -> {
-            val rule = Rule(
-                numbers[0], numbers[1], numbers[2].toInt(), numbers[3].toInt(), numbers[4] > 0)
-            val corners = decode(floats("codes"), floats("anchors"), numbers.drop(5).toFloatArray())
-            for (found in suppress(corners, floats("scores"), rule)) {
-                val box = (0..3).map { corners[4 * found.box + it].coerceIn(0f, 1f) }
-                println((box + found.label + found.score).joinToString(" "))
-            }
+        "suppress" -> suppressed("").forEach { println(it) }
+        "photographs" -> {
+            val places = File(folder).listFiles()!!.filter { it.isDirectory }.sorted()
+            for (place in places) println(suppressed("${place.name}/").joinToString(";"))
         }
         "resize" -> {
             val sides = numbers.map { it.toInt() }
@@ -153,11 +160,22 @@ def test_a_wrong_name_does_not_compile(compiler, tmp_path):
 @pytest.mark.parametrize("rule", golden.RULES)
 def test_suppression_outside_is_that_of_the_library(run, tmp_path, rule):
     golden.write_raw_outputs(rule, tmp_path)
-    _, suppression = golden.RULES[rule]
-    numbers = (suppression.score_threshold, suppression.iou_threshold, suppression.max_detections)
-    numbers += (suppression.max_per_class, int(suppression.class_agnostic), *golden.VARIANCES)
-    printed = run("suppress", tmp_path, *numbers)
+    printed = run("suppress", tmp_path, *rule_of(tmp_path))
     golden.assert_detections([line.split() for line in printed.splitlines()], rule)
+
+
+def test_photographs_have_the_detections_of_the_file_with_suppression_inside(run, photographs):
+    folder, wanted = photographs
+    lines = run("photographs", folder, *rule_of(folder)).splitlines()
+    found = [[row.split() for row in line.split(";")] for line in lines]
+    golden.assert_photographs(found, wanted)
+
+
+def rule_of(folder: Path) -> list[float]:
+    """The numbers that the program takes, from `rule.json`."""
+    rule = json.loads((folder / "rule.json").read_text())
+    names = ("score_threshold", "iou_threshold", "max_detections", "max_per_class")
+    return [*(rule[name] for name in names), int(rule["class_agnostic"]), *rule["variances"]]
 
 
 @pytest.mark.parametrize("way", golden.CENTRES)

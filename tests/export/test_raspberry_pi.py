@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import json
 import subprocess
 import sys
 
@@ -83,6 +84,23 @@ def test_a_file_of_raw_outputs_finds_what_one_with_suppression_finds(
         assert name == its_name
         np.testing.assert_allclose(score, its_score, atol=1e-6)
         np.testing.assert_allclose(box, its_box, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_photographs_have_the_detections_of_the_file_with_suppression_inside(script, photographs):
+    folder, wanted = photographs
+    rule = json.loads((folder / "rule.json").read_text())
+    anchors = np.fromfile(folder / "anchors", np.float32).reshape(-1, 4)
+    found = []
+    for number in range(len(wanted)):
+        codes, scores = (
+            np.fromfile(folder / f"{number:03}" / name, np.float32).reshape(len(anchors), -1)
+            for name in ("codes", "scores")
+        )
+        corners = script.decode(codes, anchors, rule["variances"])
+        boxes, labels, scores = script.suppress(corners, scores, rule)
+        found.append(np.concatenate([boxes, labels[:, None], scores[:, None]], 1))
+    golden.assert_photographs(found, wanted)
 
 
 def by_score(detections) -> list:

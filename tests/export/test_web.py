@@ -385,6 +385,25 @@ def test_suppression_outside_is_that_of_the_library(tmp_path, rule):
     golden.assert_detections(json.loads(printed), rule)
 
 
+def test_photographs_have_the_detections_of_the_file_with_suppression_inside(photographs):
+    folder, wanted = photographs
+    printed = node(
+        "import {readFileSync} from 'node:fs';"
+        "import {decode, suppress} from './suppression.js';"
+        "const read = (name) => readFileSync(process.argv[1] + '/' + name);"
+        "const floats = (name) => new Float32Array(new Uint8Array(read(name)).buffer);"
+        "const rule = JSON.parse(read('rule.json'));"
+        f"for (let i = 0; i < {len(wanted)}; i++) {{"
+        "  const place = String(i).padStart(3, '0');"
+        "  const corners = decode(floats(place + '/codes'), floats('anchors'), rule.variances);"
+        "  const found = suppress(corners, floats(place + '/scores'), rule);"
+        "  console.log(JSON.stringify(found.map((f) => [...f.box, f.label, f.score])));"
+        "}",
+        str(folder),
+    )
+    golden.assert_photographs([json.loads(line) for line in printed.splitlines()], wanted)
+
+
 @pytest.mark.parametrize("way", golden.CENTRES)
 @pytest.mark.parametrize("name", golden.PHOTOGRAPHS)
 def test_the_network_gets_the_pixels_that_the_library_gives_it(tmp_path, name, way):
