@@ -30,16 +30,23 @@ def shared():
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
-    """Quick tests do without XLA, and so do the programs they start, unless they are marked."""
+    """Quick tests do without XLA, and so do the programs they start, unless they are marked.
+
+    Those marked `eager` do without graphs, too.
+    """
     if any(item.get_closest_marker(name) for name in ("xla", "slow")):
         return (yield)
-    take_back = without_xla.leave_out_xla()
-    os.environ[programs.WITHOUT_XLA] = "1"
+    chosen = {programs.WITHOUT_XLA: without_xla.leave_out_xla}
+    if item.get_closest_marker("eager"):
+        chosen[programs.EAGERLY] = without_xla.run_eagerly
+    take_back = [leave_out() for leave_out in chosen.values()]
+    os.environ |= dict.fromkeys(chosen, "1")
     try:
         return (yield)
     finally:
-        del os.environ[programs.WITHOUT_XLA]
-        take_back()
+        for name, undo in zip(chosen, take_back, strict=True):
+            del os.environ[name]
+            undo()
 
 
 def pytest_collection_finish():

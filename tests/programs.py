@@ -4,19 +4,21 @@ Importing TensorFlow takes longer than most of what the tests let a program do. 
 forked from one process that has done nothing else, with its own arguments, output and signals.
 """
 
+import contextlib
 import multiprocessing
 import os
 import runpy
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import NamedTuple
 
 from tests import without_xla
 
 ROOT = Path(__file__).resolve().parents[1]
-# An environment variable: leave out XLA in the programs that are started.
-WITHOUT_XLA = "TESTS_WITHOUT_XLA"
+# Environment variables: leave out XLA, or graphs, in the programs that are started.
+WITHOUT_XLA, EAGERLY = "TESTS_WITHOUT_XLA", "TESTS_EAGERLY"
 
 _FORKING = multiprocessing.get_context("forkserver")
 _FORKING.set_forkserver_preload(
@@ -63,8 +65,22 @@ class Program:
     def runs(self) -> bool:
         return self._process.is_alive()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def wait_for(self, beginning: str):
+        """Waits until it has printed a line that begins so."""
+        while not f"\n{self.printed()}".count(f"\n{beginning}"):
+            if not self.runs():
+                raise AssertionError(f"It ended without '{beginning}'. {self.end()}")
+            time.sleep(0.02)
+
     def send_signal(self, number: int):
-        os.kill(self._process.pid, number)
+        """Sends a signal, unless it has ended."""
+        if self.runs():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def end(self, timeout: float = 300) -> Ended:
         """Waits for it, at most so many seconds."""
@@ -93,6 +109,8 @@ def _be_program(name: str, flags: list[str], environment: dict, printed: Path, c
     tempfile.tempdir = None
     if WITHOUT_XLA in environment:
         without_xla.leave_out_xla()
+    if EAGERLY in environment:
+        without_xla.run_eagerly()
     for number, path in ((1, printed), (2, complaint)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     sys.stdout = os.fdopen(1, "w", encoding="utf-8", buffering=1, closefd=False)

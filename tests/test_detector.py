@@ -17,22 +17,23 @@ from tests import tiny
 from tests.comparing import assert_same_detections
 from tests.deploy.conftest import lively_detector, pictures
 
+# What traces its graphs, as users do, is marked `xla` or `slow`.
+pytestmark = pytest.mark.eager
 SIZE = 96
+CLASSES = ("cat", "dog", "cow")
+
+
+@pytest.fixture
+def mobilenet():
+    keras.utils.set_random_seed(0)
+    return ssd_keras.create(f"SSD_MobileNet_{SIZE}", CLASSES, width=0.25)
 
 
 @pytest.fixture
 def detector():
-    keras.utils.set_random_seed(0)
-    return ssd_keras.create(f"SSD_MobileNet_{SIZE}", ["cat", "dog", "cow"], width=0.25)
-
-
-@pytest.fixture
-def small():
     """A detector that is traced in a moment."""
     keras.utils.set_random_seed(0)
-    return ssd_keras.create(
-        f"SSD_Tiny_{SIZE}", ["cat", "dog", "cow"], backbone=tiny.backbone, extras=()
-    )
+    return ssd_keras.create(f"SSD_Tiny_{SIZE}", CLASSES, backbone=tiny.backbone, extras=())
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def batch():
 
 def test_loss_at_the_start_is_what_theory_says(detector, batch):
     """Flat predictions cost log(C + 1) for each positive and each of its three negatives."""
-    for level in range(6):
+    for level in range(len(detector.box_network.level_maps)):
         for kind in ("boxes", "classes"):
             layer = detector.get_layer(f"level{level}_{kind}")
             layer.set_weights([0 * w for w in layer.get_weights()])
@@ -62,7 +63,8 @@ def test_loss_at_the_start_is_what_theory_says(detector, batch):
 
 
 @pytest.mark.slow
-def test_training_lowers_the_loss_and_finds_the_objects(detector, batch):
+def test_training_lowers_the_loss_and_finds_the_objects(mobilenet, batch):
+    detector = mobilenet
     images, truth = batch
     schedule = keras.optimizers.schedules.CosineDecay(3e-3, 60)
     detector.compile(keras.optimizers.AdamW(schedule))
@@ -77,10 +79,10 @@ def test_training_lowers_the_loss_and_finds_the_objects(detector, batch):
 
 
 @pytest.mark.xla
-def test_training_lowers_the_loss(small, batch):
+def test_training_lowers_the_loss(detector, batch):
     images, truth = batch
-    small.compile(keras.optimizers.AdamW(1e-2))
-    losses = small.fit(images, truth, epochs=30, batch_size=4, verbose=0).history["loss"]
+    detector.compile(keras.optimizers.AdamW(1e-2))
+    losses = detector.fit(images, truth, epochs=30, batch_size=4, verbose=0).history["loss"]
     assert losses[-1] < 0.5 * losses[0]
 
 
@@ -100,11 +102,11 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_fit_ends_with_statistics_of_its_weights(small, batch, form):
-    small.compile("sgd")
-    small.fit(**FORMS[form](*batch), epochs=2, verbose=0)
-    norm = small.backbone.get_layer("conv1_bn")
-    values = before_norm(small, batch[0])
+def test_fit_ends_with_statistics_of_its_weights(detector, batch, form):
+    detector.compile("sgd")
+    detector.fit(**FORMS[form](*batch), epochs=2, verbose=0)
+    norm = detector.backbone.get_layer("conv1_bn")
+    values = before_norm(detector, batch[0])
     np.testing.assert_allclose(norm.moving_mean, values.mean(axis=(0, 1, 2)), atol=1e-4)
     np.testing.assert_allclose(norm.moving_variance, values.var(axis=(0, 1, 2)), rtol=1e-3)
 
@@ -115,9 +117,9 @@ def before_norm(detector, images):
     return np.asarray(keras.Model(backbone.input, backbone.get_layer("conv1").output)(images))
 
 
-def test_fit_measures_before_a_validation_and_before_a_callback(small, batch):
+def test_fit_measures_before_a_validation_and_before_a_callback(detector, batch):
     seen = []
-    norm = small.backbone.get_layer("conv1_bn")
+    norm = detector.backbone.get_layer("conv1_bn")
 
     class Look(keras.callbacks.Callback):
         def on_test_begin(self, logs=None):
@@ -126,36 +128,36 @@ def test_fit_measures_before_a_validation_and_before_a_callback(small, batch):
         def on_epoch_end(self, epoch, logs=None):
             seen.append(np.array(norm.moving_mean))
 
-    small.compile("sgd")
-    small.fit(*batch, validation_data=batch, callbacks=[Look()], verbose=0)
+    detector.compile("sgd")
+    detector.fit(*batch, validation_data=batch, callbacks=[Look()], verbose=0)
     np.testing.assert_array_equal(seen[0], seen[1])
     np.testing.assert_array_equal(seen[0], norm.moving_mean)
-    mean = before_norm(small, batch[0]).mean(axis=(0, 1, 2))
+    mean = before_norm(detector, batch[0]).mean(axis=(0, 1, 2))
     np.testing.assert_allclose(seen[0], mean, rtol=1e-3)
 
 
-def test_fit_leaves_statistics_alone_where_it_is_told_to(small, batch):
-    norm = small.backbone.get_layer("conv1_bn")
+def test_fit_leaves_statistics_alone_where_it_is_told_to(detector, batch):
+    norm = detector.backbone.get_layer("conv1_bn")
     norm.trainable = False
-    small.compile("sgd")
-    small.fit(*batch, verbose=0)
+    detector.compile("sgd")
+    detector.fit(*batch, verbose=0)
     np.testing.assert_array_equal(norm.moving_mean, 0.0)
     norm.trainable = True
-    small.compile(keras.optimizers.SGD(0.0))
-    small.fit(*batch, verbose=0, batch_norm_batches=0)
-    mean = before_norm(small, batch[0]).mean(axis=(0, 1, 2))
+    detector.compile(keras.optimizers.SGD(0.0))
+    detector.fit(*batch, verbose=0, batch_norm_batches=0)
+    mean = before_norm(detector, batch[0]).mean(axis=(0, 1, 2))
     np.testing.assert_allclose(norm.moving_mean, (1 - norm.momentum) * mean, rtol=1e-3)
 
 
-def test_averaged_weights_get_statistics_of_their_own(small, batch):
-    small.compile(keras.optimizers.SGD(0.0, use_ema=True, ema_momentum=0.5))
-    small.optimizer.build(small.trainable_variables)
-    small.optimizer.iterations.assign(10**6)
-    kernel = np.array(small.backbone.get_layer("conv1").kernel)
-    small.fit(*batch, verbose=0, epochs=2)
-    assert np.abs(kernel - small.backbone.get_layer("conv1").kernel).max() > 0.01
-    mean = before_norm(small, batch[0]).mean(axis=(0, 1, 2))
-    norm = small.backbone.get_layer("conv1_bn")
+def test_averaged_weights_get_statistics_of_their_own(detector, batch):
+    detector.compile(keras.optimizers.SGD(0.0, use_ema=True, ema_momentum=0.5))
+    detector.optimizer.build(detector.trainable_variables)
+    detector.optimizer.iterations.assign(10**6)
+    kernel = np.array(detector.backbone.get_layer("conv1").kernel)
+    detector.fit(*batch, verbose=0, epochs=2)
+    assert np.abs(kernel - detector.backbone.get_layer("conv1").kernel).max() > 0.01
+    mean = before_norm(detector, batch[0]).mean(axis=(0, 1, 2))
+    norm = detector.backbone.get_layer("conv1_bn")
     np.testing.assert_allclose(norm.moving_mean, mean, rtol=1e-3)
 
 
@@ -167,7 +169,7 @@ def test_mixed_precision_ends_with_float32_statistics(batch):
         before = keras.config.dtype_policy()
         keras.config.set_dtype_policy(policy)
         try:
-            detector = ssd_keras.create(f"SSD_MobileNet_{SIZE}", ["cat", "dog", "cow"], width=0.25)
+            detector = ssd_keras.create(f"SSD_MobileNet_{SIZE}", CLASSES, width=0.25)
         finally:
             keras.config.set_dtype_policy(before)
         detector.compile(keras.optimizers.SGD(0.0))
@@ -192,13 +194,13 @@ def test_xla_is_chosen_by_the_device(detector, monkeypatch, tmp_path):
     assert detector.jit_compile is True
 
 
-def test_an_image_without_objects_and_an_empty_batch_train(small, batch):
+def test_an_image_without_objects_and_an_empty_batch_train(detector, batch):
     images, truth = batch
     empty = {key: np.full_like(value, -1) for key, value in truth.items()}
-    small.compile("sgd", jit_compile=False)
-    assert small.train_on_batch(images, empty, return_dict=True)["loss"] == 0.0
+    detector.compile("sgd", jit_compile=False)
+    assert detector.train_on_batch(images, empty, return_dict=True)["loss"] == 0.0
     truth["boxes"][3], truth["labels"][3] = -1, -1
-    assert np.isfinite(small.train_on_batch(images, truth, return_dict=True)["loss"])
+    assert np.isfinite(detector.train_on_batch(images, truth, return_dict=True)["loss"])
 
 
 def test_saved_and_loaded_it_is_the_same_detector(detector, batch, tmp_path):
@@ -317,10 +319,10 @@ def test_scores_are_float32_under_mixed_precision():
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        detector = ssd_keras.create(f"SSD_MobileNet_{SIZE}", ["cat"], width=0.25)
+        detector = tiny.detector(["cat"])
     finally:
         keras.config.set_dtype_policy(policy)
-    images = np.random.default_rng(3).uniform(0, 255, (1, SIZE, SIZE, 3)).astype("float32")
+    images = np.random.default_rng(3).uniform(0, 255, (1, 32, 32, 3)).astype("float32")
     predictions = detector.predict_on_batch(images)
     assert {value.dtype.name for value in predictions.values()} == {"float32"}
 

@@ -1,4 +1,4 @@
-"""Arrays without XLA, which takes seconds to compile what a test runs once.
+"""Arrays without XLA, or without graphs, which take seconds to make for what a test runs once.
 
 The same functions, as plain TensorFlow. Tests that compare the two, and the slow ones, which run
 everything as users do, are not run so.
@@ -31,3 +31,9 @@ def leave_out_xla():
     compiled = xla._tensorflow_runner
     xla._tensorflow_runner = _plain_runner
     return lambda: setattr(xla, "_tensorflow_runner", compiled)
+
+
+def run_eagerly():
+    """Lets every `tf.function` of this process run untraced; returns what takes that back."""
+    tf.config.run_functions_eagerly(True)
+    return lambda: tf.config.run_functions_eagerly(False)
