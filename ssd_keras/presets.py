@@ -157,6 +157,11 @@ CORES = {
         ),
         **_MOBILE,
     ),
+    # For timm's weights, which are better than Keras'.
+    "MobileNetTorch": Core(
+        build=functools.partial(backbones.mobilenet, explicit_padding=True, epsilon=1e-5),
+        **_MOBILE,
+    ),
     "MobileNetV2": Core(
         build=backbones.mobilenet_v2,
         application=lambda width: keras.applications.MobileNetV2(

@@ -29,6 +29,7 @@ from ssd_keras.run_folder import RunFolder
 from ssd_keras.weights import load_backbone_weights
 from ssd_keras.weights.catalogue import list_weights as list_weights
 from ssd_keras.weights.detector_files import detector_like, load_detector_weights
+from ssd_keras.weights.imagenet import PUBLISHED
 from ssd_keras.weights.keras_archive import load_archive
 from ssd_keras.weights.published import detector_file, means_published
 
@@ -105,7 +106,7 @@ def create(
         options = {} if own else {"width": width, **preset.core_options(core, finest_stride)}
         built = core.build(size, **options)
         if backbone_weights is not None:
-            _load_core(built, core, backbone_weights, width)
+            _load_core(built, core, backbone_weights, parsed.backbone, width)
         request = {"core": core, "image_size": size, "width": width, **wishes}
         detector = _wrap(name, classes, built, preset, request, box_network)
     if weights is not None:
@@ -147,11 +148,12 @@ def _check_names(preset: BoxNetworkPreset, given: dict):
             )
 
 
-def _load_core(built: keras.Model, core: Core, weights, width: float):
+def _load_core(built: keras.Model, core: Core, weights, name: str, width: float):
     load_backbone_weights(
         built,
         weights,
         core.application and (lambda: core.application(width)),
+        published=PUBLISHED.get(name) if width == 1.0 else None,
         adapt=core.adapt,
         optional=core.without_weights,
     )

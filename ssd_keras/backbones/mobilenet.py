@@ -36,6 +36,7 @@ def mobilenet(
     min_channels: int = 8,
     activation: str = "relu6",
     explicit_padding: bool = False,
+    epsilon: float = 1e-3,
     finest_stride: int = 16,
 ) -> keras.Model:
     """MobileNet v1 as a Core Network.
@@ -52,8 +53,9 @@ def mobilenet(
         width: multiplier of all channel counts, as in the paper.
         min_channels: no layer has fewer.
         activation: "relu6", or "relu" as in Caffe's MobileNet.
-        explicit_padding: strided convolutions pad a pixel on every side, as in Caffe; "same" pads
-            even sizes at the end only, which shifts what a cell sees by a pixel.
+        explicit_padding: strided convolutions pad a pixel on every side, as in Caffe and PyTorch;
+            "same" pads even sizes at the end only, which shifts what a cell sees by a pixel.
+        epsilon: of the batch normalizations; PyTorch's is 1e-5.
         finest_stride: 16, or 8 for one map more, "conv_pw_5_relu", before the others.
 
     Returns:
@@ -67,7 +69,7 @@ def mobilenet(
         return max(min_channels, int(channels * width))
 
     def batch_norm_relu(x, name):
-        x = BatchNormalization(name=f"{name}_bn")(x)
+        x = BatchNormalization(epsilon=epsilon, name=f"{name}_bn")(x)
         return layers.ReLU(6.0 if activation == "relu6" else None, name=f"{name}_relu")(x)
 
     def pad(x, stride, name):

@@ -1,16 +1,68 @@
-"""ImageNet weights for Core Networks, from Keras' own files."""
+"""ImageNet weights for Core Networks, from Keras' own files or from those of PyTorch's projects."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Collection
 from pathlib import Path
 
 import keras
 
+from ssd_keras import locks
 from ssd_keras.errors import UserError, one_line
+from ssd_keras.reading import exists
+from ssd_keras.weights import fetching
 from ssd_keras.weights.caffe_backbones import read_caffe_backbone
+from ssd_keras.weights.catalogue import Remote
 from ssd_keras.weights.keras_files import LoadReport, load_by_name, read_keras_file
+from ssd_keras.weights.torch_backbones import SUFFIXES, read_torch_backbone
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedWeights:
+    """ImageNet weights that others than Keras publish.
+
+    Attributes:
+        name: what they are called.
+        address: where they are.
+        licence: what they may be used for.
+    """
+
+    name: str
+    address: str
+    licence: str
+
+    def fetched(self) -> Path:
+        """The file, which is fetched if it is not there, see `fetching.fetch`."""
+        file = Remote(self.address, f"{self.name}{Path(self.address).suffix}")
+        folder = fetching.cache_folder() / "imagenet"
+        advice = f"To do without a network, put {self.address} into '{folder / file.name}'."
+        with locks.waiting(folder, lambda holder: fetching.tell(f"Waiting for {holder}.")):
+            source = fetching.mirror_of(file)
+            if not exists(folder / file.name) and not isinstance(source, Path):
+                fetching.tell(f"Fetching '{self.name}' ({self.licence}) from {source}.")
+            return fetching.fetch(file, folder, advice)
+
+
+# ImageNet weights of the Core Networks that Keras has none for.
+PUBLISHED = {
+    "MobileNetTorch": PublishedWeights(
+        "mobilenetv1_100.ra4_e3600_r224_in1k",
+        "https://huggingface.co/timm/mobilenetv1_100.ra4_e3600_r224_in1k/resolve/main/model.safetensors",
+        "Apache-2.0",
+    ),
+    "MobileNetV4ConvSmall": PublishedWeights(
+        "mobilenetv4_conv_small.e2400_r224_in1k",
+        "https://huggingface.co/timm/mobilenetv4_conv_small.e2400_r224_in1k/resolve/main/model.safetensors",
+        "Apache-2.0",
+    ),
+    "ResNet50V15": PublishedWeights(
+        "resnet50-11ad3fa6",
+        "https://download.pytorch.org/models/resnet50-11ad3fa6.pth",
+        "BSD-3-Clause",
+    ),
+}
 
 
 def load_backbone_weights(
@@ -18,6 +70,7 @@ def load_backbone_weights(
     weights: str | Path,
     application=None,
     *,
+    published: PublishedWeights | None = None,
     adapt=lambda arrays: arrays,
     optional: Collection[str] = (),
 ) -> LoadReport:
@@ -26,18 +79,23 @@ def load_backbone_weights(
     Args:
         backbone: a Core Network whose layers carry Keras' names.
         weights: "imagenet" for Keras' own file, downloaded on this call if it is not in Keras'
-            cache; or the path of a `.weights.h5`, `.h5` or `.keras` file, or of a `.caffemodel`
-            of fc-reduced VGG16 or ResNet-101.
+            cache; or the path of a `.weights.h5`, `.h5` or `.keras` file, of a `.caffemodel` of
+            fc-reduced VGG16 or ResNet-101, or of a file of `torch_backbones`.
         application: for "imagenet", a function without arguments that builds the
             `keras.applications` model of this backbone with its ImageNet weights.
+        published: for "imagenet" where Keras has none, the file of others.
         adapt: turns Keras' weights, layer -> arrays, into those of the backbone.
         optional: layers that may be missing from the weights and keep what they have.
 
     Raises:
         UserError: the file cannot be had or read, or does not fill every layer of the backbone.
     """
-    if weights == "imagenet":
+    if weights == "imagenet" and published:
+        arrays = read_torch_backbone(published.fetched())
+    elif weights == "imagenet":
         arrays = _download(backbone, application)
+    elif Path(weights).suffix in SUFFIXES:
+        arrays = read_torch_backbone(weights)
     elif Path(weights).suffix == ".caffemodel":
         arrays = read_caffe_backbone(weights)
     else:
