@@ -16,6 +16,7 @@ from ssd_keras import boxes
 from ssd_keras.backbones import feature_maps
 from ssd_keras.batch_norm import BATCHES, MeasuredStatistics
 from ssd_keras.boxes import Suppression
+from ssd_keras.boxes.ignoring import cells, covered
 from ssd_keras.boxes.tiles import Tiling
 from ssd_keras.detections import Detections
 from ssd_keras.errors import UserError
@@ -31,8 +32,9 @@ class Detector(keras.Model):
     """A functional model from images to raw predictions, that knows its classes.
 
     `fit` takes batches of images `[B, H, W, 3]` (RGB 0..255) with ground truth
-    `{"boxes": [B, M, 4], "labels": [B, M]}` padded with -1. The ground truth is encoded to default
-    boxes inside the compiled step. Compile it with an optimizer alone: the loss belongs to the
+    `{"boxes": [B, M, 4], "labels": [B, M]}` padded with -1, and perhaps `"ignored": [B, K, 4]`,
+    regions that are to teach nothing. The ground truth is encoded to default boxes inside the
+    compiled step. Compile it with an optimizer alone: the loss belongs to the
     box network.
 
     Args:
@@ -151,10 +153,19 @@ class Detector(keras.Model):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Encodes the ground truth `y` and returns the box network's loss, a scalar."""
         targets = self.box_network.encode(y["boxes"], y["labels"])
+        if "ignored" in y:
+            targets = {**targets, "ignored": self._ignored(y["ignored"])}
         parts = self.box_network.loss(targets, y_pred)
         self.class_loss.update_state(parts["class_loss"])
         self.box_loss.update_state(parts["box_loss"])
         return parts["loss"]
+
+    def _ignored(self, ignored):
+        """Which default boxes, or cells where there are none, lie on ignored regions `[B, A]`."""
+        places = self.box_network.anchors
+        if not len(places):
+            places = cells(self.box_network.level_maps[0])
+        return covered(ignored, places)
 
     def detect(
         self,

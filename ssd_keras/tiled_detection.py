@@ -145,6 +145,30 @@ def _of_picture(detector, one: _Waiting, tiling: Tiling, class_agnostic: bool) -
     return merged.of_image(one.size, one.path)
 
 
+def detect_by_tiles(
+    detect: Callable[[np.ndarray], Detections],
+    image: np.ndarray,
+    tiling: Tiling,
+    *,
+    class_agnostic: bool = False,
+) -> Detections:
+    """What `detect` finds in an image `[H, W, 3]`, tile by tile.
+
+    Args:
+        detect: from an image of any size to what is found in it.
+        image: one that is one tile is given as it is.
+        tiling: how it is cut.
+        class_agnostic: see `merged_detections`.
+    """
+    tiles = tiles_of(image.shape[:2], tiling)
+    if len(tiles) == 1:
+        return detect(image)
+    picture = ArrayPicture(image)
+    found = [detect(picture.window(tile)) for tile in tiles.tolist()]
+    size = tuple(image.shape[:2])
+    return merged_detections(found, tiles, size, tiling, class_agnostic=class_agnostic)
+
+
 def merged_detections(
     found: Sequence[Detections],
     tiles: np.ndarray,

@@ -18,6 +18,7 @@ from ssd_keras import data, figures, zoo
 from ssd_keras.boxes import coverage
 from ssd_keras.commands import _program
 from ssd_keras.data import inspection, pictures, verdict
+from ssd_keras.data.tile_sizes import fit_tile_size
 from ssd_keras.display import column
 from ssd_keras.errors import UserError
 from ssd_keras.files import check_writable, replace
@@ -83,6 +84,8 @@ def main(_):
     print_left(left)
     print_problems(problems, FLAGS.show)
     result = print_coverage(source, detector, size, way) if detector and left.kept else None
+    if detector and left.kept:
+        print_tiles(source, detector, size, way)
     if FLAGS.out and left.kept:
         save_pictures(source, detector, result, size, way)
     if complaint:
@@ -200,13 +203,28 @@ def print_coverage(source, detector, size, way):
         return None
     truth = source.ground_truth()
     result = coverage.coverage(
-        np.concatenate([inspection.resized_boxes(t, size, way)[~t.crowd] for t in truth]),
-        np.concatenate([t.labels[~t.crowd] for t in truth]),
+        np.concatenate([inspection.resized_boxes(t, size, way)[t.is_object] for t in truth]),
+        np.concatenate([t.labels[t.is_object] for t in truth]),
         levels,
         size,
     )
     print(f"\n{coverage.describe(result, levels, size, source.classes, FLAGS.model)}")
     return result
+
+
+def print_tiles(source, detector, size, way):
+    """Says whether tiles would let default boxes meet more of the objects, and by how much."""
+    levels = detector.box_network.level_anchors
+    if not levels or not any(one.is_object.any() for one in source.ground_truth()):
+        return
+    best, *others = fit_tile_size(source, levels, size, way)
+    if best.tiling is None:
+        return
+    whole = next(fit for fit in others if fit.tiling is None)
+    print(
+        f"\nTiles would help: {best}, of whole images {whole.met:.1%}. "
+        f"Train with --tiles={'x'.join(map(str, best.tiling.size))}."
+    )
 
 
 def save_pictures(source, detector, result, size, way):

@@ -9,7 +9,8 @@ names ssd_keras.list_weights() shows and which are fetched the first time.
 --images is an image, a folder, a glob, a video file or the number of a camera. Each picture is
 written with its boxes as NAME.jpg and NAME.json, below the folders it lies in; a video as NAME.mp4
 and NAME.json. What is left out is named. The scores of what is drawn and written are at least 0.4,
-or what the detector asks for if that is more; --score_threshold says otherwise. Video and cameras
+or what the detector asks for if that is more; --score_threshold says otherwise. Large images are
+looked at tile by tile with --tiles=512, or where the detector was trained so. Video and cameras
 need the optional extra: pip install "ssd-keras[video]".
 """
 
@@ -27,11 +28,13 @@ from absl import flags
 
 import ssd_keras
 from ssd_keras import drawing, files, video
-from ssd_keras.commands import _suppression
+from ssd_keras.commands import _suppression, _tiles
 from ssd_keras.data.images import ImageError, read_image
+from ssd_keras.data.windows import open_windows
 from ssd_keras.display import printable
 from ssd_keras.errors import UserError
 from ssd_keras.image_search import FoundImages, find_images
+from ssd_keras.tiled_detection import ArrayPicture, Picture, detect_tiled
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
@@ -44,7 +47,8 @@ flags.DEFINE_string(
 flags.DEFINE_string("out", "detections", "Folder for pictures and JSON.")
 flags.DEFINE_bool("recursive", False, "Of a folder, take the images of its sub-folders as well.")
 flags.adopt_module_key_flags(_suppression)
-flags.DEFINE_integer("batch_size", 8, "Images per step.", lower_bound=1)
+flags.adopt_module_key_flags(_tiles)
+flags.DEFINE_integer("batch_size", 8, "Images, or tiles of them, per step.", lower_bound=1)
 flags.DEFINE_integer("max_frames", 0, "Video: stop after so many frames; 0: at the end.")
 
 LISTED = 20  # images of which each gets a line
@@ -54,6 +58,7 @@ def main(_):
     """Finds out what is given, loads the detector and works through it."""
     # Faults of the flags are told before the model is loaded, which takes seconds.
     rule = _suppression.suppression()
+    _tiles.check_tiles()
     frames, images = open_frames(FLAGS.images), None
     if frames is None:
         images = find_images(FLAGS.images, recursive=FLAGS.recursive, apart_from=FLAGS.out)
@@ -62,6 +67,9 @@ def main(_):
     out = check_out(FLAGS.out, images)
     detector = ssd_keras.load(FLAGS.run_dir)
     detector.suppression = _suppression.for_pictures(detector.suppression, rule)
+    detector.tiling = _tiles.tiling_of(detector)
+    if detector.tiling is not None:
+        print(f"Large images: {detector.tiling}.", flush=True)
     if frames is not None:
         detect_video(detector, frames, out)
     else:
@@ -87,12 +95,13 @@ def check_out(place: str, images: FoundImages | None) -> Path:
 def detect_images(detector, images: FoundImages, out: Path) -> None:
     """Draws and describes each image; one that cannot be read is named and left out."""
     count, done, failed, speed, started = len(images.paths), 0, [], Speed(), time.monotonic()
-    for part in batches(zip(images.paths, images.names(), strict=True), FLAGS.batch_size):
-        good = list(readable(part, failed, named=count > 1))
-        pixels = [image for _, _, image in good]
-        found = speed.of(lambda pixels=pixels: detect(detector, pixels), len(good))
-        for (path, name, image), detections in zip(good, found, strict=True):
-            write(out / name, path, image, detections)
+    # Of large images one is held at a time; it fills batches by itself.
+    size = 1 if detector.tiling else FLAGS.batch_size
+    for part in batches(zip(images.paths, images.names(), strict=True), size):
+        good = list(readable(part, failed, named=count > 1, tiled=detector.tiling is not None))
+        found = speed.of(lambda good=good: detect_pictures(detector, good), len(good))
+        for (path, name, picture), detections in zip(good, found, strict=True):
+            write(out / name, path, picture, detections)
             if count <= LISTED:
                 print(f"{path}: {count_names(detections)}")
         done += len(good)
@@ -105,21 +114,36 @@ def detect_images(detector, images: FoundImages, out: Path) -> None:
         print(f"{len(failed)} of {count} images could not be read and were left out (see above).")
 
 
-def readable(part, failed: list[str], *, named: bool) -> Iterator[tuple[Path, Path, np.ndarray]]:
-    """Path, name of the results and pixels of the images that can be read."""
+def readable(
+    part, failed: list[str], *, named: bool, tiled: bool = False
+) -> Iterator[tuple[Path, Path, Picture]]:
+    """Path, name of the results and picture of the images that can be read."""
     for path, name in part:
         try:
-            yield path, name, read_image(path)
+            windows = open_windows(str(path)) if tiled else None
+            yield path, name, windows or ArrayPicture(read_image(path))
         except ImageError as error:
             failed.append(str(error))
             if named:
                 print(f"Left out: {printable(error)}", flush=True)
 
 
-def write(place: Path, path: Path, image: np.ndarray, detections) -> None:
-    """Saves the picture with boxes, enlarged if it is too small for names, and the description."""
+def detect_pictures(detector, good: list[tuple[Path, Path, Picture]]) -> list:
+    """Detections of each picture, tile by tile if the detector says so."""
+    if detector.tiling is None:
+        return detect(detector, [picture.pixels for _, _, picture in good])
+    pictures = ((picture, str(path)) for path, _, picture in good)
+    return list(detect_tiled(detector, pictures, detector.tiling, FLAGS.batch_size, tiles_progress))
+
+
+def write(place: Path, path: Path, picture: Picture, detections) -> None:
+    """Saves the picture with boxes, enlarged if it is too small for names, and the description.
+
+    One that is larger than memory is drawn smaller.
+    """
+    image = picture.window((0, 0, *picture.size))
     # Not `with_suffix`, which would take the end of "a.b" for one.
-    detections.of_image(image.shape[:2], path).save(place.with_name(f"{place.name}.json"))
+    detections.of_image(picture.size, path).save(place.with_name(f"{place.name}.json"))
     detections.save(place.with_name(f"{place.name}.jpg"), drawing.legible(image))
 
 
@@ -197,6 +221,12 @@ def progress(done: int, total: int | None, started: float) -> None:
     if sys.stdout.isatty():
         rate = done / max(time.monotonic() - started, 1e-9)
         print(f"\r  {done}/{total or '?'}  {rate:.1f}/s ", end="", flush=True)
+
+
+def tiles_progress(done: int, total: int) -> None:
+    """How far it is with one image, on a terminal."""
+    if total > 1 and sys.stdout.isatty():
+        print(f"\r  tile {done}/{total} ", end="", flush=True)
 
 
 def finish(done: int, what: str, speed: Speed, started: float, out: Path) -> None:

@@ -18,7 +18,7 @@ from absl import flags
 
 import ssd_keras
 from ssd_keras import data, evaluation
-from ssd_keras.commands import _program, _suppression
+from ssd_keras.commands import _program, _suppression, _tiles
 from ssd_keras.display import join_names
 from ssd_keras.errors import UserError
 from ssd_keras.weights.published import results_folder
@@ -38,6 +38,7 @@ flags.DEFINE_string(
 )
 flags.DEFINE_integer("batch_size", 16, "Images per step.", lower_bound=1)
 flags.adopt_module_key_flags(_suppression)
+flags.adopt_module_key_flags(_tiles)
 flags.DEFINE_integer("worst", 12, "How many of the worst images the report shows.", lower_bound=0)
 
 
@@ -46,6 +47,7 @@ def main(_):
     if bool(FLAGS.run_dir) == bool(FLAGS.detections):
         raise UserError("Give either --run_dir (a detector) or --detections (a results file).")
     rule = _suppression.suppression()
+    _tiles.check_tiles()
     # Before detecting, which takes minutes. A run folder that does not exist must not be made.
     if FLAGS.out:
         evaluation.make_folder(FLAGS.out)
@@ -88,7 +90,9 @@ def detect_all(rule: dict) -> tuple:
     say_left_out(source)
     count = len(source)
     followed = detector.suppression.replace(**rule)
-    print(f"Detecting in {count} images of {FLAGS.data}: {followed}.", flush=True)
+    detector.tiling = _tiles.tiling_of(detector)
+    how = f"{followed}" if detector.tiling is None else f"{followed}; {detector.tiling}"
+    print(f"Detecting in {count} images of {FLAGS.data}: {how}.", flush=True)
     started = time.monotonic()
     found = evaluation.detect_source(detector, source, FLAGS.batch_size, **rule)
     seconds = time.monotonic() - started

@@ -17,7 +17,7 @@ from absl import flags
 
 import ssd_keras
 from ssd_keras import data, deploy
-from ssd_keras.commands import _suppression
+from ssd_keras.commands import _suppression, _tiles
 from ssd_keras.commands._calibration import calibration_images
 from ssd_keras.deploy import form_comparison
 from ssd_keras.errors import UserError, unknown
@@ -50,6 +50,7 @@ flags.DEFINE_string(
     "Folder for the report; default: the run folder, or NAME_exports of published weights.",
 )
 flags.adopt_module_key_flags(_suppression)
+flags.adopt_module_key_flags(_tiles)
 
 
 def main(_):
@@ -65,10 +66,12 @@ def main(_):
             f"with {instead}."
         )
     threads, rule = _threads(), _suppression.suppression()
+    _tiles.check_tiles()
     check_writable(folder / "export_report.json")
     detector = ssd_keras.load(FLAGS.run_dir)
     # Every form, Keras itself among them, follows the same rule.
     detector.suppression = detector.suppression.replace(**rule)
+    detector.tiling = _tiles.tiling_of(detector)
     source = data.load_source(FLAGS.data, classes=detector.classes)
     rows = form_comparison.compare_forms(
         detector,

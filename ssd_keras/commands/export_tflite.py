@@ -12,7 +12,7 @@ from absl import flags
 
 import ssd_keras
 from ssd_keras import deploy
-from ssd_keras.commands import _suppression
+from ssd_keras.commands import _suppression, _tiles
 from ssd_keras.commands._calibration import calibration_images
 from ssd_keras.deploy.targets import Choices, choose
 from ssd_keras.errors import UserError
@@ -47,6 +47,7 @@ flags.DEFINE_string(
     "old apps; 'none': raw outputs and default boxes. Else what suits the target, or builtin.",
 )
 flags.adopt_module_key_flags(_suppression)
+flags.adopt_module_key_flags(_tiles)
 flags.DEFINE_string("description", "", "Sentences for the metadata.")
 flags.DEFINE_string("author", "", "Author for the metadata.")
 flags.DEFINE_string("license", "", "Terms of use for the metadata.")
@@ -56,8 +57,10 @@ def main(_):
     """Exports with the flags' values and says what to do with the file."""
     chosen = _choices()
     rule = _suppression.suppression()
+    _tiles.check_tiles()
     check_writable(FLAGS.out)
     detector = ssd_keras.load(FLAGS.run_dir)
+    detector.tiling = _tiles.tiling_of(detector)
     images = (
         calibration_images(FLAGS.calibration_data, FLAGS.calibration_images)
         if chosen.quantization == "int8"
@@ -104,6 +107,8 @@ def _report(path: Path, detector, chosen: Choices):
             "  resize   letterbox, as it was trained; boxes are shares of the input with its edges"
         )
         print("           The samples in export/ do it; MediaPipe stretches, and finds less.")
+    if detector.tiling is not None:
+        print(f"  tiles    {detector.tiling}; the samples in export/ cut images so")
     if chosen.postprocess == "none":
         print("  outputs  box codes, class scores; anchors.f32 is packed inside (unzip it)")
         print("           The samples in export/ suppress outside of the file, by its rule.")

@@ -62,6 +62,22 @@ flags.DEFINE_string(
     "'published', or 'auto': finest_stride and smallest_box that meet most training objects.",
 )
 flags.DEFINE_string(
+    "tiles",
+    RunSettings.tiles,
+    "Cut images into tiles of so many pixels, 512 or 384x640 (height first), in training and in "
+    "all that the detector looks at later; 'auto': by the objects and the default boxes.",
+)
+flags.DEFINE_float("tile_overlap", RunSettings.tile_overlap, "Share that tiles overlap by.")
+flags.DEFINE_bool("tile_whole", RunSettings.tile_whole, "Look at the whole images as well.")
+flags.DEFINE_float(
+    "min_visible",
+    RunSettings.min_visible,
+    "Share of an object that a tile must show to teach it; less of it is ignored there.",
+)
+flags.DEFINE_float(
+    "empty_tiles", RunSettings.empty_tiles, "Tiles without objects, as a share of all, at most."
+)
+flags.DEFINE_string(
     "objective",
     RunSettings.objective,
     "What is learned: 'multibox' (published), 'multibox_giou', 'focal', 'atss' or 'task_aligned'.",

@@ -101,7 +101,7 @@ def measure_cost(run: Run):
 def _coverage(detector, source) -> float | None:
     """Share of the objects that a default box fits; None where there are no default boxes."""
     anchors = detector.box_network.level_anchors
-    boxes = np.concatenate([truth.boxes[~truth.crowd] for truth in source.ground_truth()])
+    boxes = np.concatenate([truth.boxes[truth.is_object] for truth in source.ground_truth()])
     if not anchors or not len(boxes):
         return None
     overlaps, _ = best_default_boxes(boxes, anchors)

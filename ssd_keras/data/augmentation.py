@@ -20,6 +20,8 @@ from ssd_keras.resizing import CORNER, FILL, HALF_PIXEL, LETTERBOX, place_tensor
 
 MIN_IOUS = (0.1, 0.3, 0.5, 0.7, 0.9, 0.0)  # 0: any crop that has an object to be compared with
 TRIALS = 50
+# Where a label is this, the box is a region that is neither object nor background.
+IGNORED = -2
 INTERPOLATIONS = ("bilinear", "area", "nearest", "bicubic", "lanczos")
 
 
@@ -307,14 +309,18 @@ def lay_on_fill(picture, place, image_size):
 
 
 def transform_boxes(boxes, labels, window):
-    """Boxes seen through `window`: those whose centre is inside, in its shares, cut to it."""
+    """Boxes seen through `window`: those whose centre is inside, in its shares, cut to it.
+
+    Of ignored regions, whose label is `IGNORED`, all that is seen of them.
+    """
     low, span = window[:2], window[2:] - window[:2]
     boxes = (boxes - tf.tile(low, [2])) / tf.tile(span, [2])
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
     inside = tf.reduce_all((centre > 0) & (centre < 1), -1)
-    return tf.boolean_mask(tf.clip_by_value(boxes, 0.0, 1.0), inside), tf.boolean_mask(
-        labels, inside
-    )
+    boxes = tf.clip_by_value(boxes, 0.0, 1.0)
+    seen = tf.reduce_all(boxes[:, 2:] > boxes[:, :2], -1)
+    inside = tf.where(labels == IGNORED, seen, inside)
+    return tf.boolean_mask(boxes, inside), tf.boolean_mask(labels, inside)
 
 
 def mosaic(pictures):

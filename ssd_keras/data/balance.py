@@ -21,7 +21,7 @@ def repeats(source: Source) -> np.ndarray:
     here, as data sets of users have few classes.
     """
     table = table_of(source.ground_truth())
-    keep = ~table.crowd
+    keep = table.is_object
     pairs = table.image_of[keep] * len(source.classes) + table.labels[keep]
     image, label = np.divmod(np.unique(pairs), len(source.classes))
     found = np.bincount(label, minlength=len(source.classes))

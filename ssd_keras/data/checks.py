@@ -252,7 +252,7 @@ def _check_rows(
     boxes = np.zeros((len(labels), 4), np.float32)
     area = np.zeros(len(labels))
     alive = np.ones(len(labels), bool)
-    flags = {"difficult": table.difficult.copy(), "crowd": table.crowd.copy()}
+    flags = {name: getattr(table, name).copy() for name in ("difficult", "crowd", "ignored")}
     used = np.ones(len(table), bool)
     for block in table.blocks(_BLOCK):
         clean = _write_faultless(table, headers, labels, block, boxes, area)
@@ -362,6 +362,7 @@ def check_row(
         np.array(row.crowd, bool)[kept],
         areas[kept],
         row.path or None,
+        np.array(row.ignored, bool)[kept],
     )
 
 

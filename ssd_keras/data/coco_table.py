@@ -90,7 +90,7 @@ class CocoTable(RowTable):
         self._set_places(np.arange(count), counts)
         self.name, self.boxes = name[self._at], boxes[self._at]
         self.crowd, self.areas = crowd[self._at], areas[self._at]
-        self.difficult = np.zeros(len(self.name), bool)
+        self.difficult, self.ignored = np.zeros((2, len(self.name)), bool)
 
     def _set_places(self, places: np.ndarray, counts: np.ndarray) -> None:
         """Takes the images of these places for the rows."""
@@ -114,7 +114,7 @@ class CocoTable(RowTable):
         kept = np.zeros(len(self), bool)
         kept[numbers] = True
         objects, counts = np.repeat(kept, self.counts), self.counts
-        for column in ("_at", "name", "boxes", "crowd", "areas", "difficult"):
+        for column in ("_at", "name", "boxes", "crowd", "areas", "difficult", "ignored"):
             setattr(self, column, getattr(self, column)[objects])
         self._set_places(self._places[kept], counts[kept])
         return self
@@ -155,6 +155,7 @@ class CocoTable(RowTable):
             difficult=self.difficult[part].tolist(),
             crowd=self.crowd[part].tolist(),
             areas=self.areas[part].tolist(),
+            ignored=self.ignored[part].tolist(),
             rejected=pictures.rejected.get(place, 0),
             point="corner",
             unit_stated=self.unit_stated,

@@ -22,6 +22,8 @@ class GroundTruth:
         area: float64 `[n]`, annotated area (COCO: of the segmentation) in square pixels, by which
             COCO tells small, medium and large; nan where only the box is known.
         path: the image file, or None where the image is drawn or lies in a record.
+        ignored: bool `[n]`; parts of objects that a tile shows too little of: neither objects nor
+            background, in training as in evaluation.
     """
 
     image_id: str
@@ -33,6 +35,7 @@ class GroundTruth:
     crowd: np.ndarray | None = None
     area: np.ndarray | None = None
     path: str | None = None
+    ignored: np.ndarray | None = None
 
     def __post_init__(self):
         boxes = np.asarray(self.boxes, np.float32).reshape(-1, 4)
@@ -42,6 +45,7 @@ class GroundTruth:
             ("difficult", bool, False),
             ("crowd", bool, False),
             ("area", np.float64, np.nan),
+            ("ignored", bool, False),
         ):
             value = getattr(self, name)
             value = [unknown] * len(boxes) if value is None else value
@@ -53,9 +57,15 @@ class GroundTruth:
     def __len__(self) -> int:
         return len(self.boxes)
 
+    @property
+    def is_object(self) -> np.ndarray:
+        """bool `[n]`: which are objects to be learned, neither crowds nor ignored."""
+        return ~(self.crowd | self.ignored)
+
 
 # Of each object: the name of the column, its dtype, and what stands where nothing is known.
 _OBJECT_COLUMNS = (("labels", np.int32), ("difficult", bool), ("crowd", bool), ("area", np.float64))
+_OBJECT_COLUMNS += (("ignored", bool),)
 
 
 class TruthTable(Sequence[GroundTruth]):
@@ -69,7 +79,7 @@ class TruthTable(Sequence[GroundTruth]):
         sizes: int64 `[N, 2]`, height and width of each image.
         starts: int64 `[N + 1]`; the objects of image i are those from `starts[i]` to
             `starts[i + 1]`.
-        boxes, labels, difficult, crowd, area: of all objects, as in `GroundTruth`.
+        boxes, labels, difficult, crowd, area, ignored: of all objects, as in `GroundTruth`.
         paths: the file of each image, or None.
     """
 
@@ -108,6 +118,11 @@ class TruthTable(Sequence[GroundTruth]):
         )
 
     @property
+    def is_object(self) -> np.ndarray:
+        """bool `[objects]`: which are to be learned, neither crowds nor ignored."""
+        return ~(self.crowd | self.ignored)
+
+    @property
     def counts(self) -> np.ndarray:
         """int64 `[N]`, objects of each image."""
         return np.diff(self.starts)
@@ -130,8 +145,8 @@ class TruthTable(Sequence[GroundTruth]):
             int(self.sizes[index, 0]),
             int(self.sizes[index, 1]),
             self.boxes[part],
-            *(getattr(self, name)[part] for name, _ in _OBJECT_COLUMNS),
-            self.paths[index],
+            path=self.paths[index],
+            **{name: getattr(self, name)[part] for name, _ in _OBJECT_COLUMNS},
         )
 
     def take(self, indices: Sequence[int]) -> TruthTable:

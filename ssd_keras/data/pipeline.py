@@ -7,6 +7,7 @@ anywhere without replaying what came before, and no shuffle buffer is needed.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import math
 import os
@@ -21,10 +22,12 @@ from ssd_keras.data import images, jpeg
 from ssd_keras.data.balance import repeats
 from ssd_keras.data.ground_truth import table_of
 from ssd_keras.data.source import Source
+from ssd_keras.data.tiled import grouped_order
 from ssd_keras.errors import UserError, unknown
 from ssd_keras.resizing import HALF_PIXEL, resize_tensor
 
 CACHE_BYTES = 1 << 30
+TILES_TOGETHER = 8  # tiles of an image that are trained on at a time
 GROUP = 4  # images that are read again carefully if one of them is damaged
 
 
@@ -74,21 +77,28 @@ def training_batches(
 
     Returns:
         tf.data.Dataset of `(images [B, H, W, 3], {"boxes": float32 [B, M, 4], "labels": int32
-        [B, M]})`, padded with -1.
+        [B, M]})`, padded with -1; of a source with ignored regions also "ignored", float32
+        `[B, K, 4]`, padded in the same way.
     """
     _check_training(source, augmentation, image_size, batch_size, shard)
     _say_cut_off(source, max_boxes)
     part, parts = shard
     share = batch_size // parts
     read, fast = _training_reader(source, cache_bytes)
+    regions = _most_ignored(source) * (4 if augmentation == "mosaic" else 1)
     order = _order(source, batch_size, seed, balanced)
     chain = _Chain(read, order, augmentation, image_size, dtype, resize, scale_jitter, weak_from)
 
     def prepare(position, careful):
         step, slot = position // share, position % share + part * share
         image, boxes, labels = chain.picture(step, slot, careful)
-        boxes, labels = _pad(boxes, labels, max_boxes)
-        return image, {"boxes": boxes, "labels": labels}
+        if not regions:
+            boxes, labels = _pad(boxes, labels, max_boxes)
+            return image, {"boxes": boxes, "labels": labels}
+        is_object = labels != augment.IGNORED
+        ignored, _ = _pad(*_those(boxes, labels, ~is_object), regions)
+        boxes, labels = _pad(*_those(boxes, labels, is_object), max_boxes)
+        return image, {"boxes": boxes, "labels": labels, "ignored": ignored}
 
     return _batches(prepare, first_step, steps, share, fast, parallelism)
 
@@ -106,9 +116,13 @@ def _check_training(source, augmentation, image_size, batch_size, shard) -> None
 
 def _order(source: Source, batch_size: int, seed: int, balanced: bool) -> _Order:
     """The order of the images, each once or as often as balance asks for."""
-    if not balanced:
+    shown = np.repeat(np.arange(len(source)), repeats(source)) if balanced else None
+    if source.groups is not None:
+        groups = source.groups if shown is None else source.groups[shown]
+        shown = () if shown is None else tuple(shown.tolist())
+        return _GroupedOrder(len(groups), batch_size, seed, shown, groups)
+    if shown is None:
         return _Order(len(source), batch_size, seed)
-    shown = np.repeat(np.arange(len(source)), repeats(source))
     return _Order(len(shown), batch_size, seed, tuple(shown.tolist()))
 
 
@@ -135,9 +149,12 @@ class _Order:
         rounds = -(-batch_size // count)  # more than one only where a batch repeats images
         place = (step % per_epoch) * batch_size + slot
         epoch = step // per_epoch * rounds + place // count
-        order = tf.stack([self._seed32 + extra, tf.cast(epoch, tf.int32)])
-        place = tf.random.experimental.index_shuffle(place % count, order, count - 1)
+        place = self._shuffled(place % count, epoch, extra)
         return tf.gather(tf.constant(self.shown, place.dtype), place) if self.shown else place
+
+    def _shuffled(self, place, epoch, extra: int):
+        order = tf.stack([self._seed32 + extra, tf.cast(epoch, tf.int32)])
+        return tf.random.experimental.index_shuffle(place, order, self.count - 1)
 
     def key(self, step, slot, extra: int = 0):
         """The seed of the random changes at a place, int `[2]`."""
@@ -147,6 +164,36 @@ class _Order:
     @property
     def _seed32(self) -> np.int32:
         return np.int32(self.seed % (1 << 31))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _GroupedOrder(_Order):
+    """An order in which several members of a group, the tiles of an image, follow each other.
+
+    Attributes:
+        groups: int `[count]`, ascending.
+    """
+
+    groups: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, int))
+
+    # One by one: the orders of an epoch are kept by it.
+    __eq__, __hash__ = object.__eq__, object.__hash__
+
+    def _shuffled(self, place, epoch, extra: int):
+        def look_up(place, epoch):
+            return self._epoch(int(epoch), extra)[int(place)]
+
+        found = tf.numpy_function(look_up, [place, epoch], tf.int64, stateful=False)
+        return tf.ensure_shape(found, [])
+
+    def _epoch(self, epoch: int, extra: int) -> np.ndarray:
+        size = max(1, min(TILES_TOGETHER, self.batch_size // 2))
+        return _grouped_order(self, size, int(self._seed32) + extra, epoch)
+
+
+@functools.lru_cache(maxsize=8)
+def _grouped_order(order: _GroupedOrder, size: int, seed: int, epoch: int) -> np.ndarray:
+    return grouped_order(order.groups, size, seed, epoch)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,8 +247,9 @@ class _Chain:
     def _augment(self, step, slot, careful, size, extra: int = 0):
         image, boxes, labels = self.read(self.order.index(step, slot, extra), careful)
         height, width, _ = tf.unstack(tf.shape(image))
+        objects = tf.boolean_mask(boxes, labels != augment.IGNORED)
         draw = augment.draw_for(self.augmentation)(
-            self.order.key(step, slot, extra), boxes, height, width
+            self.order.key(step, slot, extra), objects, height, width
         )
         if self.scale_jitter:
             draw |= augment.draw_scale(
@@ -324,6 +372,16 @@ def evaluation_batches(
     return _batches(prepare, 0, -(-count // batch_size), batch_size, fast, parallelism)
 
 
+def _those(boxes, labels, which):
+    return tf.boolean_mask(boxes, which), tf.boolean_mask(labels, which)
+
+
+def _most_ignored(source: Source) -> int:
+    """Ignored regions of the image that has most of them."""
+    table = table_of(source.ground_truth())
+    return int(np.bincount(table.image_of[table.ignored], minlength=1).max())
+
+
 def _pad(boxes, labels, max_boxes):
     boxes, labels = boxes[:max_boxes], labels[:max_boxes]
     missing = max_boxes - tf.shape(labels)[0]
@@ -333,7 +391,8 @@ def _pad(boxes, labels, max_boxes):
 
 
 def _say_cut_off(source: Source, max_boxes: int) -> None:
-    counts = table_of(source.ground_truth()).counts
+    table = table_of(source.ground_truth())
+    counts = np.bincount(table.image_of[~table.ignored], minlength=len(table))
     over = counts[counts > max_boxes] - max_boxes
     if len(over):
         logging.warning(
@@ -345,13 +404,14 @@ def _say_cut_off(source: Source, max_boxes: int) -> None:
 def _training_reader(source: Source, cache_bytes: int):
     """As `_image_reader`, and the boxes and labels instead of whether it could be read.
 
-    Crowds are left out. An image that turns out unreadable teaches nothing: it is an even grey
-    without objects.
+    Crowds are left out; what is ignored has the label `augmentation.IGNORED`. An image that turns
+    out unreadable teaches nothing: it is an even grey without objects.
     """
     truth = table_of(source.ground_truth())
     keep = ~truth.crowd
     starts = tf.constant(np.concatenate([[0], np.cumsum(keep)])[truth.starts])
-    all_boxes, all_labels = tf.constant(truth.boxes[keep]), tf.constant(truth.labels[keep])
+    labels = np.where(truth.ignored, np.int32(augment.IGNORED), truth.labels)
+    all_boxes, all_labels = tf.constant(truth.boxes[keep]), tf.constant(labels[keep])
     image_of, fast = _image_reader(source, cache_bytes)
 
     def read(index, careful):

@@ -56,11 +56,14 @@ class Row:
     difficult: list[bool] = dataclasses.field(default_factory=list)
     crowd: list[bool] = dataclasses.field(default_factory=list)
     areas: list[float] = dataclasses.field(default_factory=list)
+    ignored: list[bool] = dataclasses.field(default_factory=list)
     rejected: int = 0
     point: str = ""
     unit_stated: bool = False
 
-    def add(self, name, box, place, *, difficult=False, crowd=False, area=None) -> None:
+    def add(
+        self, name, box, place, *, difficult=False, crowd=False, area=None, ignored=False
+    ) -> None:
         """Adds an object of class `name` with `box` `(ymin, xmin, ymax, xmax)`.
 
         `area` is in square pixels of the image as declared; None, a negative one or nan: unknown.
@@ -70,6 +73,7 @@ class Row:
         self.places.append(place)
         self.difficult.append(bool(difficult))
         self.crowd.append(bool(crowd))
+        self.ignored.append(bool(ignored))
         self.areas.append(known_area(area))
 
     @property
@@ -156,7 +160,7 @@ class RowTable:
         unit_stated: whether the user says in which unit the boxes are.
         starts: int64 `[N + 1]`; the objects of row i are those from `starts[i]` to `starts[i + 1]`.
         names: the names of classes that occur; `name` int64 `[objects]` are indices into them.
-        boxes, difficult, crowd, areas: of all objects, as in `Row`.
+        boxes, difficult, crowd, areas, ignored: of all objects, as in `Row`.
     """
 
     def __init__(self, rows: Sequence[Row]):
@@ -190,6 +194,7 @@ class RowTable:
         self.difficult = np.array(list(_all(rows, "difficult")), bool)
         self.crowd = np.array(list(_all(rows, "crowd")), bool)
         self.areas = np.array(list(_all(rows, "areas")), np.float64)
+        self.ignored = np.array(list(_all(rows, "ignored")), bool)
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -105,7 +105,10 @@ class Source:
             says, and it is not known whether they are such JPEGs. What is found to be otherwise
             when they are opened is an `ImageError`.
         unread: index to the reason, of the images that could not be read when they were needed.
+        groups: int `[N]`, ascending: what it is good to read together; None where that is nothing.
     """
+
+    groups: np.ndarray | None = None
 
     def __init__(
         self,

@@ -127,16 +127,17 @@ def _row(record: _Record, problems: list[Problem]) -> tuple[checks.Row | None, l
         problems.append(problem)
         return None, []
     names, numbers = _classes_of(texts, labels, count)
-    difficult, crowd, area = (
-        record.numbers(f"{OBJECT}{key}", count, unknown)
-        for key, unknown in (("difficult", 0), ("is_crowd", 0), ("area", None))
+    marks = {"difficult": 0, "is_crowd": 0, "is_ignored": 0, "area": None}
+    difficult, crowd, ignored, area = (
+        record.numbers(f"{OBJECT}{key}", count, unknown) for key, unknown in marks.items()
     )
-    known = [record.values(f"{OBJECT}{key}") for key in ("difficult", "is_crowd", "area")]
+    known = [record.values(f"{OBJECT}{key}") for key in marks]
     if any(values and len(values) != count for values in known):
         message = f"has marks or areas that are not one for each of {count} objects: not read"
         problems.append(Problem("broken_marks", place, message, NOTED, image=row.image))
     for i, box in enumerate(zip(*corners, strict=True)):
         flags = {"difficult": bool(difficult[i]), "crowd": bool(crowd[i]), "area": area[i]}
+        flags["ignored"] = bool(ignored[i])
         row.add("", box, f"{place}, object {i}", **flags)
     row.names = names  # their encoding is told by those of all records together
     return row, numbers

@@ -128,6 +128,8 @@ def _example(truth: GroundTruth, encoded: bytes, classes) -> bytes:
         f"{OBJECT}difficult": integers(truth.difficult),
         f"{OBJECT}is_crowd": integers(truth.crowd),
     }
+    if truth.ignored.any():
+        feature[f"{OBJECT}is_ignored"] = integers(truth.ignored)
     if np.isfinite(truth.area).any():
         feature[f"{OBJECT}area"] = floats(truth.area)
     for axis, key in enumerate(("ymin", "xmin", "ymax", "xmax")):

@@ -29,6 +29,7 @@ from ssd_keras.display import number, printable
 from ssd_keras.errors import UserError, unknown
 from ssd_keras.evaluation.measuring import json_ready
 from ssd_keras.resizing import resize
+from ssd_keras.tiled_detection import detect_by_tiles
 
 # Form -> how its .tflite is made; the SavedModel is none.
 FORMS = {
@@ -181,7 +182,7 @@ def _run_saved_model(detector, images) -> _Run:
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         serve = tf.saved_model.load(str(folder)).signatures["serving_default"]
 
-        def detect(image) -> Detections:
+        def detect_whole(image) -> Detections:
             found = {k: v.numpy()[0] for k, v in serve(images=tf.constant(image[None])).items()}
             count = int(found["count"])
             return Detections(
@@ -190,6 +191,12 @@ def _run_saved_model(detector, images) -> _Run:
                 found["classes"][:count],
                 detector.classes,
             )
+
+        def detect(image) -> Detections:
+            if detector.tiling is None:
+                return detect_whole(image)
+            agnostic = detector.suppression.class_agnostic
+            return detect_by_tiles(detect_whole, image, detector.tiling, class_agnostic=agnostic)
 
         found = [detect(image) for image in images]
         return _Run(size, found, {"": milliseconds(lambda: detect(images[0]), 20)})

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+from ssd_keras.boxes.tiles import Tiling
 from ssd_keras.deploy import metadata, trial
 from ssd_keras.deploy.flatbuffer import check_identifier
 from ssd_keras.deploy.raw_outputs import RawOutputs
@@ -21,6 +22,7 @@ from ssd_keras.errors import UserError, one_line
 from ssd_keras.image_inputs import to_array
 from ssd_keras.reading import read_bytes
 from ssd_keras.resizing import HALF_PIXEL, WAYS, boxes_in_image, resize
+from ssd_keras.tiled_detection import detect_by_tiles
 
 # Two gigabytes are what a flatbuffer can hold.
 MAX_FILE_BYTES = 2 << 30
@@ -56,6 +58,7 @@ class TFLiteDetector:
             check_identifier(content)
             packed = packed_files(content)
             self.settings = metadata.settings_of(packed)
+            self.tiling = Tiling.of(self.settings.get("tiling"))
             self.classes = tuple(classes or metadata.labels_of(packed) or ())
         if not self.classes:
             raise UserError(f"{self._what} holds no class names: give them with `classes`.")
@@ -120,10 +123,18 @@ class TFLiteDetector:
     def detect(self, image: np.ndarray) -> Detections:
         """Finds the objects in one image, given in any form that `Detector.detect` takes.
 
+        A large image is cut into tiles if the file says so; the attribute `tiling` can be replaced.
+
         Raises:
             UserError: it is no image, or the file's outputs are no detections.
         """
         pixels = to_array(image)
+        if self.tiling is None:
+            return self._detect_pixels(pixels)
+        agnostic = self.settings.get("class_agnostic") is True
+        return detect_by_tiles(self._detect_pixels, pixels, self.tiling, class_agnostic=agnostic)
+
+    def _detect_pixels(self, pixels: np.ndarray) -> Detections:
         self._interpreter.set_tensor(self._input["index"], self._to_input(pixels))
         self._interpreter.invoke()
         outputs = [self._interpreter.get_tensor(output["index"]) for output in self._outputs]

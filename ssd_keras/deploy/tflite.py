@@ -295,6 +295,7 @@ def model_card(
 ) -> metadata.ModelCard:
     """What the file will say of itself."""
     height, width = detector.image_size
+    tiling = getattr(detector, "tiling", None)
     precision = "float32" if options.quantization == "none" else options.quantization
     described = (
         f"Detects objects of {len(detector.classes)} classes in images of {height} x {width} "
@@ -313,6 +314,7 @@ def model_card(
             "image_size": [height, width],
             "resize": detector.resize,
             "variances": [float(v) for v in decoding.variances],
+            **({} if tiling is None else {"tiling": tiling.as_dict()}),
         },
         **texts,
     )

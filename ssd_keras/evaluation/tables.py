@@ -136,7 +136,8 @@ def tabulate(ground_truth: Sequence, detections: Sequence, classes: Sequence[str
         object_label=_join([t.labels for t in ground_truth], np.int64),
         object_box=_join(truth_boxes, np.float64, 4),
         object_difficult=_join([_flags(t, "difficult") for t in ground_truth], bool),
-        object_crowd=_join([_flags(t, "crowd") for t in ground_truth], bool),
+        # What is to be ignored is treated as a crowd: detections that lie in it count for nothing.
+        object_crowd=_join([_flags(t, "crowd") | _flags(t, "ignored") for t in ground_truth], bool),
         object_area=_join(list(map(_areas, ground_truth, truth_boxes)), np.float64),
         read=read,
         image=_image_of(found_boxes),

@@ -16,7 +16,7 @@ from ssd_keras.boxes.matching import own_anchors
 from ssd_keras.boxes.task_aligned import aligned_targets, alignment, task_aligned
 from ssd_keras.boxes.xla import run_with_xla
 from ssd_keras.objectives.box_losses import BOX_LOSSES, smooth_l1
-from ssd_keras.objectives.focal import PRIOR, focal_cross_entropy
+from ssd_keras.objectives.focal import PRIOR, counted, focal_cross_entropy
 from ssd_keras.objectives.mining import mined_cross_entropy
 from ssd_keras.objectives.soft_labels import SOFT_LOSSES
 
@@ -171,7 +171,7 @@ class Dense:
         matches, quality = self.assigned(targets, decoded, scores, layout)
         quality = ops.stop_gradient(quality)
         labels = assigning.of_object(targets["labels"] + 1, matches)
-        class_sum = self._class_sum(labels, quality, logits)
+        class_sum = self._class_sum(labels, quality, logits, targets.get("ignored"))
         distance = self._box_distance(targets["boxes"], matches, codes, decoded, layout)
         positive = matches >= 0
         box_sum = ops.sum(quality * ops.where(positive, distance, 0.0))
@@ -186,16 +186,19 @@ class Dense:
             "positives": positives,
         }
 
-    def _class_sum(self, classes, quality, logits):
+    def _class_sum(self, classes, quality, logits, ignored=None):
         """The class loss of the batch; classes are 0 for no object, else the label + 1."""
         if self.class_loss == "mined":
             return mined_cross_entropy(
-                classes, logits, self.scores, self.negative_ratio, self.min_negatives
+                classes, logits, self.scores, self.negative_ratio, self.min_negatives, ignored
             )
         if self.class_loss == "focal":
-            return ops.sum(focal_cross_entropy(classes, logits))
+            return ops.sum(counted(focal_cross_entropy(classes, logits), classes, ignored))
         wanted = ops.one_hot(classes - 1, logits.shape[-1], dtype="float32") * quality[..., None]
-        return ops.sum(SOFT_LOSSES[self.class_loss](wanted, logits))
+        losses = SOFT_LOSSES[self.class_loss](wanted, logits)
+        if ignored is None:
+            return ops.sum(losses)
+        return ops.sum(counted(ops.sum(losses, axis=-1), classes, ignored))
 
     def _box_distance(self, boxes, matches, codes, decoded, layout: Layout):
         """What each default box's box costs, `[B, A]`; of no meaning without an object."""

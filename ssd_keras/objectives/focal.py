@@ -27,3 +27,16 @@ def focal_cross_entropy(classes, logits, *, gamma=2.0, alpha=0.25):
     log_p = ops.log_sigmoid(signed)
     weight = alpha * wanted + (1.0 - alpha) * (1.0 - wanted)
     return ops.sum(-weight * ops.exp(gamma * ops.log_sigmoid(-signed)) * log_p, axis=-1)
+
+
+def counted(losses, classes, ignored=None):
+    """Losses `[B, A]` of default boxes, 0 of those that are ignored and have no object.
+
+    Args:
+        losses: of each default box `[B, A]`.
+        classes: int `[B, A]`, 0 for no object.
+        ignored: bool `[B, A]`, or None for none.
+    """
+    if ignored is None:
+        return losses
+    return ops.where(ops.logical_and(ignored, classes == 0), 0.0, losses)

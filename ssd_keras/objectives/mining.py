@@ -5,7 +5,9 @@ from keras import ops
 _INFINITY_BITS = 0x7F800000
 
 
-def mined_cross_entropy(classes, logits, scores="softmax", negative_ratio=3, min_negatives=0):
+def mined_cross_entropy(
+    classes, logits, scores="softmax", negative_ratio=3, min_negatives=0, ignored=None
+):
     """Cross-entropy of the positives and of hard negatives, summed over the batch.
 
     Args:
@@ -13,11 +15,11 @@ def mined_cross_entropy(classes, logits, scores="softmax", negative_ratio=3, min
         logits: for "softmax" `[B, A, C + 1]`, background first; for "sigmoid" `[B, A, C]`: each
             class answers yes or no, and background is a no to all of them.
         scores: "softmax" or "sigmoid".
-        negative_ratio, min_negatives: see `hard_negatives`.
+        negative_ratio, min_negatives, ignored: see `hard_negatives`.
     """
     positive = classes > 0
     cross_entropy, background_loss = _CROSS_ENTROPIES[scores](classes, logits)
-    negative = hard_negatives(background_loss, positive, negative_ratio, min_negatives)
+    negative = hard_negatives(background_loss, positive, negative_ratio, min_negatives, ignored)
     counted = ops.logical_or(positive, negative)
     return ops.sum(ops.where(counted, cross_entropy, 0.0))
 
@@ -41,7 +43,7 @@ def _sigmoid_cross_entropy(classes, logits):
 _CROSS_ENTROPIES = {"softmax": _softmax_cross_entropy, "sigmoid": _sigmoid_cross_entropy}
 
 
-def hard_negatives(background_loss, positive, negative_ratio=3, min_negatives=0):
+def hard_negatives(background_loss, positive, negative_ratio=3, min_negatives=0, ignored=None):
     """Mask `[B, A]` of the negatives that count: the worst predicted, per image.
 
     Nothing is sorted: the loss of the last one that counts is found by bisection over the bits of
@@ -53,9 +55,10 @@ def hard_negatives(background_loss, positive, negative_ratio=3, min_negatives=0)
         positive: bool `[B, A]`, the default boxes that have an object.
         negative_ratio: negatives per positive.
         min_negatives: negatives of an image at least, so that one without objects teaches, too.
+        ignored: bool `[B, A]`, those that are no negatives either; None for none.
     """
     loss = ops.stop_gradient(ops.cast(background_loss, "float32"))
-    negatives = ops.logical_not(positive)
+    negatives = ops.logical_not(positive if ignored is None else ops.logical_or(positive, ignored))
     wanted = negative_ratio * ops.sum(ops.cast(positive, "int32"), axis=1, keepdims=True)
     wanted = ops.maximum(wanted, min_negatives)
     # -log p is never below 0; the maximum turns -0 and rounding into 0, and NaN ranks last.

@@ -13,7 +13,7 @@ from ssd_keras.boxes import coding
 from ssd_keras.boxes.matching import RULES as MATCHINGS
 from ssd_keras.boxes.xla import run_with_xla
 from ssd_keras.objectives.box_losses import smooth_l1
-from ssd_keras.objectives.focal import PRIOR, focal_cross_entropy
+from ssd_keras.objectives.focal import PRIOR, counted, focal_cross_entropy
 from ssd_keras.objectives.mining import mined_cross_entropy
 
 SCORES = ("softmax", "sigmoid")
@@ -176,7 +176,8 @@ def multibox_loss(
     positives adds nothing but these.
 
     Args:
-        targets: what `multibox_targets` returns.
+        targets: what `multibox_targets` returns, and perhaps `ignored`, bool `[B, A]`: default
+            boxes that are no background where they are not positive.
         codes: predicted `[B, A, 4]`.
         logits: predicted `[B, A, C + 1]`, background first.
         negative_ratio: negatives per positive.
@@ -192,11 +193,16 @@ def multibox_loss(
     logits = ops.cast(ops.convert_to_tensor(logits), "float32")
     codes = ops.cast(ops.convert_to_tensor(codes), "float32")
     classes, positive = targets["classes"], targets["positive"]
+    ignored = targets.get("ignored")
     if class_loss == "focal":
-        class_sum = ops.sum(focal_cross_entropy(classes, logits[..., 1:]))
+        class_sum = ops.sum(
+            counted(focal_cross_entropy(classes, logits[..., 1:]), classes, ignored)
+        )
     else:
         columns = logits if scores == "softmax" else logits[..., 1:]
-        class_sum = mined_cross_entropy(classes, columns, scores, negative_ratio, min_negatives)
+        class_sum = mined_cross_entropy(
+            classes, columns, scores, negative_ratio, min_negatives, ignored
+        )
     distance = smooth_l1(targets["codes"] - codes)
     box_sum = ops.sum(ops.where(positive[..., None], distance, 0.0))
     return _over_positives(class_sum, box_weight * box_sum, positive)

@@ -101,10 +101,11 @@ def yolo_loss(targets, predictions, grid, *, box_weight=5.0, no_object_weight=0.
     """YOLO's sum of squared errors, divided by the number of images.
 
     Of a cell's boxes the one that overlaps its object most is responsible (where none overlaps,
-    the nearest): it learns the box, and its overlap as confidence. All others learn confidence 0.
+    the nearest): it learns the box, and its overlap as confidence. All others learn confidence 0,
+    but for those of cells without an object that are ignored.
 
     Args:
-        targets: what `yolo_targets` returns.
+        targets: what `yolo_targets` returns, and perhaps `ignored`, bool `[B, S]`.
         predictions: what the YOLO box network predicts.
         grid: (rows, columns).
         box_weight: weight of the errors of centres and square roots of sizes.
@@ -123,6 +124,11 @@ def yolo_loss(targets, predictions, grid, *, box_weight=5.0, no_object_weight=0.
     found = _by_cell(ops.stop_gradient(yolo_boxes(raw, grid)), grid)
     responsible, overlap = _responsible(found, targets)
 
+    others = 1.0 - responsible
+    if "ignored" in targets:
+        free = ops.logical_or(positive, ops.logical_not(targets["ignored"]))
+        others = others * ops.cast(free, "float32")[..., None]
+
     # === Errors ===
     goal = _goal(targets["boxes"], grid)[:, :, None]
     box_error = ops.sum(ops.square(_by_cell(raw, grid) - goal), axis=-1)
@@ -135,7 +141,7 @@ def yolo_loss(targets, predictions, grid, *, box_weight=5.0, no_object_weight=0.
     box_loss = box_weight * ops.sum(responsible * box_error) / images
     class_loss = (
         ops.sum(responsible * ops.square(confidence - overlap))
-        + no_object_weight * ops.sum((1.0 - responsible) * ops.square(confidence))
+        + no_object_weight * ops.sum(others * ops.square(confidence))
         + ops.sum(ops.where(positive, class_error, 0.0))
     ) / images
     return {

@@ -123,7 +123,7 @@ def _fits(settings: RunSettings, source: Source, stride: int | None) -> list[Fit
 
 def _objects(source: Source, size: tuple[int, int], way: str) -> np.ndarray:
     """Boxes of the objects in the resized images `[n, 4]`, not too many."""
-    parts = [resized_boxes(one, size, way)[~one.crowd] for one in source.ground_truth()]
+    parts = [resized_boxes(one, size, way)[one.is_object] for one in source.ground_truth()]
     found = np.concatenate([np.zeros((0, 4), np.float32), *parts])
     if not len(found):
         raise UserError(f"'{source.spec}' has no object to fit default boxes to.")

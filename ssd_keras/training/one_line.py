@@ -17,6 +17,7 @@ from ssd_keras.training.defaults import suggest
 from ssd_keras.training.distribution import find_devices
 from ssd_keras.training.recipe import Recipe
 from ssd_keras.training.settings import RunSettings
+from ssd_keras.training.tiles import tiled
 from ssd_keras.weights.detector_files import model_of
 
 MODEL = "SSD_MobileNet_300"
@@ -61,7 +62,9 @@ def train(
     source = open_source(train_data)
     judge = open_source(eval_data, source.classes) if eval_data not in (None, "") else None
     given |= {"train_data": source.spec, "eval_data": judge.spec if judge is not None else ""}
-    found = suggest(model, len(source), given)
+    # By the images, as of the model's recipe no more is asked yet; then by their tiles.
+    found, source = tiled(suggest(model, len(source), given), source)
+    found = suggest(model, len(source), given | {"tiles": found.tiles})
     if found.default_boxes == "auto":
         found, fits = fit_default_boxes(found, source)
         print("Default boxes that fit the data: " + "\n  instead of ".join(map(str, fits)))

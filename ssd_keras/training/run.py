@@ -12,6 +12,7 @@ import keras
 from ssd_keras import data, zoo
 from ssd_keras.batch_norm import BatchStatistics
 from ssd_keras.data import verdict
+from ssd_keras.data.tiled import TiledSource
 from ssd_keras.data.verdict import MOST_LOST
 from ssd_keras.detector import Detector
 from ssd_keras.display import join_names
@@ -31,6 +32,7 @@ from ssd_keras.training.precision import (
 )
 from ssd_keras.training.settings import RunSettings
 from ssd_keras.training.stages import freeze_for_stage
+from ssd_keras.training.tiles import tiled
 from ssd_keras.traversal import leaf_layers
 
 ROLLBACK_FACTOR = 0.1
@@ -44,7 +46,7 @@ def train(settings: RunSettings, run_dir: str, *, train_source=None, eval_source
         settings: every value of the run.
         run_dir: the run folder; several machines must share it.
         train_source, eval_source: what `settings.train_data` and `settings.eval_data` name, if
-            they are open already.
+            they are open already; the first one seen through tiles if that is how it is trained on.
 
     Raises:
         UserError: a name, a data set, a weights file or a run folder that cannot be used or is in
@@ -63,6 +65,7 @@ def train(settings: RunSettings, run_dir: str, *, train_source=None, eval_source
         )
     if train_source is None:
         train_source = data.load_source(settings.train_data)
+        settings, train_source = tiled(settings, train_source)
     if settings.eval_data and eval_source is None:
         eval_source = data.load_source(settings.eval_data, classes=train_source.classes)
     _check_data(settings, train_source, eval_source)
@@ -115,7 +118,7 @@ def _check_data(settings: RunSettings, train_source, eval_source):
     """Raises UserError where nothing or little is left of the data and that is not accepted."""
     if settings.accept_losses:
         return
-    verdict.check_fit(verdict.judge(train_source), "to train on")
+    verdict.check_fit(verdict.judge(_as_read(train_source)), "to train on")
     if eval_source is not None:
         verdict.check_fit(verdict.judge(eval_source), "to judge by")
 
@@ -369,8 +372,7 @@ class _Run:
             f"{frozen if settings.freeze or settings.stage else ''}, "
             f"{len(detector.box_network.anchors):,} default boxes, "
             f"{len(classes)} classes ({join_names(classes)})\n"
-            f"{len(self.train_source)} images of {settings.train_data}"
-            f"{judged_on}\n"
+            f"{_counted(self.train_source, settings.train_data)}{judged_on}\n"
             f"{recipe.epochs} epochs of {self.steps_per_epoch} steps, batch {recipe.batch_size}, "
             f"{recipe.optimizer}, learning rate {recipe.learning_rate:g}; "
             f"{self.devices.describe()} ({find_accelerator()}), {self.precision}; "
@@ -379,7 +381,7 @@ class _Run:
         if notice := precision_notice(self.precision, self.name.backbone):
             print(notice)
         for source in (self.train_source, self.eval_source):
-            if source is not None and (line := verdict.line(verdict.judge(source))):
+            if source is not None and (line := verdict.line(verdict.judge(_as_read(source)))):
                 print(line)
         if detector.started_from:
             print(detector.started_from)
@@ -387,6 +389,18 @@ class _Run:
             epoch, within = divmod(progress.step, self.steps_per_epoch)
             print(f"going on after epoch {epoch}" + (f" and {within} steps" if within else ""))
         print(flush=True)
+
+
+def _as_read(source: data.Source) -> data.Source:
+    """The images, of which the defects were counted; not their tiles."""
+    return source.source if isinstance(source, TiledSource) else source
+
+
+def _counted(source: data.Source, spec: str) -> str:
+    if not isinstance(source, TiledSource):
+        return f"{len(source)} images of {spec}"
+    left = f" ({source.dropped:,} without objects are left out)" if source.dropped else ""
+    return f"{len(source.source)} images of {spec} as {len(source):,} {source.tiling}{left}"
 
 
 def build(settings: RunSettings, classes: tuple[str, ...]) -> Detector:
@@ -407,6 +421,7 @@ def build(settings: RunSettings, classes: tuple[str, ...]) -> Detector:
         **settings.model_options,
     )
     detector.suppression = detector.suppression.replace(**settings.suppression)
+    detector.tiling = settings.tiling
     return detector
 
 

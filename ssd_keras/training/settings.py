@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 from ssd_keras.batch_norm import BATCHES
 from ssd_keras.boxes.suppression import SETTINGS, Suppression
+from ssd_keras.boxes.tiles import Tiling
+from ssd_keras.data.tiled import EMPTY_TILES, MIN_VISIBLE
 from ssd_keras.errors import UserError, not_one_of, unknown
 from ssd_keras.objectives.combinations import COMBINATIONS
 from ssd_keras.training.recipe import Recipe
@@ -15,7 +17,8 @@ from ssd_keras.training.recipe import Recipe
 ON_NAN = ("stop", "rollback")
 # Settings that there have not always been: a run folder holds them where they are not as before.
 SINCE = ("accept_losses", "resize", "objective", "min_negatives", "scale_jitter", "weak_end")
-SINCE += ("balance_classes", "default_boxes")
+SINCE += ("balance_classes", "default_boxes", "tiles", "tile_overlap", "tile_whole")
+SINCE += ("min_visible", "empty_tiles")
 DEFAULT_BOXES = ("published", "auto")
 
 
@@ -38,6 +41,12 @@ class RunSettings:
             `weights`, or "stretch". See `ssd_keras.create`.
         default_boxes: "published", or "auto" to choose `finest_stride` and `smallest_box` by the
             training data where they are not given, see `default_boxes.fit_default_boxes`.
+        tiles: side of tiles in pixels, "512" or "384x640" height first, into which the training
+            images are cut, and those that are judged; "auto" by the size of the objects against the
+            default boxes, see `tiles.fit_tiles`; "" for images as a whole.
+        tile_overlap: of neighbouring tiles, as a share of their sides.
+        tile_whole: whether whole images are trained on and looked at as well.
+        min_visible, empty_tiles: see `data.tiled.TiledSource`.
         objective: what the box network learns, a name of `objectives.COMBINATIONS`; "" for its own.
         min_negatives: hard negatives that an image teaches at least, so that one without objects
             teaches, too; None: the objective's own.
@@ -81,6 +90,11 @@ class RunSettings:
     finest_stride: int | None = None
     resize: str = ""
     default_boxes: str = "published"
+    tiles: str = ""
+    tile_overlap: float = 0.2
+    tile_whole: bool = False
+    min_visible: float = MIN_VISIBLE
+    empty_tiles: float = EMPTY_TILES
     objective: str = ""
     min_negatives: int | None = None
     model_options: Mapping = dataclasses.field(default_factory=dict)
@@ -124,6 +138,13 @@ class RunSettings:
         if self.objective and self.objective not in COMBINATIONS:
             raise unknown("objective", self.objective, COMBINATIONS)
         Suppression().replace(**self.suppression)
+        if self.tiles != "auto":
+            _ = self.tiling
+
+    @property
+    def tiling(self) -> Tiling | None:
+        """How images are cut; None for images as a whole."""
+        return Tiling.of(self.tiles, overlap=self.tile_overlap, whole=self.tile_whole)
 
     @property
     def suppression(self) -> dict:

@@ -40,7 +40,11 @@ def source_of(side, count=40):
     low = rng.uniform(0.05, 0.9 - side, (count, 2))
     boxes = np.concatenate([low, low + side], 1).astype(np.float32)
     truth = types.SimpleNamespace(
-        boxes=boxes, height=96, width=96, crowd=np.zeros(count, bool), labels=np.zeros(count, int)
+        boxes=boxes,
+        height=96,
+        width=96,
+        labels=np.zeros(count, int),
+        is_object=np.ones(count, bool),
     )
     return types.SimpleNamespace(ground_truth=lambda: [truth], classes=["a"], spec="drawn")
 

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Cars in large aerial scenes: trained on whole images and on tiles, looked at as a whole and in
+# tiles; one class, the same number of steps and of images a step.
+#
+#   run.sh AERIAL_CARS_FOLDER OUT [SEEDS]     (WEIGHTS=file of ImageNet weights, STEPS=600)
+#
+# OUT gets scenes/, a run folder for each training, and AP of each pair in OUT/table.txt. What is
+# there already is not done again.
+set -euo pipefail
+data=$1 out=$2 seeds=${3:-"0 1 2"}
+here=$(dirname "$0") steps=${STEPS:-600} batch=8
+mkdir -p "$out"
+[ -f "$out/scenes/val/instances.json" ] ||
+  python "$here/scenes.py" --data="$data" --out="$out/scenes"
+
+train() { # name, seed, flags
+  local folder="$out/$1-$2" name=$1 seed=$2
+  shift 2
+  [ -f "$folder/finished" ] || {
+    # The number of epochs that has so many steps follows from the images that there are.
+    local images
+    images=$(python "$here/count.py" "coco:$out/scenes/train" "$@")
+    python -m experiments.train --model=SSD_MobileNet_300 --finest_stride=8 --box_scale=coco \
+      --backbone_weights="${WEIGHTS:-imagenet}" --train_data="coco:$out/scenes/train" \
+      --run_dir="$folder" --batch_size=$batch --epochs=$((steps * batch / images)) \
+      --max_boxes=100 --seed="$seed" "$@"
+    touch "$folder/finished"
+  }
+  for tiles in none 512; do
+    local report="$folder/judged_$tiles"
+    [ -f "$report/metrics.json" ] ||
+      python -m experiments.evaluate --run_dir="$folder" --data="coco:$out/scenes/val" \
+        --out="$report" --tiles=$tiles
+    python - "$name" "$seed" "$tiles" "$report/metrics.json" <<'PY' | tee -a "$out/table.txt"
+import json, sys
+name, seed, tiles, path = sys.argv[1:]
+found = json.load(open(path))
+coco = found["coco"]
+print(f"{name:6} seed {seed} detect {tiles:5} AP50 {found['voc']['ap50']:.3f} "
+      f"AP {coco['AP']:.3f} small {coco['APs']:.3f} medium {coco['APm']:.3f}")
+PY
+  done
+}
+
+rm -f "$out/table.txt"
+for seed in $seeds; do
+  train whole "$seed"
+  train tiles "$seed" --tiles=512
+done
+sort -k1,1 -k5,5 -s "$out/table.txt"
