@@ -50,6 +50,8 @@ class Detector:
         self.labels = read_labels(content)
         self._settings = read_settings(content)
         self.centre = 0.0 if self._settings.get("resize") == "corner" else 0.5
+        # How large images are cut; None looks at them as a whole.
+        self.tiling = self._settings.get("tiling")
         self.is_letterbox = self._settings.get("resize") == "letterbox"
         self._interpreter = Interpreter(model_content=content, num_threads=threads)
         self._interpreter.allocate_tensors()
@@ -61,19 +63,41 @@ class Detector:
     def detect(self, image: np.ndarray, min_score: float = 0.4) -> list[tuple]:
         """Finds the objects in an RGB image `[height, width, 3]`, 0..255, of any size.
 
+        A large image is cut into tiles if the file, or `tiling`, says so.
+
         Returns:
             (name, score, (top, left, bottom, right) in pixels) of each, best first.
         """
-        self._interpreter.set_tensor(self._input["index"], self.to_input(image))
-        self._interpreter.invoke()
-        outputs = [self._interpreter.get_tensor(output["index"])[0] for output in self._outputs]
-        boxes, labels, scores = self._detections(*outputs)
-        boxes = self._in_image(boxes, image) * np.array([image.shape[0], image.shape[1]] * 2)
+        boxes, labels, scores = self._detect_tiles(image)
         return [
             (self.labels[int(label)], float(score), tuple(float(x) for x in box))
             for box, label, score in zip(boxes, labels, scores)  # noqa: B905
             if score >= min_score
         ]
+
+    def _detect_tiles(self, image: np.ndarray) -> tuple:
+        """Boxes `[D, 4]` in pixels, classes and scores, tile by tile."""
+        if not self.tiling:
+            return self._detect_whole(image)
+        tiles = tiles_of(image.shape[0], image.shape[1], self.tiling)
+        if len(tiles) == 1:
+            return self._detect_whole(image)
+        found = []
+        for number, (top, left, bottom, right) in enumerate(tiles):
+            boxes, labels, scores = self._detect_whole(image[top:bottom, left:right])
+            boxes = np.reshape(boxes, (-1, 4)) + np.array([top, left, top, left])
+            found.append((np.full(len(boxes), number), boxes, labels, scores))
+        parts = [np.concatenate(column) for column in zip(*found)]  # noqa: B905
+        return merge_tiles(tiles, *parts, self.tiling, self._settings.get("class_agnostic", False))
+
+    def _detect_whole(self, image: np.ndarray) -> tuple:
+        """The same, of an image that is looked at as a whole."""
+        self._interpreter.set_tensor(self._input["index"], self.to_input(image))
+        self._interpreter.invoke()
+        outputs = [self._interpreter.get_tensor(output["index"])[0] for output in self._outputs]
+        boxes, labels, scores = self._detections(*outputs)
+        boxes = self._in_image(boxes, image) * np.array([image.shape[0], image.shape[1]] * 2)
+        return boxes, labels, scores
 
     def to_input(self, image: np.ndarray) -> np.ndarray:
         """The pixels that the network gets, `[1, height, width, 3]`."""
@@ -174,6 +198,138 @@ def _iou(box: np.ndarray, others: np.ndarray) -> np.ndarray:
     return shared / (area.prod() + areas.prod(axis=1) - shared)
 
 
+# === Tiles, as in the library's boxes/tiles.py and boxes/merging.py ===
+
+
+def tiling(side: int, known: dict | None = None) -> dict | None:
+    """How images are cut into tiles of so many pixels, otherwise as is known; None for 0."""
+    usual = {"overlap": 0.2, "whole": False, "iou_threshold": 0.45, "smaller_threshold": 0.5}
+    usual |= {"margin": 0.02, **(known or {})}
+    return usual | {"height": side, "width": side} if side > 0 else None
+
+
+def tiles_of(height: int, width: int, tiling: dict) -> list[tuple]:
+    """Top, left, bottom and right of the tiles of an image, and of all of it if that is wanted."""
+    rows = _starts(height, tiling["height"], tiling["overlap"])
+    columns = _starts(width, tiling["width"], tiling["overlap"])
+    high, wide = min(height, tiling["height"]), min(width, tiling["width"])
+    tiles = [(top, left, top + high, left + wide) for top in rows for left in columns]
+    if tiling["whole"] and len(tiles) > 1:
+        tiles.append((0, 0, height, width))
+    return tiles
+
+
+def _starts(length: int, side: int, overlap: float) -> list[int]:
+    if length <= side:
+        return [0]
+    step = max(1, side - math.floor(overlap * side + 0.5))
+    return [*range(0, length - side, step), length - side]
+
+
+def merge_tiles(tiles, tile_of, boxes, labels, scores, tiling: dict, class_agnostic=False) -> tuple:
+    """Objects of the image: halves are joined, what two tiles saw counts once.
+
+    Args:
+        tiles: as `tiles_of` gives them.
+        tile_of: the tile of each detection `[N]`, ascending.
+        boxes: `[N, 4]` in pixels of the image.
+        labels, scores: `[N]`.
+        tiling: what ssd_keras.json says of tiles.
+        class_agnostic: join objects of different classes, too.
+
+    Returns:
+        Boxes `[M, 4]`, labels and scores, best first.
+    """
+    tiles, boxes = np.array(tiles, np.float64), np.asarray(boxes, np.float64).reshape(-1, 4)
+    cut = _cut_sides(tiles[tile_of], boxes, tiles, tiling["margin"])
+    pairs = []
+    for one in range(len(tiles)):
+        for other in range(one + 1, len(tiles)):
+            rows, columns = np.flatnonzero(tile_of == one), np.flatnonzero(tile_of == other)
+            pairs += _pairs(tiles[one], tiles[other], rows, columns, boxes, cut, tiling)
+    pairs = [pair for pair in pairs if class_agnostic or labels[pair[1]] == labels[pair[2]]]
+    groups = _groups(sorted(pairs, key=lambda pair: (-pair[0], *pair[1:])), tile_of)
+    groups = [sorted(group, key=lambda n: (-scores[n], n)) for group in groups]
+    groups.sort(key=lambda group: (-scores[group[0]], group[0]))
+    best = np.array([group[0] for group in groups], np.int64)
+    joined = [_box_of(group, boxes, cut) for group in groups]
+    return np.array(joined).reshape(-1, 4), np.asarray(labels)[best], np.asarray(scores)[best]
+
+
+def _cut_sides(edges, boxes, tiles, margin: float) -> np.ndarray:
+    """Which sides of each box lie at an edge of its tile that is none of the image `[N, 4]`."""
+    reach = np.maximum(1.0, margin * np.tile(edges[:, 2:] - edges[:, :2], 2))
+    image = np.concatenate([tiles[:, :2].min(0), tiles[:, 2:].max(0)])
+    beyond = np.concatenate([boxes[:, :2] < edges[:, :2], boxes[:, 2:] > edges[:, 2:]], axis=1)
+    return ((np.abs(boxes - edges) <= reach) | beyond) & (edges != image)
+
+
+def _pairs(tile, other, rows, columns, boxes, cut, tiling: dict) -> list[tuple]:
+    """(agreement, first, second) of detections on two tiles that may be one object."""
+    shared = _common(tile, other)
+    rows, columns = (part[_area(_common(boxes[part], shared)) > 0] for part in (rows, columns))
+    if not len(rows) or not len(columns):
+        return []
+    a, b = boxes[rows][:, None], boxes[columns][None]
+    both, area_a, area_b = _area(_common(a, b)), _area(a), _area(b)
+    seen_a, seen_b = _common(a, shared), _common(b, shared)
+    seen = _area(_common(seen_a, seen_b))
+    agreement = seen / (_area(seen_a) + _area(seen_b) - seen)
+    open_a = (cut[rows] & _goes_on(tile, other)).any(1)[:, None]
+    open_b = (cut[columns] & _goes_on(other, tile)).any(1)[None]
+    least = tiling["smaller_threshold"]
+    same = both / (area_a + area_b - both) > tiling["iou_threshold"]
+    same |= (
+        np.where(area_a <= area_b, open_a, open_b)
+        & (both / np.minimum(area_a, area_b) > least)
+        & (agreement > least / 2)
+    )
+    same |= open_a & open_b & (agreement > least)
+    return [(agreement[i, j], int(rows[i]), int(columns[j])) for i, j in np.argwhere(same)]
+
+
+def _common(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    low, high = np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., 2:], b[..., 2:])
+    return np.concatenate([low, high], axis=-1)
+
+
+def _area(boxes: np.ndarray) -> np.ndarray:
+    sides = boxes[..., 2:] - boxes[..., :2]
+    return np.where((sides > 0).all(-1), sides[..., 0] * sides[..., 1], 0.0)
+
+
+def _goes_on(tile: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Beyond which edges of a tile the other one goes on."""
+    return np.concatenate([other[:2] < tile[:2], other[2:] > tile[2:]])
+
+
+def _groups(pairs: list[tuple], tile_of: np.ndarray) -> list[list[int]]:
+    """The detections of each object; none has two of one tile."""
+    group = list(range(len(tile_of)))
+    members = {number: [number] for number in group}
+    for _, first, second in pairs:
+        one, other = sorted((group[first], group[second]))
+        tiles = [set(tile_of[members[number]].tolist()) for number in (one, other)]
+        if one == other or tiles[0] & tiles[1]:
+            continue
+        for number in members[other]:
+            group[number] = one
+        members[one] += members.pop(other)
+    return list(members.values())
+
+
+def _box_of(group: list[int], boxes: np.ndarray, cut: np.ndarray) -> np.ndarray:
+    """The box of the best detection that no edge cuts, or each side of the best that has it."""
+    complete = [number for number in group if not cut[number].any()]
+    if complete:
+        return boxes[complete[0]]
+    sides = []
+    for side, outermost in enumerate((min, min, max, max)):
+        free = [boxes[number, side] for number in group if not cut[number, side]]
+        sides.append(free[0] if free else outermost(boxes[group, side]))
+    return np.array(sides)
+
+
 def open_file(path: str):
     """A file opened for reading; a pipe or a device would be waited for."""
     if not stat.S_ISREG(os.stat(path).st_mode):
@@ -257,11 +413,18 @@ def main() -> int:
     parser.add_argument("--model", required=True, help="the .tflite file")
     parser.add_argument("--image", required=True, help="an image file")
     parser.add_argument("--threads", type=int, default=4)
+    parser.add_argument(
+        "--tiles",
+        type=int,
+        help="side of tiles in pixels, 0 for the whole image; else as the file says",
+    )
     parser.add_argument("--min_score", type=float, default=0.4)
     parser.add_argument("--repeats", type=int, default=1, help="run more often to measure time")
     arguments = parser.parse_args()
     try:
         detector = Detector(arguments.model, arguments.threads)
+        if arguments.tiles is not None:
+            detector.tiling = tiling(arguments.tiles, detector.tiling)
         image = read_image(arguments.image)
     # A damaged file may bring any error about.
     except Exception as error:

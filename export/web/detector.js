@@ -7,8 +7,9 @@
 
 import {loadAndCompile, loadLiteRt, Tensor} from '@litertjs/core';
 import {packedFiles} from './packed_files.js';
-import {letterbox, resized} from './pixels.js';
+import {cropped, letterbox, resized} from './pixels.js';
 import {decode, suppress} from './suppression.js';
+import {mergeTiles, tilesOf} from './tiles.js';
 
 const RUNTIME = new URL('./node_modules/@litertjs/core/wasm/', import.meta.url).href;
 const ANCHORS_FILE = 'anchors.f32';
@@ -64,6 +65,33 @@ export class Detector {
    *     [top, left, bottom, right] in pixels of the image.
    */
   async detect(image, minScore = 0.4) {
+    const found = await this.detectTiles(image);
+    return found.filter(({score}) => score >= minScore).map(({label, score, box}) => ({
+      name: this.labels[label] ?? `class ${label}`,
+      score,
+      box,
+    }));
+  }
+
+  /** What is found in an image, cut into tiles if the file says so. */
+  async detectTiles(image) {
+    const {tiling, class_agnostic: classAgnostic} = this.settings;
+    if (!tiling) return this.detectWhole(image);
+    const tiles = tilesOf(image.height, image.width, tiling);
+    if (tiles.length === 1) return this.detectWhole(image);
+    const found = [];
+    for (const [tile, place] of tiles.entries()) {
+      const [top, left] = place;
+      for (const {label, score, box} of await this.detectWhole(cropped(image, place))) {
+        const moved = box.map((edge, side) => edge + (side % 2 ? left : top));
+        found.push({tile, label, score, box: moved});
+      }
+    }
+    return mergeTiles(tiles, found, tiling, classAgnostic);
+  }
+
+  /** What is found in an image that is looked at as a whole; boxes are in pixels. */
+  async detectWhole(image) {
     const shape = [1, this.height, this.width, 3];
     const seen = this.place(image);
     const pixels = resized(image, this.height, this.width, this.dtype, this.centre, seen);
@@ -73,8 +101,8 @@ export class Detector {
       outputs = await this.model.run([input]);
       const found = this.detections(await Promise.all(outputs.map((o) => o.data())));
       const scale = [image.height, image.width, image.height, image.width];
-      return found.filter(({score}) => score >= minScore).map(({label, score, box}) => ({
-        name: this.labels[label] ?? `class ${label}`,
+      return found.map(({label, score, box}) => ({
+        label,
         score,
         box: this.inImage(box, seen).map((share, edge) => share * scale[edge]),
       }));

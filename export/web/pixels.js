@@ -67,3 +67,18 @@ function neighbours(have, want, centre) {
     return [inside(first), inside(first + 1), place - first];
   });
 }
+
+/**
+ * @param {ImageData} image
+ * @param {number[]} place top, left, bottom and right in pixels.
+ * @return {{data: Uint8ClampedArray, height: number, width: number}} that part of it.
+ */
+export function cropped(image, [top, left, bottom, right]) {
+  const [height, width] = [bottom - top, right - left];
+  const data = new Uint8ClampedArray(4 * height * width);
+  for (let row = 0; row < height; row++) {
+    const start = 4 * ((top + row) * image.width + left);
+    data.set(image.data.subarray(start, start + 4 * width), 4 * row * width);
+  }
+  return {data, height, width};
+}

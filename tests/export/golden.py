@@ -16,10 +16,12 @@ from PIL import Image
 
 from ssd_keras import boxes, deploy
 from ssd_keras.boxes import Suppression
+from ssd_keras.boxes.merging import merge_tiles
 from ssd_keras.data import images
 from ssd_keras.deploy.decoding import anchor_centers
 from ssd_keras.deploy.tflite_file import packed_files
 from ssd_keras.resizing import boxes_in_image, place_on_canvas, resize
+from tests.boxes.tile_layouts import found_on_tiles, random_layout
 from tests.deploy.conftest import assemble
 
 VARIANCES = (0.1, 0.1, 0.2, 0.2)
@@ -181,3 +183,42 @@ def assert_photographs(found: list, wanted: list[np.ndarray]):
         np.testing.assert_array_equal(ours[:, 4], theirs[:, 4])
         np.testing.assert_allclose(ours[:, 5], theirs[:, 5], atol=1e-6)
         np.testing.assert_allclose(ours[:, :4], theirs[:, :4], atol=1e-5)
+
+
+# === Tiles ===
+
+
+@functools.cache
+def tile_cases() -> tuple[dict, ...]:
+    """Detections on the tiles of images, ready for JSON, and what the library makes of them."""
+    return tuple(_tile_case(seed) for seed in range(8))
+
+
+def _tile_case(seed: int) -> dict:
+    layout = random_layout(seed, most=12)
+    found = found_on_tiles(layout, 0.05, jitter=0.08)
+    tiles, tile_of, boxes, scores, labels = found
+    # Equal scores: the first tile wins.
+    scores[: len(scores) // 2] = scores[0]
+    agnostic = seed % 2 == 1
+    merged = merge_tiles(*found, layout.tiling, class_agnostic=agnostic)
+    return {
+        "size": list(layout.size),
+        "tiling": layout.tiling.as_dict(),
+        "class_agnostic": agnostic,
+        "tiles": tiles.tolist(),
+        "found": [
+            {"tile": int(tile), "box": box, "score": float(score), "label": int(label)}
+            for tile, box, score, label in zip(tile_of, boxes.tolist(), scores, labels, strict=True)
+        ],
+        "wanted": [
+            [*box, float(score), int(label)]
+            for box, score, label in zip(*(part.tolist() for part in merged), strict=True)
+        ],
+    }
+
+
+def assert_merged(found: list, case: dict):
+    """Rows of box, score and label are to the bit those of the library."""
+    assert [[float(value) for value in row] for row in found] == case["wanted"]
+    assert len(case["wanted"]) < len(case["found"]) or len(case["tiles"]) == 1

@@ -25,7 +25,7 @@ APP = ROOT / "export" / "android" / "app" / "src"
 HERE = Path(__file__).parent
 MEMORY = "-Xmx1g"
 SECONDS = 500
-WITHOUT_ANDROID = ("PackedFiles.kt", "Pixels.kt", "Suppression.kt")
+WITHOUT_ANDROID = ("PackedFiles.kt", "Pixels.kt", "Suppression.kt", "Tiles.kt")
 
 # Reads what is asked for from the folder in its first argument and prints the answer.
 PROGRAM = """
@@ -71,6 +71,23 @@ fun main(arguments: Array<String>) {
             val top = inImage(0.4f, 192, seen.top, seen.rows)
             val left = inImage(0.4f, 320, seen.left, seen.columns)
             println("${seen.top} ${seen.left} ${seen.rows} ${seen.columns} $top $left")
+        }
+        "tiles" -> {
+            val lines = File(folder, "tiles").readLines().map { line ->
+                line.split(" ").map { it.toDouble() }
+            }
+            val (height, width) = lines[0].map { it.toInt() }
+            val rule = lines[1]
+            val tiling = Tiling(
+                rule[0].toInt(), rule[1].toInt(), rule[2], rule[3] > 0, rule[4], rule[5], rule[6])
+            val found = lines.drop(2).map {
+                OnTile(it[0].toInt(), it[1].toInt(), it[2].toFloat(), it.drop(3).toDoubleArray())
+            }
+            val tiles = tilesOf(Size(height, width), tiling)
+            println(tiles.joinToString(" ") { it.joinToString(" ") })
+            for (one in mergeTiles(tiles, found, tiling, rule[7] > 0)) {
+                println((one.box.toList() + one.score.toDouble() + one.label).joinToString(" "))
+            }
         }
         "packed" -> for ((name, bytes) in packedFiles(File(folder, "model").readBytes())) {
             println("$name ${bytes.contentHashCode()}")
@@ -208,3 +225,15 @@ def java_hash(content: bytes) -> int:
     for byte in content:
         value = (31 * value + (byte - 256 if byte > 127 else byte)) & 0xFFFFFFFF
     return value - (1 << 32) if value >> 31 else value
+
+
+def test_tiles_are_those_of_the_library(run, tmp_path):
+    for case in golden.tile_cases():
+        rule = [float(value) for value in case["tiling"].values()] + [case["class_agnostic"]]
+        rows = [case["size"], map(float, rule)]
+        rows += [[o["tile"], o["label"], o["score"], *o["box"]] for o in case["found"]]
+        text = "\n".join(" ".join(map(repr, row)) for row in rows)
+        (tmp_path / "tiles").write_text(text)
+        tiles, *found = run("tiles", tmp_path).splitlines()
+        assert tiles.split() == [str(edge) for tile in case["tiles"] for edge in tile]
+        golden.assert_merged([line.split() for line in found], case)

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from ssd_keras import deploy
+from ssd_keras.boxes.tiles import Tiling
 from ssd_keras.deploy.tflite_file import TFLiteFile
 from ssd_keras.resizing import resize
 from tests import mutations
@@ -216,3 +217,36 @@ def test_it_resizes_as_the_library_does(script, way, centre):
 @pytest.mark.parametrize(("settings", "centre"), [("corner", 0.0), ("half_pixel", 0.5)])
 def test_it_resizes_as_the_file_says(script, tmp_path, float_file, monkeypatch, settings, centre):
     assert of_a_file(script, tmp_path, float_file, monkeypatch, settings).centre == centre
+
+
+def test_tiles_and_what_is_found_on_them_are_those_of_the_library(script):
+    for case in golden.tile_cases():
+        tiles = script.tiles_of(*case["size"], case["tiling"])
+        assert [list(tile) for tile in tiles] == case["tiles"]
+        columns = ("tile", "box", "label", "score")
+        values = [np.array([one[name] for one in case["found"]]) for name in columns]
+        boxes, labels, scores = script.merge_tiles(
+            tiles, *values, case["tiling"], case["class_agnostic"]
+        )
+        rows = zip(boxes.tolist(), scores.tolist(), labels.tolist(), strict=True)
+        golden.assert_merged([[*box, score, label] for box, score, label in rows], case)
+
+
+def test_it_cuts_images_as_the_file_says(script, float_file, tmp_path):
+    image = np.concatenate([IMAGE] * 2, axis=1)
+    file = TFLiteFile(float_file)
+    settings = json.loads(file.files["ssd_keras.json"])
+    settings["tiling"] = Tiling(height=120, width=160, overlap=0.25, whole=True).as_dict()
+    file.files["ssd_keras.json"] = json.dumps(settings).encode()
+    path = tmp_path / "model.tflite"
+    path.write_bytes(file.to_bytes())
+    detector = script.Detector(str(path), threads=2)
+    library = deploy.TFLiteDetector(str(path))
+    wanted = library.detect(image).above(0.3)
+    found = detector.detect(image, min_score=0.3)
+    assert [name for name, _, _ in found] == wanted.names
+    np.testing.assert_allclose([box for _, _, box in found], wanted.pixels(), atol=1e-3)
+    library.tiling, detector.tiling = None, script.tiling(0)
+    whole = library.detect(image).above(0.3)
+    assert len(whole) != len(wanted)
+    assert [name for name, _, _ in detector.detect(image, min_score=0.3)] == whole.names

@@ -456,3 +456,33 @@ def test_the_page_opens_photographs_upright(visit, float_file, name):
     """
     shown = visit(float_file, steps)
     golden.assert_pixels(json.loads(shown["status"]), name, "half_pixel")
+
+
+def test_tiles_in_javascript_are_those_of_the_library(tmp_path):
+    (tmp_path / "cases.json").write_text(json.dumps(golden.tile_cases()))
+    printed = node(
+        "import {readFileSync} from 'node:fs';"
+        "import {mergeTiles, tilesOf} from './tiles.js';"
+        "const cases = JSON.parse(readFileSync(process.argv[1], 'utf8'));"
+        "console.log(JSON.stringify(cases.map(({size, tiling, found, class_agnostic}) => {"
+        "const tiles = tilesOf(...size, tiling);"
+        "const rows = mergeTiles(tiles, found, tiling, class_agnostic)"
+        ".map(({box, score, label}) => [...box, score, label]);"
+        "return {tiles, rows};})));",
+        str(tmp_path / "cases.json"),
+    )
+    for found, case in zip(json.loads(printed), golden.tile_cases(), strict=True):
+        assert found["tiles"] == case["tiles"]
+        golden.assert_merged(found["rows"], case)
+
+
+def test_a_part_of_a_picture_in_javascript():
+    pixels = list(range(4 * 5 * 3))
+    printed = node(
+        "import {cropped} from './pixels.js';"
+        f"const image = {{data: Uint8ClampedArray.from({pixels}), height: 3, width: 5}};"
+        "const part = cropped(image, [1, 2, 3, 4]);"
+        "console.log(JSON.stringify([part.height, part.width, ...part.data]));"
+    )
+    wanted = np.reshape(pixels, (3, 5, 4))[1:3, 2:4]
+    assert json.loads(printed) == [2, 2, *wanted.ravel().tolist()]

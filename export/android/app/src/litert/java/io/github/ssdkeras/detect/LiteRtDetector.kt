@@ -28,6 +28,17 @@ private class LiteRtDetector(context: Context) : Detector {
     private val size = settings.getJSONArray("image_size").let { Size(it.getInt(0), it.getInt(1)) }
     private val centre = if (settings.getString("resize") == "corner") 0f else 0.5f
     private val isLetterbox = settings.getString("resize") == "letterbox"
+    private val tiling = settings.optJSONObject("tiling")?.let {
+        Tiling(
+            height = it.getInt("height"),
+            width = it.getInt("width"),
+            overlap = it.getDouble("overlap"),
+            whole = it.getBoolean("whole"),
+            iouThreshold = it.getDouble("iou_threshold"),
+            smallerThreshold = it.getDouble("smaller_threshold"),
+            margin = it.getDouble("margin"),
+        )
+    }
     private val isFloat = settings.getString("quantization") != "int8"
     private val raw = if (settings.getString("postprocess") == "none") RawOutputs() else null
     private val model = CompiledModel.create(
@@ -43,6 +54,32 @@ private class LiteRtDetector(context: Context) : Detector {
     private val outputs = model.createOutputBuffers()
 
     override fun detect(image: Bitmap): List<Detection> {
+        val tiles = tiling?.let { tilesOf(Size(image.height, image.width), it) }.orEmpty()
+        val found = if (tiles.size > 1) detectTiles(image, tiles) else detectWhole(image)
+        return found.filter { it.score >= MIN_SCORE }
+    }
+
+    private fun detectTiles(image: Bitmap, tiles: List<IntArray>): List<Detection> {
+        val found = tiles.flatMapIndexed { number, (top, left, bottom, right) ->
+            val part = Bitmap.createBitmap(image, left, top, right - left, bottom - top)
+            detectWhole(part).map { one ->
+                val box = doubleArrayOf(
+                    one.box.top.toDouble() + top,
+                    one.box.left.toDouble() + left,
+                    one.box.bottom.toDouble() + top,
+                    one.box.right.toDouble() + left,
+                )
+                OnTile(number, labels.indexOf(one.name), one.score, box)
+            }
+        }
+        val agnostic = settings.optBoolean("class_agnostic")
+        return mergeTiles(tiles, found, checkNotNull(tiling), agnostic).map {
+            val (top, left, bottom, right) = it.box.map { edge -> edge.toFloat() }
+            Detection(labels[it.label], it.score, RectF(left, top, right, bottom))
+        }
+    }
+
+    private fun detectWhole(image: Bitmap): List<Detection> {
         val pixels = pixels(image)
         if (isFloat) {
             inputs[0].writeFloat(pixels)
@@ -52,7 +89,7 @@ private class LiteRtDetector(context: Context) : Detector {
         model.run(inputs, outputs)
         val values = outputs.map { it.readFloat() }
         val found = raw?.detections(values) ?: detections(values)
-        return found.filter { it.score >= MIN_SCORE }.map { it.inPixelsOf(image) }
+        return found.map { it.inPixelsOf(image) }
     }
 
     private fun pixels(image: Bitmap): FloatArray {
