@@ -161,8 +161,9 @@ def test_every_flag_of_our_programs_exists(document, words):
     files = {name: f"ssd_keras/commands/{c}.py" for c, name in IN_A_CLONE.items()}
     path = files.get(program, program).replace("-", "_")
     text = (ROOT / path).read_text(encoding="utf-8")
-    if "adopt_module_key_flags(_suppression)" in text:
-        text += (ROOT / "ssd_keras/commands/_suppression.py").read_text(encoding="utf-8")
+    for shared in ("_suppression", "_tiles"):
+        if f"adopt_module_key_flags({shared})" in text:
+            text += (ROOT / f"ssd_keras/commands/{shared}.py").read_text(encoding="utf-8")
     for word in words:
         if word.startswith("--"):
             name = word[2:].partition("=")[0]

@@ -139,7 +139,7 @@ def advice(result: Coverage, anchors: np.ndarray, image_size: tuple[int, int]) -
             f"smallest default box is {smallest:.0f} px): take a model with a larger input, a "
             "finer map (--finest_stride=8, with a MobileNet), smaller default boxes "
             "(--smallest_box, which moves the smallest size: check again with it, since objects "
-            "of the size it had may lose theirs), or cut the images into tiles."
+            "of the size it had may lose theirs), or train on tiles (--tiles)."
         )
     else:
         lines.append(
