@@ -24,6 +24,7 @@ import numpy as np
 from ssd_keras.data.ground_truth import table_of
 from ssd_keras.data.source import LEFT_OUT, NOTED, REFUSED, GroundTruth, Problem, Source
 from ssd_keras.errors import UserError
+from ssd_keras.labels import match_key
 
 MOST_LOST = 0.5
 # Of Oxford's pets, every second image has a box.
@@ -200,9 +201,9 @@ def _is_unwanted(problem: Problem, classes: Sequence[str]) -> bool:
 
 
 def _meant(names: Sequence[str], classes: Sequence[str]) -> bool:
-    """Whether a class was asked for by a name that differs in case only."""
-    folded = {name.casefold() for name in classes}
-    return any(name.casefold() in folded for name in names)
+    """Whether a class was asked for by another spelling of its name."""
+    asked = {match_key(name) for name in classes}
+    return any(match_key(name) in asked for name in names)
 
 
 def _count_of(problems, kind, action) -> int:

@@ -13,6 +13,8 @@ from ssd_keras.detector import Detector
 from ssd_keras.errors import UserError
 from ssd_keras.resizing import CORNER
 from ssd_keras.weights.api_facts import Facts
+from ssd_keras.weights.api_families import Family, fewest_channels, find_family, width_of
+from ssd_keras.weights.api_names import scope_of
 from ssd_keras.weights.imported import (
     Imported,
     batch_norm_epsilons,
@@ -24,13 +26,8 @@ from ssd_keras.weights.label_maps import class_list
 from ssd_keras.weights.object_detection_api import (
     DEFAULT_EPSILON,
     DEFAULT_SUPPRESSION,
-    Family,
-    fewest_channels,
-    find_family,
     notes_on,
-    scope_of,
     tensors_of,
-    width_of,
 )
 from ssd_keras.weights.tensorflow_file import TensorFlowFile
 

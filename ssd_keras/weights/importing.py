@@ -11,6 +11,7 @@ from ssd_keras.errors import UserError
 from ssd_keras.reading import reading
 from ssd_keras.weights import (
     api_fpn,
+    api_graph_facts,
     caffe,
     caffe_ssd,
     object_detection_api,
@@ -146,7 +147,7 @@ def _read_tensorflow(kind: str, source: Path) -> tuple[TensorFlowFile, Facts]:
         "frozen graph": tensorflow_files.read_frozen_graph,
     }
     file = read[kind](source)
-    facts = object_detection_api.graph_facts(file)
+    facts = api_graph_facts.graph_facts(file)
     config = config_beside(source)
     # A frozen graph says all by itself.
     if config is not None and kind != "frozen graph":

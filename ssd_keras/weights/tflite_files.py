@@ -13,9 +13,9 @@ from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import flexbuffers
 
 from ssd_keras.reading import read_member, reading
+from ssd_keras.weights.api_facts import Facts
 from ssd_keras.weights.files import check_finite, checked_shape, read_file
 from ssd_keras.weights.label_maps import labels_of_lines
-from ssd_keras.weights.object_detection_api import Facts
 from ssd_keras.weights.tensorflow_file import TensorFlowFile
 
 MAX_ENTRIES = 10_000

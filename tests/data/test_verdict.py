@@ -124,6 +124,7 @@ def test_nothing_lost_says_nothing():
         ("cow", False, (9, 0, False)),
         # Asked for, but written in another way.
         ("Cat", True, (9, 0, False)),
+        ("Dog_", True, (9, 0, False)),
     ],
 )
 def test_objects_of_classes_that_were_not_asked_for_are_no_loss(name, chosen, expected):

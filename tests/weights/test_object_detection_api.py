@@ -10,6 +10,8 @@ from ssd_keras.data import read_image
 from ssd_keras.errors import UserError
 from ssd_keras.resizing import resize
 from ssd_keras.weights import object_detection_api, tensorflow_files
+from ssd_keras.weights.api_facts import Facts
+from ssd_keras.weights.api_graph_facts import graph_facts
 from ssd_keras.weights.importing import import_detector
 from tests.weights import api_graphs
 
@@ -196,9 +198,7 @@ def test_what_does_not_fit_is_an_error_that_names_it(small, change, message):
     change(variables)
     file = tensorflow_files.TensorFlowFile(variables)
     with pytest.raises(UserError, match=message):
-        object_detection_api.import_tensors(
-            file, "test", object_detection_api.Facts(), image_size=(128, 128)
-        )
+        object_detection_api.import_tensors(file, "test", Facts(), image_size=(128, 128))
 
 
 def anchor_constants(levels):
@@ -215,7 +215,7 @@ def anchor_constants(levels):
 def test_default_boxes_that_follow_no_rule_are_listed():
     levels = [([0.1, 0.15], [1.0, 2.0]), ([0.3, 0.5], [1.0, 0.5])]
     file = tensorflow_files.TensorFlowFile({}, anchor_constants(levels))
-    rule = object_detection_api.graph_facts(file).anchors
+    rule = graph_facts(file).anchors
     assert isinstance(rule, ListedAnchors)
     np.testing.assert_allclose(
         rule.sizes,

@@ -1,0 +1,95 @@
+"""What a graph of the TF Object Detection API tells beside its weights: constants, operations."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+
+from ssd_keras.box_networks import ListedAnchors, ScaleAnchors
+from ssd_keras.weights.api_facts import Facts
+from ssd_keras.weights.tensorflow_file import TensorFlowFile
+
+
+def graph_facts(file: TensorFlowFile) -> Facts:
+    """What a frozen graph or a SavedModel says of itself in its constants and operations."""
+    constants = file.constants
+    size = next(
+        (
+            tuple(int(side) for side in value)
+            for name, value in constants.items()
+            if re.search(r"Preprocessor/.*ResizeImage/(stack|size)$", name) and value.shape == (2,)
+        ),
+        None,
+    )
+    scales = [
+        float(constants[name])
+        for stem in ("div", "truediv", "RealDiv")
+        for name in _decoder_scales(stem)
+        if name in constants and constants[name].ndim == 0
+    ]
+    operation = file.operations.get("Postprocessor/convert_scores")
+    suppression = {}
+    for part, key in (("iou_threshold", "iou_threshold"), ("score_threshold", "score_threshold")):
+        for name, value in constants.items():
+            if re.search(rf"Postprocessor/.*non_max_suppression\w*/{part}$", name):
+                suppression[key] = float(f"{float(value):.6g}")
+    for name, value in constants.items():
+        if re.search(r"MultiClassNonMaxSuppression/FilterGreaterThan\w*/Greater/y$", name):
+            suppression["score_threshold"] = float(f"{float(value):.6g}")
+    return Facts(
+        image_size=size,
+        anchors=_graph_anchors(constants),
+        variances=tuple(1 / scale for scale in scales[:4]) if len(scales) >= 4 else None,
+        scores={"Sigmoid": "sigmoid", "Softmax": "softmax"}.get(operation),
+        suppression=suppression or None,
+    )
+
+
+def _decoder_scales(stem: str) -> list[str]:
+    """The constants that divide ty, tx, th and tw when box codes are decoded."""
+    return [f"Postprocessor/Decode/{stem}{i}/y" for i in ("", "_1", "_2", "_3")]
+
+
+def _graph_anchors(constants: dict[str, np.ndarray]) -> ScaleAnchors | ListedAnchors | None:
+    """The anchors of the API's MultipleGridAnchorGenerator, whose lists are in the graph.
+
+    Of each level there is a list of ratios, whose square root is taken, and a list of scales that
+    are divided by it; the operations are numbered level by level.
+    """
+
+    def lists(pattern):
+        found = [
+            (int(match[1] or 0), value)
+            for name, value in constants.items()
+            if (match := re.search(rf"MultipleGridAnchorGenerator/{pattern}(?:_(\d+))?/x$", name))
+            and value.ndim == 1
+        ]
+        return [value for _, value in sorted(found, key=lambda pair: pair[0])]
+
+    ratios, scales = lists("Sqrt"), lists("(?:true|Real)?[dD]iv")
+    if not ratios or [len(r) for r in ratios] != [len(s) for s in scales]:
+        return None
+    sizes = tuple(
+        tuple(
+            (float(s / math.sqrt(r)), float(s * math.sqrt(r))) for s, r in zip(*pair, strict=True)
+        )
+        for pair in zip(scales, ratios, strict=True)
+    )
+    if len(scales) > 2 and len(scales[0]) == 3:
+        ratio_list = tuple(round(float(ratio), 6) for ratio in ratios[1][:-1])
+        rule = ScaleAnchors(
+            min_scale=round(float(scales[0][1]), 6),
+            max_scale=round(float(scales[-1][0]), 6),
+            smallest=round(float(scales[0][0]), 6),
+            ratios=ratio_list,
+        )
+        levels = rule.levels([(1, 1)] * len(sizes), (1, 1))
+        ruled = [np.asarray(level.sizes) for level in levels]
+        if all(
+            a.shape == np.shape(b) and np.allclose(a, b, atol=1e-6)
+            for a, b in zip(ruled, sizes, strict=True)
+        ):
+            return rule
+    return ListedAnchors(sizes)
