@@ -24,6 +24,7 @@ from ssd_keras.errors import UserError
 from ssd_keras.files import check_writable, replace
 from ssd_keras.resizing import HALF_PIXEL, way_of
 from ssd_keras.training import suggest
+from ssd_keras.training.default_boxes import describe, fit_default_boxes
 
 DEFAULT_MODEL = "SSD_MobileNet_300"
 
@@ -86,6 +87,8 @@ def main(_):
     result = print_coverage(source, detector, size, way) if detector and left.kept else None
     if detector and left.kept:
         print_tiles(source, detector, size, way)
+    if result is not None:
+        print_choice(source)
     if FLAGS.out and left.kept:
         save_pictures(source, detector, result, size, way)
     if complaint:
@@ -225,6 +228,13 @@ def print_tiles(source, detector, size, way):
         f"\nTiles would help: {best}, of whole images {whole.met:.1%}. "
         f"Train with --tiles={'x'.join(map(str, best.tiling.size))}."
     )
+
+
+def print_choice(source):
+    """Says which default boxes training chooses for these data, if it chooses any."""
+    settings = suggest(FLAGS.model, len(source), {"train_data": FLAGS.data, **chosen_options()})
+    if settings.default_boxes == "auto":
+        print(f"Training chooses: {describe(fit_default_boxes(settings, source)[1])}")
 
 
 def save_pictures(source, detector, result, size, way):

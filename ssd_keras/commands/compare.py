@@ -31,6 +31,7 @@ SMALL = {
     "eval_data": "shapes#val,count=16,size=96",
     "steps": 8,
     "batch_size": 4,
+    "options": "default_boxes=published",
     "seeds": ["0"],
     "width": 0.25,
     "runs_dir": "runs/compare_small",

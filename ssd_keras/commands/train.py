@@ -58,8 +58,9 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string(
     "default_boxes",
-    RunSettings.default_boxes,
-    "'published', or 'auto': finest_stride and smallest_box that meet most training objects.",
+    None,
+    "'published', or 'auto': finest_stride and smallest_box that meet most training objects. "
+    "Below 5,000 images 'auto', where nothing else is said of default boxes.",
 )
 flags.DEFINE_string(
     "tiles",

@@ -81,6 +81,18 @@ def fit_default_boxes(settings: RunSettings, source: Source) -> tuple[RunSetting
     return chosen, [best, *(fit for fit in fits if fit is not best)]
 
 
+def describe(fits: list[Fit]) -> str:
+    """What was chosen and what it is chosen over, the fits as `fit_default_boxes` gives them."""
+    chosen = fits[0]
+    usual = min(fits, key=lambda fit: (fit.macs, fit.smallest_box is not None))
+    if chosen == usual:
+        return f"Default boxes: the model's own meet the data best. {chosen}."
+    return (
+        f"Default boxes that fit the data: {chosen}. Instead of {usual}; --default_boxes=published "
+        "keeps these."
+    )
+
+
 def choose(fits: Iterable[Fit]) -> Fit:
     """The fit to take: the cheapest and most usual that none is worth its price against."""
     best = None

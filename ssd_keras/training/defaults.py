@@ -118,7 +118,7 @@ def suggest(model: str, images: int, given: dict) -> RunSettings:
     """
     name = parse(model, given.get("backbone"))
     if images < SMALL_SET:
-        base, usual = FINE_TUNING, _for_small_set(images, given)
+        base, usual = FINE_TUNING, _for_small_set(name, images, given)
     else:
         steps, base = published_recipe(name).for_images(images)
         usual = _for_large_set(name, images, steps, base.batch_size, given)
@@ -132,16 +132,30 @@ def suggest(model: str, images: int, given: dict) -> RunSettings:
     return RunSettings(model=model, recipe=recipe, **others)
 
 
-def _for_small_set(images: int, given: dict) -> dict:
+def _for_small_set(name: ModelName, images: int, given: dict) -> dict:
     """A set that is fine-tuned on: about as many images are seen, however many there are."""
     fewest, most = FINE_TUNING_EPOCHS
     scratch = given.get("backbone_weights", "none") == "none" and not given.get("weights")
     wanted = FINE_TUNING_IMAGES * (SCRATCH_FACTOR if scratch else 1)
     return {
         "augmentation": "light",
+        "default_boxes": "auto" if _may_choose_boxes(name, given) else "published",
         "epochs": min(max(math.ceil(wanted / images), fewest), most),
         "batch_size": min(FINE_TUNING.batch_size, images),
     }
+
+
+def _may_choose_boxes(name: ModelName, given: dict) -> bool:
+    """Whether default boxes follow the data: the core offers maps, and nothing is said of them."""
+    core = find_core(name.backbone)
+    offered = bool(core and core.finest_strides) and not given.get("backbone")
+    said = any(
+        given.get(key) is not None and given[key] != ""
+        for key in ("weights", "finest_stride", "smallest_box", "box_scale")
+    )
+    options = given.get("model_options") or {}
+    pyramid = not BOX_NETWORKS[name.box_network].has_box_scale
+    return offered and not said and not pyramid and "anchors" not in options
 
 
 def _for_large_set(name: ModelName, images: int, steps: int, batch: int, given: dict) -> dict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import numbers
 import os
 from collections.abc import Mapping, Sequence
@@ -11,8 +12,9 @@ from ssd_keras import zoo
 from ssd_keras.data import Source, open_source
 from ssd_keras.detector import Detector
 from ssd_keras.errors import UserError, unknown
+from ssd_keras.run_folder import RunFolder
 from ssd_keras.training import run
-from ssd_keras.training.default_boxes import fit_default_boxes
+from ssd_keras.training.default_boxes import describe, fit_default_boxes
 from ssd_keras.training.defaults import suggest
 from ssd_keras.training.distribution import find_devices
 from ssd_keras.training.recipe import Recipe
@@ -66,9 +68,29 @@ def train(
     found, source = tiled(suggest(model, len(source), given), source)
     found = suggest(model, len(source), given | {"tiles": found.tiles})
     if found.default_boxes == "auto":
-        found, fits = fit_default_boxes(found, source)
-        print("Default boxes that fit the data: " + "\n  instead of ".join(map(str, fits)))
+        asked = "default_boxes" in given
+        folder = RunFolder(run_dir)
+        if not asked and folder.settings_file.is_file():
+            found = _with_its_boxes(found, folder.settings())
+        else:
+            found = _with_fitting_boxes(found, source, asked)
     return run.train(found, os.fspath(run_dir), train_source=source, eval_source=judge)
+
+
+def _with_its_boxes(settings: RunSettings, stored: Mapping) -> RunSettings:
+    """Settings with the default boxes that a run, perhaps of an earlier version, began with."""
+    names = ("default_boxes", "finest_stride", "smallest_box")
+    usual = {name: RunSettings.__dataclass_fields__[name].default for name in names}
+    return dataclasses.replace(settings, **{n: stored.get(n, usual[n]) for n in names})
+
+
+def _with_fitting_boxes(settings: RunSettings, source: Source, asked: bool) -> RunSettings:
+    """Settings whose default boxes meet the data; without objects only who asks is told of it."""
+    if not asked and not any(len(truth.boxes) for truth in source.ground_truth()):
+        return dataclasses.replace(settings, default_boxes="published")
+    fitted, fits = fit_default_boxes(settings, source)
+    print(describe(fits))
+    return fitted
 
 
 def model_to_train(weights: str) -> str:

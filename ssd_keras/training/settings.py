@@ -40,7 +40,8 @@ class RunSettings:
         resize: how images come to the model's size, "stretch" or "letterbox"; "" for that of
             `weights`, or "stretch". See `ssd_keras.create`.
         default_boxes: "published", or "auto" to choose `finest_stride` and `smallest_box` by the
-            training data where they are not given, see `default_boxes.fit_default_boxes`.
+            training data where they are not given, see `default_boxes.fit_default_boxes`. Of
+            fewer than 5,000 images `suggest` takes "auto" where nothing else is said of them.
         tiles: side of tiles in pixels, "512" or "384x640" height first, into which the training
             images are cut, and those that are judged; "auto" by the size of the objects against the
             default boxes, see `tiles.fit_tiles`; "" for images as a whole.

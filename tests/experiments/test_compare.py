@@ -12,7 +12,12 @@ from ssd_keras.training import RunSettings
 from tests.experiments.programs import end, start
 
 SSD, DSSD = "SSD_MobileNet_96", "DSSD_MobileNet_96 fusion=product"
-BUDGET = {"train_data": "shapes#train,count=12", "batch_size": 4, "width": 0.25}
+BUDGET = {
+    "train_data": "shapes#train,count=12",
+    "batch_size": 4,
+    "width": 0.25,
+    "default_boxes": "published",
+}
 
 
 @pytest.fixture(scope="module")

@@ -80,6 +80,7 @@ SIX_EPOCHS = (
     "--batch_size=4",
     "--epochs=6",
     "--ema=0.9",
+    "--default_boxes=published",
 )
 
 

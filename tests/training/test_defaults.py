@@ -105,3 +105,26 @@ def test_every_family_has_its_own(model, optimizer, batch):
 def test_a_model_that_does_not_exist_is_refused():
     with pytest.raises(UserError, match="Did you mean 'SSD_VGG16_300'"):
         suggest("SSD_VGG_300", VOC_IMAGES, DATA)
+
+
+@pytest.mark.parametrize(
+    ("model", "images", "given", "choice"),
+    [
+        ("SSD_MobileNet_300", 205, {}, "auto"),
+        ("DSSD_MobileNetV2_300", 4999, {}, "auto"),
+        ("SSDLite_MobileDetCPU_320", 205, {"box_scale": ""}, "auto"),
+        ("SSD_MobileNet_300", 5000, {}, "published"),
+        ("SSD_VGG16_300", 205, {}, "published"),
+        ("FPNLite_MobileNetV2_320", 205, {}, "published"),
+        ("YOLO_MobileNet_300", 205, {}, "published"),
+        ("SSD_MobileNet_300", 205, {"weights": "runs/coco"}, "published"),
+        ("SSD_MobileNet_300", 205, {"finest_stride": 16}, "published"),
+        ("SSD_MobileNet_300", 205, {"smallest_box": 0.1}, "published"),
+        ("SSD_MobileNet_300", 205, {"box_scale": "coco"}, "published"),
+        ("SSD_MobileNet_300", 205, {"model_options": {"anchors": {}}}, "published"),
+        ("SSD_Mine_300", 205, {"backbone": "mine.py:mine"}, "published"),
+        ("SSD_MobileNet_300", 205, {"default_boxes": "published"}, "published"),
+    ],
+)
+def test_default_boxes_follow_the_data_of_small_sets(model, images, given, choice):
+    assert suggest(model, images, DATA | given).default_boxes == choice

@@ -58,6 +58,31 @@ def test_what_is_not_given_follows_the_recipe(seen, tmp_path):
     assert sources["eval_source"] is None
 
 
+@pytest.mark.parametrize(
+    ("given", "choice", "fitted"),
+    [
+        ({"default_boxes": "published"}, "published", False),
+        ({"finest_stride": 16}, "published", False),
+        ({}, "auto", True),
+    ],
+)
+def test_few_images_get_default_boxes_that_fit_them(seen, tmp_path, capsys, given, choice, fitted):
+    small = "shapes#train,count=6,size=300"
+    ssd_keras.train(small, run_dir=tmp_path, model="SSD_MobileNet_96", width=0.25, **given)
+    ((settings, _), _) = seen[0]
+    assert settings.default_boxes == choice
+    assert (settings.smallest_box is not None) == fitted
+    assert ("Default boxes that fit the data" in capsys.readouterr().out) == fitted
+
+
+def test_a_run_goes_on_with_the_default_boxes_it_began_with(seen, tmp_path):
+    """As those do that began before they were chosen."""
+    (tmp_path / "settings.json").write_text('{"finest_stride": null, "smallest_box": 0.3}')
+    ssd_keras.train(SHAPES, run_dir=tmp_path, model="SSD_MobileNet_96", width=0.25)
+    ((settings, _), _) = seen[0]
+    assert (settings.default_boxes, settings.smallest_box) == ("published", 0.3)
+
+
 def test_the_names_are_those_of_the_flags_of_the_program():
     # Read, since flags of two programs cannot be defined in one process.
     files = [ROOT / "ssd_keras" / "commands" / name for name in ("train.py", "_suppression.py")]
