@@ -14,6 +14,7 @@ import ssd_keras
 from ssd_keras import deploy
 from ssd_keras.commands import _suppression, _tiles
 from ssd_keras.commands._calibration import calibration_images
+from ssd_keras.deploy.form_tables import target_lines
 from ssd_keras.deploy.targets import Choices, choose
 from ssd_keras.errors import UserError
 from ssd_keras.files import check_writable, write_bytes
@@ -114,4 +115,6 @@ def _report(path: Path, detector, chosen: Choices):
         print("           The samples in export/ suppress outside of the file, by its rule.")
     else:
         print(f"  outputs  boxes, classes, scores, count; {len(detector.classes)} labels inside")
+    for line in target_lines(path.read_bytes(), FLAGS.target) if FLAGS.target else ():
+        print(f"  placed   {line}")
     print(f"Next: ssd_keras.deploy.TFLiteDetector({str(path)!r}).detect(image)")

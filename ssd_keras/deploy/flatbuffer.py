@@ -24,9 +24,26 @@ def read(content: bytes) -> schema.ModelT:
     check_identifier(content)
     try:
         _check_counts(content)
-        return schema.ModelT.InitFromPackedBuf(content, 0)
+        model = schema.ModelT.InitFromPackedBuf(content, 0)
+        _take_in_constants(model, content)
+        return model
     except Exception as error:
         raise UserError(f"The .tflite file is damaged: {one_line(error)}.") from error
+
+
+def _take_in_constants(model: schema.ModelT, content: bytes):
+    """Reads constants that lie behind the tables, where litert-quantizer leaves them.
+
+    Left there, they would be missing from a file that is written anew.
+    """
+    behind = [buffer for buffer in model.buffers if buffer.data is None and buffer.size]
+    if sum(buffer.size for buffer in behind) > len(content):
+        raise ValueError("its constants are larger than the file")
+    for buffer in behind:
+        if buffer.offset + buffer.size > len(content):
+            raise ValueError("a constant lies beyond its end")
+        buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+        buffer.offset = buffer.size = 0
 
 
 def check_identifier(content: bytes):

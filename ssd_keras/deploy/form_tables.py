@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ssd_keras.deploy.placement import XNNPACK
+from ssd_keras.deploy.placement import XNNPACK, Placement, placement_on
 from ssd_keras.deploy.targets import TARGETS, choose
 from ssd_keras.display import number
 
@@ -42,18 +42,33 @@ def targets_as_text(rows: Sequence) -> str:
 
 def placement_lines(rows: Sequence) -> list[str]:
     """What each delegate leaves of each file, and what of that breaks its graph."""
-    lines = []
-    for row in rows:
-        for placed in row.placements:
-            if row.form in TARGETS and placed.delegate not in TARGET_DELEGATES[row.form]:
-                continue
-            left = _some([f"{count} {name}" for name, count in placed.left.items()])
-            if placed.taken:
-                lines.append(f"{row.form}: {placed}{f'; left: {left}' if left else ''}")
-            if placed.breaks:
-                broken = f"{placed.delegate} is interrupted by {_some(placed.breaks)}"
-                lines.append(f"{row.form}: {broken}")
-    return lines
+    return [
+        f"{row.form}: {line}"
+        for row in rows
+        for placed in row.placements
+        if row.form not in TARGETS or placed.delegate in TARGET_DELEGATES[row.form]
+        for line in described(placed)
+    ]
+
+
+def described(placed: Placement) -> list[str]:
+    """What a delegate takes and leaves of a file; nothing if it takes nothing."""
+    if not placed.taken:
+        return []
+    left = _some([f"{count} {name}" for name, count in placed.left.items()])
+    taken = f"{placed}{f'; left: {left}' if left else ''}"
+    if not placed.breaks:
+        return [taken]
+    return [taken, f"{placed.delegate} is interrupted by {_some(placed.breaks)}"]
+
+
+def target_lines(content: bytes, target: str) -> list[str]:
+    """What the delegates of a target take and leave of a file."""
+    return [
+        line
+        for delegate in TARGET_DELEGATES[target]
+        for line in described(placement_on(content, delegate))
+    ]
 
 
 def _some(names: Sequence[str]) -> str:

@@ -83,7 +83,12 @@ class Placement:
 
 def placements(content: bytes) -> list[Placement]:
     """What XNNPACK takes, asked from the runtime, and each of `PUBLISHED`, by its list."""
-    return [asked_of_xnnpack(content), *(by_list(content, name) for name in PUBLISHED)]
+    return [placement_on(content, delegate) for delegate in (XNNPACK, *PUBLISHED)]
+
+
+def placement_on(content: bytes, delegate: str) -> Placement:
+    """What one delegate takes of a file: `XNNPACK` or a name of `PUBLISHED`."""
+    return asked_of_xnnpack(content) if delegate == XNNPACK else by_list(content, delegate)
 
 
 @functools.cache

@@ -10,6 +10,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from ssd_keras.deploy import placement
 from ssd_keras.deploy.converter import convert
+from ssd_keras.deploy.form_tables import target_lines
 from ssd_keras.deploy.placement import OPERATORS, PUBLISHED, asked_of_xnnpack, by_list
 from ssd_keras.deploy.tflite_file import TFLiteFile
 from tests.deploy.conftest import assemble
@@ -82,6 +83,13 @@ def test_the_layer_that_breaks_a_graph_is_named(broken):
     (line,) = on_gpu.breaks
     assert line.startswith("SEGMENT_SUM ")
     assert str(on_gpu) == f"GPU takes {on_gpu.total - 1} of {on_gpu.total} operators in 2 parts"
+
+
+def test_what_a_target_takes_in_lines():
+    lines = target_lines(assemble("none", "int8"), "npu")
+    assert lines[0].startswith("Qualcomm NPU takes ")
+    assert all(line.startswith(("Qualcomm NPU ", "MediaTek NPU ")) for line in lines)
+    assert target_lines(assemble("none"), "edgetpu") == []
 
 
 @pytest.mark.parametrize(("kind", "quantization"), [("builtin", "none"), ("none", "int8")])

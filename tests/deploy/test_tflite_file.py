@@ -203,3 +203,36 @@ def test_packed_files_that_are_damaged(first):
 
 def test_weights_that_look_like_the_end_of_an_archive(first):
     assert packed_files(first + b"PK\5\6" + bytes(range(18))) == {}
+
+
+def with_constant_behind(content: bytes, shift: int = 0, more: int = 0) -> bytes:
+    """The file with its largest constant behind the tables, as litert-quantizer leaves them."""
+    model = flatbuffer.read(content)
+    buffer = max(model.buffers, key=lambda b: 0 if b.data is None else len(b.data))
+    data = np.asarray(buffer.data, np.uint8).tobytes()
+    buffer.data, buffer.offset, buffer.size = None, 1 << 20, len(data) + more
+    length = len(flatbuffer.write(model))
+    for one in model.buffers:
+        one.offset = length + shift if one.size else 0
+    return flatbuffer.write(model) + data
+
+
+def test_constants_behind_the_tables_are_read_and_written(float_file):
+    file = TFLiteFile(float_file)
+    file.files = {}
+    plain = file.to_bytes()
+    behind = with_constant_behind(plain)
+    assert TFLiteFile(behind).constant_bytes() == TFLiteFile(plain).constant_bytes()
+    assert TFLiteFile(behind).to_bytes() == plain
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shift": 64}, "a constant lies beyond its end"),
+        ({"more": 1 << 40}, "larger than the file"),
+    ],
+)
+def test_constants_that_are_not_there_are_refused(float_file, change, message):
+    with pytest.raises(UserError, match=message):
+        TFLiteFile(with_constant_behind(float_file, **change))

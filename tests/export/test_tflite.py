@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from ssd_keras import deploy
+from ssd_keras.deploy.tflite_file import TFLiteFile
 from tests.deploy.conftest import pictures
 from tests.export.programs import assert_one_sentence, run_program
 
@@ -22,6 +23,15 @@ def test_a_run_folder_becomes_a_file_with_the_detectors_answers(run_dir, detecto
     image = pictures(1, seed=9)[0]
     found, wanted = deploy.TFLiteDetector(out).detect(image), detector.detect(image)
     np.testing.assert_allclose(found.scores[:20], wanted.scores[:20], atol=0.02)
+
+
+@pytest.mark.slow
+def test_a_file_for_a_target_says_what_its_delegate_takes(run_dir, tmp_path):
+    done = export(f"--run_dir={run_dir}", f"--out={tmp_path}/gpu.tflite", "--target=gpu")
+    assert done.returncode == 0, done.stderr
+    total = len(TFLiteFile((tmp_path / "gpu.tflite").read_bytes()).graph.operators)
+    assert f"  placed   GPU takes {total} of {total} operators in 1 part\n" in done.stdout
+    assert "outputs  box codes, class scores" in done.stdout
 
 
 @pytest.mark.parametrize(
