@@ -26,6 +26,9 @@ class Picture(Protocol):
     def window(self, tile: Sequence[int]) -> np.ndarray:
         """The pixels from top, left to bottom, right; of a very large part perhaps fewer."""
 
+    def close(self) -> None:
+        """Ends reading."""
+
 
 class ArrayPicture:
     """An image `[H, W, 3]` in memory."""
@@ -37,6 +40,9 @@ class ArrayPicture:
         """The pixels from top, left to bottom, right."""
         top, left, bottom, right = tile
         return self.pixels[top:bottom, left:right]
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 def tiling_for(detector, tiles: Tiling | int | str | bool | None, **given) -> Tiling | None:

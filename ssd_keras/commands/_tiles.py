@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from absl import flags
 
-from ssd_keras.boxes.tiles import Tiling, tile_size
+from ssd_keras.boxes.tiles import Tiling
 from ssd_keras.errors import UserError
 from ssd_keras.tiled_detection import tiling_for
 
@@ -26,14 +26,18 @@ flags.DEFINE_bool(
 
 def check_tiles() -> None:
     """Raises UserError for values that make no sense, before anything is computed."""
-    given = {"overlap": FLAGS.tile_overlap, "whole": FLAGS.tile_whole}
-    if FLAGS.tiles not in (None, "auto", "none"):
-        tile_size(FLAGS.tiles)
-    if FLAGS.tiles == "none" and any(value is not None for value in given.values()):
+    size, given = _given()
+    if size == "none" and any(value is not None for value in given.values()):
         raise UserError("--tiles=none leaves nothing to --tile_overlap and --tile_whole.")
-    Tiling.of(FLAGS.tiles if FLAGS.tiles not in (None, "auto") else 512, **given)
+    Tiling.of(512 if size in (None, "auto") else size, **given)
 
 
 def tiling_of(detector) -> Tiling | None:
     """How a detector is to cut images by the flags, or else by itself."""
-    return tiling_for(detector, FLAGS.tiles, overlap=FLAGS.tile_overlap, whole=FLAGS.tile_whole)
+    size, given = _given()
+    return tiling_for(detector, size, **given)
+
+
+def _given() -> tuple[str | None, dict]:
+    given = {"overlap": FLAGS["tile_overlap"].value, "whole": FLAGS["tile_whole"].value}
+    return FLAGS["tiles"].value, given

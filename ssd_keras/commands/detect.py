@@ -102,6 +102,7 @@ def detect_images(detector, images: FoundImages, out: Path) -> None:
         found = speed.of(lambda good=good: detect_pictures(detector, good), len(good))
         for (path, name, picture), detections in zip(good, found, strict=True):
             write(out / name, path, picture, detections)
+            picture.close()
             if count <= LISTED:
                 print(f"{path}: {count_names(detections)}")
         done += len(good)

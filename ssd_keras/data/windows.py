@@ -66,15 +66,12 @@ class TiffWindows:
     def __init__(self, path: str, size: tuple[int, int]):
         self.path, self.size = path, size
         self._rasterio = _import_rasterio(path, size)
-        self._stack = contextlib.ExitStack()
-        with self._faults():
-            self._stack.enter_context(self._rasterio.Env(**_ALONE))
-            file = self._rasterio.open(os.path.abspath(path), driver="GTiff")
-            self._file = self._stack.enter_context(file)
+        with self._reading():
+            self._file = self._rasterio.open(os.path.abspath(path), driver="GTiff")
         try:
             self._check()
         except ImageError:
-            self._stack.close()
+            self.close()
             raise
 
     def _check(self):
@@ -101,9 +98,10 @@ class TiffWindows:
         raise ImageError(self.path, reason)
 
     @contextlib.contextmanager
-    def _faults(self):
+    def _reading(self):
         try:
-            yield
+            with self._rasterio.Env(**_ALONE):
+                yield
         except ImageError:
             raise
         except Exception as error:
@@ -114,7 +112,7 @@ class TiffWindows:
         top, left, bottom, right = tile
         rows, columns = (min(side, MOST_SIDE) for side in (bottom - top, right - left))
         bands = [1, 1, 1] if self._file.count == 1 else [1, 2, 3]
-        with self._faults():
+        with self._reading():
             return np.moveaxis(
                 self._file.read(
                     bands,
@@ -125,11 +123,15 @@ class TiffWindows:
                 -1,
             )
 
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
     def __enter__(self) -> TiffWindows:
         return self
 
     def __exit__(self, *_):
-        self._stack.close()
+        self.close()
 
 
 def _import_rasterio(path: str, size: tuple[int, int]):

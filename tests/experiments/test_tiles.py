@@ -1,0 +1,94 @@
+"""The flags of tiles, which detect, evaluate and the exports share."""
+
+import numpy as np
+import pytest
+from absl.testing import flagsaver
+
+from ssd_keras import data
+from ssd_keras.boxes.tiles import Tiling
+from ssd_keras.commands import _tiles
+from ssd_keras.data.source import GroundTruth, Source
+from ssd_keras.data.tile_sizes import fit_tile_size
+from ssd_keras.errors import UserError
+from tests import tiny
+from tests.data.samples import voc_image, voc_object
+from tests.experiments.programs import end, start
+
+
+class Detector:
+    """What of a detector the flags look at."""
+
+    image_size, tiling = (32, 32), Tiling(height=64, width=64, overlap=0.5)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({}, Detector.tiling),
+        ({"tiles": "none"}, None),
+        ({"tiles": "auto"}, Detector.tiling),
+        ({"tiles": "128"}, Tiling(height=128, width=128, overlap=0.5)),
+        ({"tiles": "128", "tile_overlap": 0.1}, Tiling(height=128, width=128, overlap=0.1)),
+        ({"tile_whole": True}, Tiling(height=64, width=64, overlap=0.5, whole=True)),
+    ],
+)
+def test_flags_go_before_the_detectors_own(given, wanted):
+    with flagsaver.flagsaver(**given):
+        _tiles.check_tiles()
+        assert _tiles.tiling_of(Detector()) == wanted
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"tiles": "big"}, "512 or 384x640"),
+        ({"tiles": "8"}, "height of a tile must be 16"),
+        ({"tile_overlap": 0.9}, "overlap of tiles must be in 0..0.75"),
+        ({"tiles": "none", "tile_whole": True}, "--tiles=none leaves nothing"),
+    ],
+)
+def test_values_that_make_no_sense_are_refused(given, message):
+    with flagsaver.flagsaver(**given), pytest.raises(UserError, match=message):
+        _tiles.check_tiles()
+
+
+def source_of(side, size=400):
+    """One image with squares of this side in pixels."""
+    rng = np.random.default_rng(0)
+    low = rng.uniform(0, size - side, (60, 2))
+    boxes = np.concatenate([low, low + side], 1) / size
+    return Source("drawn", ("a",), [GroundTruth("0", size, size, boxes, [0] * 60)])
+
+
+def test_small_objects_get_tiles_and_large_ones_do_not():
+    detector = tiny.detector()
+    levels, size = detector.box_network.level_anchors, detector.image_size
+    best, *others = fit_tile_size(source_of(12), levels, size, "half_pixel")
+    whole = next(fit for fit in others if fit.tiling is None)
+    assert best.tiling.height < 128
+    assert best.met > whole.met + 0.05
+    assert fit_tile_size(source_of(12), levels, size, "half_pixel")[0] == best
+    assert fit_tile_size(source_of(200), levels, size, "half_pixel")[0].tiling is None
+
+
+@pytest.mark.slow
+def test_records_are_made_of_tiles(tmp_path):
+    voc_image(tmp_path, "0", voc_object(), size=(150, 100), width=150, height=100)
+    out = tmp_path / "records" / "x"
+    flags = (f"--data=voc:{tmp_path}", f"--out={out}", "--tiles=64", "--empty_tiles=1")
+    done = end(start("make_records", *flags))
+    assert done.code == 0, done.complaint
+    assert "1 images as 6 tiles of 64x64 pixels, overlap 20%" in done.printed
+    packed = data.load_source(f"tfrecord:{out}-*")
+    assert [one.image_id for one in packed.ground_truth()][:2] == ["0_0_0", "0_0_51"]
+    assert packed.image(0).shape == (64, 64, 3)
+
+
+@pytest.mark.slow
+def test_check_data_says_when_tiles_would_help(tmp_path):
+    objects = [voc_object("dog", (x, 40, x + 9, 49)) for x in range(10, 560, 30)]
+    voc_image(tmp_path, "0", "".join(objects), size=(600, 600), width=600, height=600)
+    flags = (f"--data=voc:{tmp_path}", "--model=SSD_MobileNet_96", "--nodecode")
+    done = end(start("check_data", *flags))
+    assert "Tiles would help: tiles of" in done.printed, done.complaint
+    assert "Train with --tiles=" in done.printed
