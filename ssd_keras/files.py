@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -23,6 +24,39 @@ _KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFSOCK: "a socket",
 }
+
+
+# One letter would be a disk of Windows; of two slashes `pathlib` leaves one.
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
+
+
+def scheme_of(place: str | os.PathLike) -> str:
+    """What stands before the `://` of a place on another machine; "" of one on this machine."""
+    found = _SCHEME.match(os.fspath(place))
+    return found[1].lower() if found else ""
+
+
+def is_remote(place: str | os.PathLike) -> bool:
+    """Whether a place is not one of this machine, such as `gs://bucket/run`."""
+    return bool(scheme_of(place))
+
+
+def refuse_remote(place: str | os.PathLike, what: str) -> None:
+    """Refuses a place on another machine, of which a folder would be made that is called `gs:`.
+
+    Args:
+        place: what the user named.
+        what: what cannot lie there, such as "a run folder".
+
+    Raises:
+        UserError: it is remote.
+    """
+    if is_remote(place):
+        raise UserError(
+            f"'{place}' is not on this machine, and {what} cannot lie there: only records "
+            "(tfrecord:) are read from and written to such places. Take a local folder, or mount "
+            "the place as one."
+        )
 
 
 def open_regular(path: str | os.PathLike) -> BinaryIO:
@@ -82,6 +116,7 @@ def replacing(*paths: str | Path) -> Iterator[list[Path]]:
             taken for that.
     """
     paths = [Path(path) for path in paths]
+    refuse_remote(paths[0], "a file that is written")
     temporaries = [_temporary(path) for path in paths]
     try:
         with disk_errors(paths[0], UNCHANGED):
@@ -131,6 +166,7 @@ def check_writable(path: str | Path):
     Raises:
         UserError: the folder cannot be made or written, or `path` is a folder.
     """
+    refuse_remote(path, "a file that is written")
     path = Path(path)
     if path.is_dir():
         raise UserError(f"'{path}' is a folder: give the name of a file in it.")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ssd_keras.errors import UserError
-from ssd_keras.files import UNCHANGED, disk_errors, measure, sync
+from ssd_keras.files import UNCHANGED, disk_errors, measure, refuse_remote, sync
 
 
 def replace_folder(folder: str | Path, write: Callable[[Path], object], manifest: str) -> Path:
@@ -33,6 +33,7 @@ def replace_folder(folder: str | Path, write: Callable[[Path], object], manifest
     Raises:
         UserError: the folder cannot be written, or is not to be replaced.
     """
+    refuse_remote(folder, "a folder that is written")
     folder = Path(folder)
     place = Path(os.path.realpath(folder))
     is_in_place = False
@@ -61,6 +62,7 @@ def check_folder(folder: str | Path, manifest: str):
         UserError: it is a file, the current folder or a disk, holds something that
             `replace_folder` has not written, which is named, or nothing can be written beside it.
     """
+    refuse_remote(folder, "a folder that is written")
     folder = Path(folder)
     place = Path(os.path.realpath(folder))
     _check_replaceable(folder, manifest)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ssd_keras import locks
 from ssd_keras.errors import UserError, missing_place, one_line
-from ssd_keras.files import write_text
+from ssd_keras.files import refuse_remote, write_text
 from ssd_keras.labels import check_names, label_text, read_labels
 from ssd_keras.reading import exists, read_bytes, read_json, reading
 
@@ -37,6 +37,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path):
+        refuse_remote(path, "a run folder")
         self.path = Path(path)
         self.settings_file = self.path / "settings.json"
         self.labels_file = self.path / "labels.txt"

@@ -4,13 +4,12 @@ ssd-keras make-records --data=voc:DIR#trainval --out=records/pets-train --shards
 ssd-keras make-records --data=coco:DIR --out=records/cars-tiles --tiles=512
 """
 
-import glob
 import signal
 import sys
 
 from absl import flags
 
-from ssd_keras import data
+from ssd_keras import data, remote
 from ssd_keras.boxes.tiles import Tiling
 from ssd_keras.commands import _program
 from ssd_keras.data import tfrecord, verdict
@@ -43,7 +42,10 @@ def main(_):
     """Writes the files and says what was left out."""
     # Without it the process would end at once and leave half-written files.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    check_writable(f"{FLAGS.out}.classes.txt")
+    if remote.is_remote(FLAGS.out):
+        remote.check(FLAGS.out)
+    else:
+        check_writable(f"{FLAGS.out}.classes.txt")
     tiling = Tiling.of(FLAGS.tiles, overlap=FLAGS.tile_overlap, whole=FLAGS.tile_whole)
     source = data.load_source(FLAGS.data, FLAGS.classes)
     chosen = FLAGS.classes is not None
@@ -63,7 +65,7 @@ def main(_):
     print(f"{left.images} of {len(source)} images, {len(source.classes)} classes: {paths[0]}")
     if not FLAGS.accept_losses:
         verdict.check_fit(left, "to train on")
-    packed = f"tfrecord:{glob.escape(FLAGS.out)}-*"
+    packed = f"tfrecord:{remote.escape(FLAGS.out)}-*"
     print(f"Next: {_program.command('check-data', f'--data={packed}')}")
 
 

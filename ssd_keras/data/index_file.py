@@ -20,9 +20,10 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
+from ssd_keras import remote
 from ssd_keras.cache import cache_folder
 from ssd_keras.errors import UserError, one_line
-from ssd_keras.files import open_regular, replace
+from ssd_keras.files import replace
 
 FOLDER = "index"
 # What a later version reads otherwise has another number.
@@ -47,7 +48,7 @@ def place_of(kind: str, path: str | os.PathLike) -> Path:
     return cache_folder() / FOLDER / f"{kind}-{name}.npz"
 
 
-def read(place: Path, about: Mapping | None = None) -> dict[str, np.ndarray] | None:
+def read(place: str | Path, about: Mapping | None = None) -> dict[str, np.ndarray] | None:
     """The arrays of an index.
 
     Args:
@@ -57,11 +58,12 @@ def read(place: Path, about: Mapping | None = None) -> dict[str, np.ndarray] | N
     Returns:
         The arrays; None where there is none, it is of something else, or it is damaged.
     """
-    if not place.exists():
+    place = os.fspath(place)
+    if not remote.is_file(place):
         return None
     try:
-        with open_regular(place) as file, zipfile.ZipFile(file) as archive:
-            size = os.fstat(file.fileno()).st_size
+        with remote.open_binary(place) as file, zipfile.ZipFile(file) as archive:
+            size = file.seek(0, os.SEEK_END)
             arrays = {name.removesuffix(".npy"): _array(archive, name, size)
                       for name in archive.namelist()}  # fmt: skip
         written = json.loads(arrays.pop("about").tobytes())
@@ -90,12 +92,18 @@ def _array(archive: zipfile.ZipFile, name: str, size: int) -> np.ndarray:
 
 def write(place: Path, arrays: Mapping[str, np.ndarray], about: Mapping | None = None) -> None:
     """Writes an index; where it cannot be written, the next start is as slow as this one."""
-    text = json.dumps({"version": VERSION, **(about or {})}).encode()
-    arrays = {"about": np.frombuffer(text, np.uint8), **arrays}
     try:
-        replace(place, lambda temporary: np.savez(temporary, **arrays))
+        replace(place, lambda temporary: temporary.write_bytes(as_bytes(arrays, about)))
     except UserError as error:
         logging.info("%s", error)
+
+
+def as_bytes(arrays: Mapping[str, np.ndarray], about: Mapping | None = None) -> bytes:
+    """The file of an index."""
+    text = json.dumps({"version": VERSION, **(about or {})}).encode()
+    file = io.BytesIO()
+    np.savez(file, about=np.frombuffer(text, np.uint8), **arrays)
+    return file.getvalue()
 
 
 def as_array(values: list) -> np.ndarray:

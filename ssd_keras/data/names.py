@@ -66,8 +66,8 @@ def image_ids(paths: Sequence[str]) -> list[str]:
     chosen = [0] * len(paths)
     while True:
         ids = [forms[form][index] for index, form in enumerate(chosen)]
-        counts = Counter(map(_as_number, ids))
-        shared = [i for i, name in enumerate(ids) if counts[_as_number(name)] > 1]
+        counts = Counter(map(as_number, ids))
+        shared = [i for i, name in enumerate(ids) if counts[as_number(name)] > 1]
         shared = [i for i in shared if chosen[i] + 1 < len(forms)]
         if not shared:
             return ids
@@ -82,15 +82,15 @@ def apart(ids: Iterable[str]) -> list[str]:
     different = []
     for name in ids:
         new = name + "'" * repeats[name]
-        while _as_number(new) in taken:
+        while as_number(new) in taken:
             repeats[name] += 1
             new = name + "'" * repeats[name]
-        taken.add(_as_number(new))
+        taken.add(as_number(new))
         different.append(new)
     return different
 
 
-def _as_number(name: str) -> str:
+def as_number(name: str) -> str:
     return name.lstrip("0") or "0" if name.isdecimal() else name
 
 

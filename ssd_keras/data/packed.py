@@ -5,24 +5,56 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import BinaryIO
 
 import numpy as np
 
+from ssd_keras import remote
 from ssd_keras.data import checks, images
 from ssd_keras.data.rows import Headers, RowTable
 from ssd_keras.data.source import GroundTruth, Problem, Source
-from ssd_keras.errors import one_line
+from ssd_keras.errors import UserError, one_line
 
 
 @dataclasses.dataclass(frozen=True)
 class Location:
-    """Where the bytes of an encoded image lie: a file, or one that is already open."""
+    """Where the bytes of an encoded image lie: a file, or one that is already open.
+
+    `checksum` is their CRC-32 where it is known.
+    """
 
     file: str | int
     offset: int
     length: int
+    checksum: int | None = None
+
+
+class Locations(Sequence[Location]):
+    """The places of many images as columns.
+
+    Args:
+        files: their names.
+        file: int `[n]`, in which of them an image lies.
+        offset, length, checksum: int `[n]`, as in `Location`.
+    """
+
+    def __init__(self, files: Sequence[str], file, offset, length, checksum):
+        self._files = list(files)
+        self._columns = tuple(map(np.asarray, (file, offset, length, checksum)))
+
+    def __len__(self) -> int:
+        return len(self._columns[0])
+
+    def __getitem__(self, index: int) -> Location:
+        file, offset, length, checksum = (int(column[index]) for column in self._columns)
+        return Location(self._files[file], offset, length, checksum)
+
+    def take(self, indices: np.ndarray) -> Locations:
+        """Those of some images."""
+        return Locations(self._files, *(column[indices] for column in self._columns))
 
 
 class PackedSource(Source):
@@ -39,18 +71,31 @@ class PackedSource(Source):
         keep_open: object = None,
     ):
         super().__init__(spec, classes, examples, problems, standard_jpeg=standard_jpeg)
-        self._locations = list(locations)
+        self._locations = locations if isinstance(locations, Locations) else list(locations)
+        self._remote: dict[str, BinaryIO] = {}
         self._descriptors: dict[str, int] = {}
         self._lock = threading.Lock()
         self._keep_open = keep_open
 
     def encoded(self, index: int) -> bytes:
-        at = self._locations[index]
+        at, name = self._locations[index], self._examples[index].image_id
         try:
-            return os.pread(self._descriptor(at.file), at.length, at.offset)
-        except OSError as error:
-            name = self._examples[index].image_id
+            data = self._read(at)
+        except (OSError, UserError) as error:
             raise images.ImageError(name, f"cannot be read ({one_line(error)})") from error
+        if at.checksum is not None and zlib.crc32(data) != at.checksum:
+            raise images.ImageError(name, f"is damaged in '{at.file}': its checksum differs")
+        return data
+
+    def _read(self, at: Location) -> bytes:
+        if isinstance(at.file, int) or not remote.is_remote(at.file):
+            return os.pread(self._descriptor(at.file), at.length, at.offset)
+        with self._lock:
+            if at.file not in self._remote:
+                self._remote[at.file] = remote.open_binary(at.file)
+            file = self._remote[at.file]
+            file.seek(at.offset)
+            return file.read(at.length)
 
     def image(self, index: int) -> np.ndarray:
         return images.decode_image(self.encoded(index), self._examples[index].image_id)
@@ -66,6 +111,26 @@ class PackedSource(Source):
     def __del__(self):
         for descriptor in getattr(self, "_descriptors", {}).values():
             os.close(descriptor)
+
+
+def assemble_indexed(
+    spec: str,
+    classes: Sequence[str],
+    indexed,
+    problems: list[Problem],
+    unit: str | None = None,
+) -> PackedSource:
+    """As `assemble`, of a `record_index.Indexed`."""
+    table, headers, locations, _ = indexed
+    checked, kept = checks.check_all(spec, classes, table, headers, problems, unit)
+    return PackedSource(
+        spec,
+        checked.classes,
+        checked.truth,
+        problems,
+        headers.standard_jpeg[kept],
+        locations.take(kept),
+    )
 
 
 def assemble(

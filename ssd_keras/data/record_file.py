@@ -11,9 +11,9 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from ssd_keras import remote
 from ssd_keras.data.source import REFUSED, Problem
 from ssd_keras.errors import UserError, one_line
-from ssd_keras.files import open_regular
 
 # Length, its checksum; the data; their checksum.
 _HEAD = struct.Struct("<QI")
@@ -51,7 +51,7 @@ def records(path: str, problems: list[Problem]) -> Iterator[tuple[int, int, byte
         UserError: the file cannot be read, or is compressed.
     """
     try:
-        with open_regular(path) as file:
+        with remote.open_binary(path) as file:
             known = len(problems)
             frames = list(_frames(file, path, problems))
             # TensorFlow compares checksums at the speed of memory, but says no more than yes or no.
@@ -69,7 +69,7 @@ def records(path: str, problems: list[Problem]) -> Iterator[tuple[int, int, byte
 
 def _frames(file: BinaryIO, path: str, problems: list[Problem]) -> Iterator[Frame]:
     """The records as far as their lengths are sound, none of them larger than is possible."""
-    size = os.fstat(file.fileno()).st_size
+    size = file.seek(0, os.SEEK_END)
     at = index = 0
     while at < size:
         file.seek(at)

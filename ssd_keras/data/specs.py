@@ -24,6 +24,7 @@ from ssd_keras.data.record_file import is_record
 from ssd_keras.data.source import NOTED, Problem, Source
 from ssd_keras.display import join_names
 from ssd_keras.errors import UserError, did_you_mean, missing_place, unknown
+from ssd_keras.files import is_remote, refuse_remote
 
 LOADERS = {
     "voc": voc.load,
@@ -150,6 +151,13 @@ def _open(spec: str, head: str, split: str | None, classes) -> Source:
     name, colon, place = head.partition(":")
     if not colon:
         raise _no_format(spec, head)
+    if name not in LOADERS and is_remote(head):
+        raise UserError(
+            f"'{spec}' names a place on another machine: records are read from there, by "
+            f"'tfrecord:{spec}'; copy anything else here, or mount the place as a folder."
+        )
+    if name in LOADERS and name != "tfrecord":
+        refuse_remote(place, f"data of the format '{name}'")
     if name not in LOADERS:
         raise unknown("data format", name, FORMATS, f"in '{spec}'")
     if not place:

@@ -9,6 +9,7 @@ import re
 
 import numpy as np
 
+from ssd_keras import remote
 from ssd_keras.data.source import NOTED, Problem
 from ssd_keras.errors import UserError
 from ssd_keras.reading import open_file
@@ -85,6 +86,8 @@ def read_bytes(path: str | os.PathLike, *, limit: int = LARGEST) -> bytes:
 
     Sees by the first bytes that a large file is no text.
     """
+    if remote.is_remote(path):
+        return remote.read_bytes(os.fspath(path), limit)
     with open_file(path, limit=limit) as file:
         size = os.fstat(file.fileno()).st_size
         head = file.read(_HEAD)

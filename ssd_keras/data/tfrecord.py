@@ -12,7 +12,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from ssd_keras.data import options, packed, split_folders
+from ssd_keras import remote
+from ssd_keras.data import options, packed, record_index, split_folders
 from ssd_keras.data.record_file import is_record
 from ssd_keras.data.source import LEFT_OUT, NOTED, Problem, Source
 from ssd_keras.data.tfrecord_classes import (
@@ -33,7 +34,8 @@ MOST_SHARDS = 100_000
 def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None) -> Source:
     """Reads TFRecord files with the features of the TensorFlow Object Detection API.
 
-    All files are scanned once; images are then read by their place, in any order.
+    All files are scanned once, except where an index lies beside them; images are then read by
+    their place, in any order.
 
     Args:
         spec: how the user named the data, for messages.
@@ -47,10 +49,17 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
         UserError: no such file, or not one usable image.
     """
     place, chosen = options.split(spec, place, options.UNITS)
+    if remote.is_remote(place):
+        remote.check(place)
     files = _files(spec, place, split)
     problems: list[Problem] = []
+    indexed = record_index.read(files, problems)
+    if indexed is not None:
+        problems += _missing_shards(files, len(indexed.table), asked=remote.is_file(place))
+        classes = classes or classes_beside(files, problems) or indexed.classes
+        return packed.assemble_indexed(spec, classes, indexed, problems, chosen.get("units"))
     found = [entry for path in files for entry in read_entries(path, problems)]
-    problems += _missing_shards(files, len(found), asked=os.path.isfile(place))
+    problems += _missing_shards(files, len(found), asked=remote.is_file(place))
     beside = classes_beside(files, problems)
     needed = not all(all(entry.row.names) for entry in found)
     label_map = read_label_map(files, needed) if not beside else LabelMap()
@@ -66,8 +75,8 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
 
 
 def _files(spec, place, split) -> list[str]:
-    files = [place] if os.path.isfile(place) else []
-    if os.path.isdir(place):
+    files = [place] if remote.is_file(place) else []
+    if remote.is_folder(place):
         files = _in_folder(place, split)
     elif split:
         raise UserError(
@@ -75,12 +84,12 @@ def _files(spec, place, split) -> list[str]:
             f"the name, such as 'tfrecord:DIR/{split}-*' (from '{spec}')."
         )
     elif not files:
-        found = [path for path in sorted(glob.glob(place)) if os.path.isfile(path)]
+        found = [path for path in remote.matching(place) if remote.is_file(path)]
         files = [path for path in found if is_record(path)]
         files = files or [path for path in found if not path.endswith((".txt", ".pbtxt"))]
     if files:
         return files
-    if os.path.isdir(place):
+    if remote.is_folder(place):
         raise _no_records(spec, place, split)
     if glob.has_magic(place):
         raise UserError(f"No file matches '{place}' (from '{spec}').")
@@ -91,7 +100,7 @@ def _in_folder(place: str, split: str | None) -> list[str]:
     """The files of records in a folder; of a split, those in its folder or named so."""
     if not split:
         return _records_in(place)
-    inner = split_folders.part(place, split)
+    inner = _folder_of(place, split)
     if inner and (files := _records_in(inner)):
         return files
     # train-00000-of-00002, but not trainval.
@@ -100,16 +109,26 @@ def _in_folder(place: str, split: str | None) -> list[str]:
     return [path for path in _records_in(place) if begins.match(os.path.basename(path))]
 
 
+def _folder_of(place: str, split: str) -> str | None:
+    """The sub-folder of a split."""
+    if not remote.is_remote(place):
+        return split_folders.part(place, split)
+    named = (f"{place.rstrip('/')}/{name}" for name in split_folders.aliases(split))
+    return next(filter(remote.is_folder, named), None)
+
+
 def _records_in(folder: str) -> list[str]:
-    paths = sorted(glob.glob(os.path.join(glob.escape(folder), "*")))
-    return [path for path in paths if os.path.isfile(path) and is_record(path)]
+    paths = remote.matching(os.path.join(remote.escape(folder), "*"))
+    return [path for path in paths if remote.is_file(path) and is_record(path)]
 
 
 def _no_records(spec: str, place: str, split: str | None) -> UserError:
     if not split:
         return UserError(f"There is no file of records in '{place}' (from '{spec}').")
     files = [os.path.basename(path) for path in _records_in(place)]
-    begins = {re.split(r"[-_.]", name)[0] for name in files} | set(split_folders.parts(place))
+    begins = {re.split(r"[-_.]", name)[0] for name in files}
+    if not remote.is_remote(place):
+        begins |= set(split_folders.parts(place))
     return split_folders.no_split(split, place, spec, begins, f"file of records named {split}")
 
 

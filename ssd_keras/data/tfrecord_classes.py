@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from ssd_keras import remote
 from ssd_keras.data.names import normalize
 from ssd_keras.data.source import NOTED, REFUSED, Problem
 from ssd_keras.data.text import decode, read_text
@@ -23,7 +23,7 @@ def classes_beside(files: Sequence[str], problems: list[Problem]) -> list[str]:
     found: dict[str, list[str]] = {}
     for path in files:
         folder, name = os.path.split(path)
-        lists = glob.glob(os.path.join(glob.escape(folder), "*.classes.txt"))
+        lists = remote.matching(os.path.join(remote.escape(folder), "*.classes.txt"))
         stems = {os.path.basename(other).removesuffix(".classes.txt"): other for other in lists}
         fitting = [stem for stem in stems if name.startswith(stem)]
         if fitting and (other := stems[max(fitting, key=len)]) not in found:
@@ -41,11 +41,15 @@ class LabelMap(NamedTuple):
 
 def read_label_map(files: Sequence[str], needed: bool) -> LabelMap:
     """The label map that lies with the files, or one folder up if its name says what it is."""
-    folder = os.path.dirname(os.path.abspath(files[0]))
+    first = files[0] if remote.is_remote(files[0]) else os.path.abspath(files[0])
+    folder = os.path.dirname(first)
     above = os.path.dirname(folder)
     stem = os.path.basename(files[0]).split(".")[0]
-    for pattern in (f"{glob.escape(folder)}/*.pbtxt", f"{glob.escape(above)}/*label*map*.pbtxt"):
-        paths = sorted(glob.glob(pattern))
+    for pattern in (
+        f"{remote.escape(folder)}/*.pbtxt",
+        f"{remote.escape(above)}/*label*map*.pbtxt",
+    ):
+        paths = remote.matching(pattern)
         maps = [LabelMap(path, found) for path in paths if (found := _map_of(path))]
         maps = [one for one in maps if os.path.basename(one.path).startswith(stem)] or maps
         if all(one.names == maps[0].names for one in maps[1:]):

@@ -5,18 +5,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import glob
 import os
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from ssd_keras.data import images
+from ssd_keras import remote
+from ssd_keras.data import images, index_file, record_index
 from ssd_keras.data.source import LEFT_OUT, GroundTruth, Problem, Source
 from ssd_keras.data.tfrecord_examples import OBJECT
 from ssd_keras.errors import UserError, one_line
-from ssd_keras.files import replacing
 from ssd_keras.labels import label_text
 
 
@@ -51,19 +50,30 @@ def write(
     paths = [f"{prefix}-{i:05d}-of-{shards:05d}.tfrecord" for i in range(shards)]
     _check_no_others(prefix, paths)
     names = label_text(source.classes)
-    with replacing(*paths, f"{prefix}.classes.txt") as (*parts, names_file):
-        names_file.write_text(names, encoding="utf-8")
+    index = record_index.Builder(source.classes, shards)
+    with remote.replacing(*paths, f"{prefix}.classes.txt") as (*parts, names_file):
+        remote.write_bytes(names_file, names.encode())
         try:
-            _write_shards(source, parts, progress)
+            _write_shards(source, parts, index, progress)
         except tf.errors.OpError as error:
             raise _as_os_error(error) from error
+    _write_index(index, paths, f"{prefix}{record_index.SUFFIX}")
     return paths
+
+
+def _write_index(index: record_index.Builder, paths: Sequence[str], place: str) -> None:
+    """Writes the index of large sets; of others there must be none that was written before."""
+    if index.size < record_index.FROM_BYTES:
+        remote.remove(place)
+        return
+    with remote.replacing(place) as (part,):
+        remote.write_bytes(part, index_file.as_bytes(index.arrays(paths), record_index.ABOUT))
 
 
 def _check_no_others(prefix: str, paths: Sequence[str]) -> None:
     """Refuses to write beside files that would be read together with the new ones."""
-    pattern = f"{glob.escape(prefix)}-?????-of-?????.tfrecord"
-    others = sorted(set(glob.glob(pattern)) - set(paths))
+    pattern = f"{remote.escape(prefix)}-?????-of-?????.tfrecord"
+    others = sorted(set(remote.matching(pattern)) - set(paths))
     if others:
         raise UserError(
             f"'{others[0]}' is of an earlier packing into another number of files, and "
@@ -71,7 +81,7 @@ def _check_no_others(prefix: str, paths: Sequence[str]) -> None:
         )
 
 
-def _write_shards(source: Source, parts: Sequence[os.PathLike], progress) -> None:
+def _write_shards(source: Source, parts: Sequence[os.PathLike], found, progress) -> None:
     with contextlib.ExitStack() as stack:
         writers = [stack.enter_context(tf.io.TFRecordWriter(os.fspath(part))) for part in parts]
         ids: set[str] = set()
@@ -88,7 +98,9 @@ def _write_shards(source: Source, parts: Sequence[os.PathLike], progress) -> Non
                 name += "'"
             ids.add(name)
             truth = dataclasses.replace(truth, image_id=name)
-            writers[index % len(writers)].write(_example(truth, encoded, source.classes))
+            record = _example(truth, encoded, source.classes)
+            writers[index % len(writers)].write(record)
+            found.add(index % len(writers), record, encoded, truth)
             if progress is not None:
                 progress(index + 1)
 
