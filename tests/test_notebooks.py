@@ -135,13 +135,23 @@ def test_links_lead_to_other_notebooks(name):
         assert (FOLDER / target).exists(), target
 
 
+# Tracing and XLA take most of the time of cells that compute each thing once.
+UNTRACED = """
+from tests import without_xla
+
+without_xla.leave_out_xla()
+without_xla.run_eagerly()
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WRITES)
 def test_every_cell_runs(name, tmp_path):
     notebook, stored = read(name), read(name)
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(UNTRACED))
     client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}})
     # A kernel is a process of its own, which knows nothing of pytest.
-    client.execute(env={**os.environ, "NOTEBOOK_QUICK": "1"})
+    client.execute(env={**os.environ, "NOTEBOOK_QUICK": "1", "PYTHONPATH": str(ROOT)})
     assert [picture.size[0] > 200 for picture in pictures(notebook)] == [True] * len(
         pictures(stored)
     )

@@ -57,7 +57,8 @@ def photographs(shared):
     return np.stack(images), {"boxes": boxes, "labels": labels}, found, source.classes
 
 
-@pytest.mark.parametrize("name", ["SSD", "SSDLite", "DSSD", "FPN", "FPNLite", "PANLite", "YOLO"])
+# PANLite has the heads of the Lite networks.
+@pytest.mark.parametrize("name", ["SSD", "DSSD", "FPN", "PANLite", "YOLO"])
 def test_four_photographs_are_found_again(name, photographs):
     assert learned_by_heart(photographs, name) == 1.0
 

@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -144,9 +145,14 @@ def test_the_command_is_ours_where_others_have_programs_of_the_same_names(
 @pytest.mark.slow
 def test_a_comparison_starts_its_runs_from_any_folder(installed, tmp_path):
     """Its processes begin with the script of the command, which no module is named after."""
-    flags = ["--model=SSD_MobileNet_96", "--steps=1", "--runs_dir=runs"]
+    shutil.copy(ROOT / "tests" / "tiny.py", tmp_path)
+    flags = [
+        "--model=SSD_Tiny_32 backbone=tiny.py:backbone extras=[]",
+        *("--train_data=shapes#train,count=4,size=32", "--eval_data=shapes#val,count=4,size=32"),
+        *("--steps=1", "--runs_dir=runs"),
+    ]
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments/__init__.py").write_text("raise SystemExit('somebody else')")
     run_installed(installed, tmp_path, "compare", "--small", *flags)
     table = (tmp_path / "runs/table.md").read_text(encoding="utf-8")
-    assert f"`ssd-keras compare --small {' '.join(flags)}`" in table
+    assert f"`ssd-keras compare --small {shlex.join(flags)}`" in table

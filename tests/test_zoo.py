@@ -89,7 +89,18 @@ DEFAULT_BOXES = {
 }
 
 
-@pytest.mark.parametrize("name", ssd_keras.zoo.MODELS)
+def slow_if(slow, *case):
+    """A case of what others of its kind show quickly."""
+    return pytest.param(*case, marks=pytest.mark.slow if slow else ())
+
+
+# Two thirds of the time of all of them, and no layer that others have not.
+LARGE = ("ResNet101", "VGG16_512", "MobileDetEdgeTPU", "MobileDetDSP", "LargeReduced", "_640")
+
+
+@pytest.mark.parametrize(
+    "name", [slow_if(any(kind in name for kind in LARGE), name) for name in ssd_keras.zoo.MODELS]
+)
 def test_a_named_model_has_the_published_numbers(zeros, name):
     row = ssd_keras.zoo.measure(name)
     if name in PINNED:
@@ -107,44 +118,55 @@ def test_a_named_model_has_the_published_numbers(zeros, name):
     assert counted == row, "run `python -m tests.benchmarks.models --write_table`"
 
 
+VARIANTS = [
+    ("SSD_VGG16_300", 80, {}, 34_305_206, 34.3604),
+    ("SSD_VGG16_512", 80, {}, 36_038_196, 98.6289),
+    ("SSD_MobileNet_300", 80, {}, 6_698_933, 1.2245),
+    ("SSD_MobileNet_300", 90, {}, 6_845_183, 1.2371),
+    ("SSD_MobileNet_300", 90, {"head_kernels": 3}, 17_935_103, 2.1996),
+    ("SSDLite_MobileNetV2_300", 80, {}, 4_387_765, 0.7346),
+    ("SSD_Inception_500", 80, {}, 43_431_828, 24.9963),
+    ("FPNLite_MobileNetV2_320", 3, {}, 2_599_664, 0.8424),
+    # Open Model Zoo prints 123.309 GFLOPs, which count what stands between convolutions, too.
+    ("FPN_MobileNet_640", 90, {}, 12_125_178, 61.5825),
+    ("YOLO_Inception_500", 20, {"fully_connected": 4096}, 280_552_670, 22.0063),
+    (
+        "SSD_ResNet101_321",
+        20,
+        {"prediction_module": "a"},
+        97_357_936 + RESNET_BIASES,
+        24.5415,
+    ),
+    (
+        "SSD_ResNet101_321",
+        20,
+        {"head_kernels": (5, 5, 3, 3, 3, 3)},
+        116_682_864 + RESNET_BIASES,
+        35.9254,
+    ),
+    (
+        "DSSD_ResNet101_321",
+        20,
+        {"head_kernels": (5, 5, 3, 3, 3, 3)},
+        172_552_816 + RESNET_BIASES,
+        53.8791,
+    ),
+    ("DSSD_ResNet101_321", 20, {"fusion": "sum"}, 165_999_216 + RESNET_BIASES, 47.3255),
+    ("SSD_ResNet101_513", 80, {}, 138_112_600 + RESNET_BIASES, 99.1324),
+    ("DSSD_ResNet101_513", 80, {}, 199_887_448 + RESNET_BIASES, 145.0238),
+]
+
+
 @pytest.mark.parametrize(
     ("name", "classes", "options", "parameters", "gmacs"),
+    # One of each box network is quick.
     [
-        ("SSD_VGG16_300", 80, {}, 34_305_206, 34.3604),
-        ("SSD_VGG16_512", 80, {}, 36_038_196, 98.6289),
-        ("SSD_MobileNet_300", 80, {}, 6_698_933, 1.2245),
-        ("SSD_MobileNet_300", 90, {}, 6_845_183, 1.2371),
-        ("SSD_MobileNet_300", 90, {"head_kernels": 3}, 17_935_103, 2.1996),
-        ("SSDLite_MobileNetV2_300", 80, {}, 4_387_765, 0.7346),
-        ("SSD_Inception_500", 80, {}, 43_431_828, 24.9963),
-        ("FPNLite_MobileNetV2_320", 3, {}, 2_599_664, 0.8424),
-        # Open Model Zoo prints 123.309 GFLOPs, which count what stands between convolutions, too.
-        ("FPN_MobileNet_640", 90, {}, 12_125_178, 61.5825),
-        ("YOLO_Inception_500", 20, {"fully_connected": 4096}, 280_552_670, 22.0063),
-        (
-            "SSD_ResNet101_321",
-            20,
-            {"prediction_module": "a"},
-            97_357_936 + RESNET_BIASES,
-            24.5415,
-        ),
-        (
-            "SSD_ResNet101_321",
-            20,
-            {"head_kernels": (5, 5, 3, 3, 3, 3)},
-            116_682_864 + RESNET_BIASES,
-            35.9254,
-        ),
-        (
-            "DSSD_ResNet101_321",
-            20,
-            {"head_kernels": (5, 5, 3, 3, 3, 3)},
-            172_552_816 + RESNET_BIASES,
-            53.8791,
-        ),
-        ("DSSD_ResNet101_321", 20, {"fusion": "sum"}, 165_999_216 + RESNET_BIASES, 47.3255),
-        ("SSD_ResNet101_513", 80, {}, 138_112_600 + RESNET_BIASES, 99.1324),
-        ("DSSD_ResNet101_513", 80, {}, 199_887_448 + RESNET_BIASES, 145.0238),
+        slow_if(
+            case[0].startswith(("SSD_ResNet101_513", "DSSD", "SSD_VGG16_512", "SSD_Inception"))
+            or case[2].get("head_kernels") == (5, 5, 3, 3, 3, 3),
+            *case,
+        )
+        for case in VARIANTS
     ],
 )
 def test_its_variants_have_the_published_numbers(zeros, name, classes, options, parameters, gmacs):
@@ -162,7 +184,7 @@ PRINTED = {
 }
 
 
-@pytest.mark.parametrize("name", PRINTED)
+@pytest.mark.parametrize("name", [slow_if("Reduced" in name, name) for name in PRINTED])
 def test_it_costs_what_its_paper_says(zeros, name):
     detector = ssd_keras.create(name, names(90))
     parameters, gmacs = PRINTED[name]
@@ -265,7 +287,13 @@ DEFAULT_BOX_CASES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "options", "starts", "boxes", "sums"), DEFAULT_BOX_CASES)
+@pytest.mark.parametrize(
+    ("name", "options", "starts", "boxes", "sums"),
+    [
+        slow_if(case[0] in ("DSSD_ResNet101_513", "SSD_VGG16_512"), *case)
+        for case in DEFAULT_BOX_CASES
+    ],
+)
 def test_default_boxes_are_the_published_ones(zeros, name, options, starts, boxes, sums):
     network = narrow_box_network(name, **options)
     flat = network.anchors.astype("float64")
@@ -288,9 +316,9 @@ GOLDEN = np.array([[0.1, 0.1, 0.6, 0.5], [0.55, 0.42, 0.62, 0.47], [0.02, 0.05, 
     ("name", "matched"),
     [
         ("SSD_VGG16_300", (14, 1, 8)),
-        ("SSD_VGG16_512", (16, 6, 6)),
+        slow_if(True, "SSD_VGG16_512", (16, 6, 6)),
         ("DSSD_ResNet101_321", (26, 1, 25)),
-        ("DSSD_ResNet101_513", (21, 3, 10)),
+        slow_if(True, "DSSD_ResNet101_513", (21, 3, 10)),
         ("SSD_MobileNet_300", (14, 1, 5)),
         ("SSD_Inception_500", (13, 6, 6)),
     ],
@@ -372,9 +400,9 @@ def test_a_backbone_that_is_no_model_says_so(box_network):
         ("SSD_MobileNet_192x320", "12x20 6x10 3x5 2x3 1x2 1"),
         ("DSSD_MobileNet_320x192", "20x12 10x6 5x3 3x2 2x1 1"),
         ("YOLO_MobileNet_320x192", "5x3"),
-        pytest.param("SSD_VGG16_300x168", "38x21 19x11 10x6 5x3 3x1", marks=pytest.mark.slow),
-        pytest.param("DSSD_VGG16_512x288", "64x36 32x18 16x9 8x5 6x3 4x1", marks=pytest.mark.slow),
-        pytest.param("DSSD_ResNet101_193x321", "24x40 12x20 6x10 3x5 1x3", marks=pytest.mark.slow),
+        slow_if(True, "SSD_VGG16_300x168", "38x21 19x11 10x6 5x3 3x1"),
+        slow_if(True, "DSSD_VGG16_512x288", "64x36 32x18 16x9 8x5 6x3 4x1"),
+        slow_if(True, "DSSD_ResNet101_193x321", "24x40 12x20 6x10 3x5 1x3"),
     ],
 )
 def test_a_name_with_two_sides_is_height_and_width(name, maps):
@@ -392,7 +420,7 @@ def test_other_sizes_follow_from_the_backbone(size, maps):
     assert [len(level) for level in detector.box_network.level_anchors] == expected
 
 
-@pytest.mark.parametrize("name", ["SSD_MobileNet_300", "SSDLite_MobileNetV2_300"])
+@pytest.mark.parametrize("name", ["SSD_MobileNet_300", slow_if(True, "SSDLite_MobileNetV2_300")])
 def test_a_finer_map_has_default_boxes_half_as_large(name):
     usual = ssd_keras.create(name, names(2), width=0.25).box_network.level_anchors
     finer = ssd_keras.create(name, names(2), width=0.25, finest_stride=8).box_network.level_anchors

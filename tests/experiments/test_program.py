@@ -1,9 +1,7 @@
 """What all programs share."""
 
 import errno
-import os
-import subprocess
-import sys
+import re
 import types
 
 import pytest
@@ -12,6 +10,7 @@ import ssd_keras
 from ssd_keras.commands import _program
 from tests.data.samples import voc_image, voc_object
 from tests.experiments import programs
+from tests.programs import run
 
 
 def test_what_the_library_warns_of_is_one_line(capsys):
@@ -87,47 +86,33 @@ def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch, error):
         _program._with_one_line_faults(raises(error))(["x"])
 
 
-SCRIPT = """
-import ssd_keras_cli
-ssd_keras_cli.quiet_tensorflow()
-from ssd_keras.commands import _program
-
-def main(argv):
-    print({text!r})
-
-_program.run(main)
-"""
-
-
-def run(text, **options):
-    script = SCRIPT.format(text=text)
-    return subprocess.run(
-        [sys.executable, "-c", script], cwd=programs.ROOT, check=False, stderr=-1, **options
-    )
+def say(text, kind="file"):
+    return run("tests.experiments.says", kind, text)
 
 
 def test_names_do_not_steer_the_terminal():
-    ended = run("cat\x1b[2J\x9b \u202edog\ttab 猫 \ud800", stdout=-1)
-    assert ended.returncode == 0
-    assert ended.stdout.decode() == "cat\\x1b[2J\\x9b \\u202edog\ttab 猫 \\ud800\n"
+    ended = say("cat\x1b[2J\x9b \u202edog\ttab 猫 \ud800")
+    assert ended.code == 0, ended.complaint
+    assert ended.printed == "cat\\x1b[2J\\x9b \\u202edog\ttab 猫 \\ud800\n"
 
 
 def test_a_terminal_without_the_letters_gets_escapes():
-    ended = run("猫", stdout=-1, env={**os.environ, "PYTHONIOENCODING": "ascii"})
-    assert ended.stdout == b"\\u732b\n"
+    assert say("猫", "few letters").printed == "\\u732b\n"
+
+
+def without_notices(complaint):
+    """The lines that are not TensorFlow's own about the machine."""
+    notice = re.compile(r"[IWE]\d{4} |WARNING: All log messages before absl")
+    return [line for line in complaint.splitlines() if not notice.match(line)]
 
 
 def test_output_that_cannot_be_written_is_one_sentence():
-    with open("/dev/full", "wb") as full:
-        ended = run("cat", stdout=full)
-    assert ended.returncode == 2
-    (line,) = ended.stderr.decode().splitlines()
+    ended = say("cat", "full disk")
+    assert ended.code == 2, ended.complaint
+    (line,) = without_notices(ended.complaint)
     assert line == "error: What the program writes cannot be written: No space left on device."
 
 
 def test_output_that_nobody_reads_ends_the_program_quietly():
-    reading, writing = os.pipe()
-    os.close(reading)
-    ended = run("cat", stdout=writing)
-    os.close(writing)
-    assert (ended.returncode, ended.stderr) == (141, b"")
+    ended = say("cat", "nobody reads")
+    assert (ended.code, without_notices(ended.complaint)) == (141, [])

@@ -2,15 +2,14 @@
 
 import json
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 
 import ssd_keras
-from tests.experiments.programs import ROOT, end, start
+from tests import programs
+from tests.experiments.programs import end, start
 
 FAULTS = {
     "misspelt model": (
@@ -74,9 +73,10 @@ def test_a_fault_of_the_user_ends_in_one_sentence(faults, name):
 
 
 SIX_EPOCHS = (
-    "--model=SSD_MobileNet_96",
-    "--width=0.25",
-    "--train_data=shapes#train,count=16,size=96",
+    "--model=SSD_Tiny_32",
+    "--backbone=tests/tiny.py:backbone",
+    "--model_options=extras=[]",
+    "--train_data=shapes#train,count=16,size=32",
     "--batch_size=4",
     "--epochs=6",
     "--ema=0.9",
@@ -128,38 +128,12 @@ def test_a_finished_run_says_so(straight):
     assert "is finished: all 6 epochs are done" in again.printed
 
 
-READ_RECIPES = """
-import dataclasses, json
-from absl import flags
-from ssd_keras.commands import train
-from ssd_keras.training import suggest
-
-def settings(*given):
-    argv = train.expand_config(["train", *given, "--run_dir=run"])
-    for name in flags.FLAGS:
-        flags.FLAGS[name].unparse()
-    flags.FLAGS(argv)
-    return dataclasses.asdict(suggest(flags.FLAGS.model, 16551, train.given_values()))
-
-found = {}
-for path in sorted(train.CONFIGS.glob("*.flags")):
-    found[path.stem] = settings("--train_data=mine", f"--config={path.stem}")
-found["overridden"] = settings(
-    "--config", "ssd300-coco", "--train_data=mine", "--epochs=7", "--freeze=backbone,conv1",
-    "--model_options=head_kernels=5,prediction_module=c", "--milestones=0.5",
-)
-print("RECIPES" + json.dumps(found))
-"""
-
-
 @pytest.fixture(scope="module")
 def recipes():
     """The settings that each file of ssd_keras/commands/configs comes to."""
-    ended = subprocess.run(
-        [sys.executable, "-c", READ_RECIPES], cwd=ROOT, text=True, capture_output=True, check=False
-    )
-    assert ended.returncode == 0, ended.stderr
-    return json.loads(ended.stdout.partition("RECIPES")[2])
+    printed, complaint, code = programs.run("tests.experiments.read_recipes")
+    assert code == 0, complaint
+    return json.loads(printed)
 
 
 @pytest.mark.parametrize(

@@ -66,8 +66,7 @@ def test_suppression_outside_is_that_of_the_library(script, rule):
     )
 
 
-@pytest.mark.parametrize("class_agnostic", [False, True])
-@pytest.mark.parametrize("quantization", ["none", "int8"])
+@pytest.mark.parametrize(("quantization", "class_agnostic"), [("none", False), ("int8", True)])
 def test_a_file_of_raw_outputs_finds_what_one_with_suppression_finds(
     script, tmp_path, quantization, class_agnostic
 ):

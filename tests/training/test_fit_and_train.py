@@ -32,9 +32,9 @@ def test_their_weights_are_equal_to_the_bit(tmp_path, ema):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_their_mean_average_precision_is_equal(tmp_path, backend):
-    environment = {**os.environ, "KERAS_BACKEND": backend}
+def test_their_mean_average_precision_is_equal_under_jax(tmp_path):
+    """Under TensorFlow that follows from their weights."""
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
     command = [sys.executable, "-m", "tests.training.fit_and_train", str(tmp_path)]
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900

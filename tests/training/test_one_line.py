@@ -14,6 +14,7 @@ from ssd_keras.errors import UserError
 from ssd_keras.training import Recipe, RunSettings, run
 from ssd_keras.training.one_line import SETTINGS, model_to_train
 
+pytestmark = pytest.mark.eager
 ROOT = Path(__file__).resolve().parents[2]
 TINY = {
     "model": "SSD_Tiny_32",

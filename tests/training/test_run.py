@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import signal
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,6 +17,7 @@ from ssd_keras.training.callbacks import copy_weights, duration, is_best, is_sta
 from tests.data import lossy, samples
 from tests.training.ten_steps import tiny_detector
 
+pytestmark = pytest.mark.eager
 SETTINGS = RunSettings(
     model="SSD_MobileNet_96",
     train_data="shapes#train,count=12",
@@ -106,6 +108,24 @@ def test_a_run_that_was_stopped_ends_with_the_weights_of_one_that_was_not(
     for picture in ("curves.png", "predictions.png"):
         assert (folder.pictures / picture).stat().st_size > 10_000
     assert any(file.stat().st_size > 10_000 for file in folder.tensorboard.iterdir())
+
+
+def test_a_short_run_that_was_killed_goes_on_with_the_next_step(tiny_model, tmp_path, monkeypatch):
+    """The same in miniature: the second of two epochs is begun, checkpointed and killed."""
+    settings = changed(
+        train_data="shapes#train,count=8", eval_data="", epochs=2, accumulation=1, warmup_epochs=0,
+        batch_norm_batches=0,
+    )  # fmt: skip
+    monkeypatch.setattr(callbacks.figures, "save", lambda figure, path: Path(path).touch())
+    straight = train(settings, tmp_path / "straight")
+    terminate = lambda: os.kill(os.getpid(), signal.SIGTERM)  # noqa: E731
+    before(monkeypatch, callbacks.Checkpoints, "on_train_batch_end", 3, terminate)
+    with pytest.raises(SystemExit):
+        train(settings, tmp_path / "run")
+    assert checkpoint.read_progress(RunFolder(tmp_path / "run").state).step == 3
+    resumed = train(settings, tmp_path / "run")
+    for first, second in zip(straight.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(first, second)
 
 
 @pytest.mark.parametrize(

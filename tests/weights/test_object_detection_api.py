@@ -15,6 +15,7 @@ from ssd_keras.weights.api_graph_facts import graph_facts
 from ssd_keras.weights.importing import import_detector
 from tests.weights import api_graphs
 
+pytestmark = pytest.mark.eager
 PERSON = "weights/ssdlite_mobilenet_v2_person_frozen_graph.pb"
 IMAGES = np.random.default_rng(1).integers(0, 256, (1, 128, 128, 3)).astype("float32")
 
