@@ -1,6 +1,7 @@
-"""What a tiny detector predicts, learns from and finds, by the backend that Keras runs on.
+"""What a tiny detector predicts, what that costs and what it decodes, by Keras' backend.
 
-python -m tests.jax_in_miniature FILE writes it where TensorFlow cannot be imported.
+python -m tests.jax_in_miniature TARGETS.npz FILE.npz writes it where TensorFlow cannot be imported.
+JAX compiles every operation by itself, so that matching and suppression are left to slow tests.
 """
 
 import sys
@@ -12,25 +13,31 @@ BOXES = np.float32([[[0.1, 0.1, 0.7, 0.6], [0.5, 0.4, 0.9, 0.9]], [[0.2, 0.3, 0.
 LABELS = np.int32([[1, 0], [1, -1]])
 
 
-def results() -> dict[str, np.ndarray]:
-    """Arrays that are the same on every backend, but for rounding."""
-    from ssd_keras.boxes import suppress
+def detector():
+    """The same weights on every backend."""
     from tests import tiny
 
-    detector = tiny.detector()
-    random = np.random.default_rng(0)
-    detector.set_weights([random.uniform(-0.3, 0.6, w.shape) for w in detector.get_weights()])
-    images = random.uniform(0, 255, (2, 32, 32, 3)).astype("float32")
-    network = detector.box_network
-    predictions = detector(images, training=False)
-    targets = network.encode(BOXES, LABELS)
-    boxes, scores = network.decode(predictions)
-    found = {
-        **{f"predicted {key}": value for key, value in predictions.items()},
-        **{f"target {key}": value for key, value in targets.items()},
-        **network.loss(targets, predictions),
-        **{f"found {key}": value for key, value in suppress(boxes, scores, xla=False).items()},
-    }
+    made, random = tiny.detector(), np.random.default_rng(0)
+    made.set_weights([random.uniform(-0.3, 0.6, w.shape) for w in made.get_weights()])
+    return made
+
+
+def targets() -> dict[str, np.ndarray]:
+    """What the detector is to learn of two images."""
+    return as_arrays(detector().box_network.encode(BOXES, LABELS))
+
+
+def results(targets: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Arrays that are the same on every backend, but for rounding."""
+    made = detector()
+    images = np.random.default_rng(1).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
+    predictions = made(images, training=False)
+    boxes, scores = made.box_network.decode(predictions)
+    loss = made.box_network.loss(targets, predictions)
+    return as_arrays({**predictions, **loss, "decoded": boxes, "scores": scores})
+
+
+def as_arrays(found) -> dict[str, np.ndarray]:
     return {key: keras.ops.convert_to_numpy(value) for key, value in found.items()}
 
 
@@ -47,4 +54,4 @@ if __name__ == "__main__":
     # XLA takes half a minute to compile the truncated normal of weights that are replaced anyway.
     for kind in (keras.initializers.VarianceScaling, keras.initializers.TruncatedNormal):
         kind.__call__ = lambda self, shape, dtype=None: keras.ops.zeros(shape, dtype)
-    np.savez(sys.argv[1], **results())
+    np.savez(sys.argv[2], **results(dict(np.load(sys.argv[1]))))
