@@ -1,5 +1,7 @@
 """Keras' ImageNet weights fill every layer of a Core Network that has a counterpart."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -117,7 +119,12 @@ def test_mobilenet_v3_is_keras_own(core, application, options, size, tmp_path):
 def test_mobilenet_v3_takes_the_names_of_keras_2(keras_2, ours):
     adapted = CORES["MobileNetV3Small"].adapt({keras_2: [1], "Conv_2": [2], "Logits": [3]})
     assert adapted == {ours: [1]}
-    assert ours in {layer.name for layer in mobilenet_v3((96, 96), size="small").layers}
+    assert ours in layers_of_mobilenet_v3()
+
+
+@functools.cache
+def layers_of_mobilenet_v3():
+    return {layer.name for layer in mobilenet_v3((96, 96), size="small").layers}
 
 
 @pytest.mark.slow

@@ -93,7 +93,7 @@ def test_golden_overlaps_and_code():
     np.testing.assert_allclose(code, [[-0.52201, 0.74573, 0.56036, -0.55536]], atol=1e-5)
 
 
-@pytest.mark.parametrize("count", [1, 3, 4, 5, 9, 40])
+@pytest.mark.parametrize("count", [1, 3, 4, 5, 9, pytest.param(40, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("grid", [None, 4, 16])
 def test_equals_the_rule_in_numpy(small_anchors, count, grid):
     boxes = random_boxes(np.random.default_rng(count), 12, count, grid=grid)
@@ -160,7 +160,8 @@ def test_padding_changes_nothing(anchors):
 
 # With XLA a batch is matched in two halves, each compiled for its size.
 @pytest.mark.xla
-@pytest.mark.parametrize("images", [8, pytest.param(9, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("images", [8, 9])
+@pytest.mark.slow
 def test_the_order_of_the_images_changes_nothing(anchors, images):
     boxes = random_boxes(np.random.default_rng(5), images, 6)
     order = np.random.default_rng(6).permutation(images)

@@ -183,7 +183,9 @@ def test_random_regions_keep_scale_and_ratio():
     assert ratio.max() <= 2 + 1e-4
 
 
-@pytest.mark.parametrize("limit", [0.1, 0.3, 0.5, 0.7, 0.9])
+@pytest.mark.parametrize(
+    "limit", [0.1, *(pytest.param(x, marks=pytest.mark.slow) for x in (0.3, 0.5, 0.7)), 0.9]
+)
 def test_a_crop_meets_its_constraint(limit, monkeypatch):
     monkeypatch.setattr(augment, "MIN_IOUS", (limit,))
     boxes = np.array([[0.2, 0.2, 0.8, 0.8]], np.float32)

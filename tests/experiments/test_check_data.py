@@ -129,7 +129,10 @@ def test_records_of_little_are_packed_knowingly(tmp_path):
     assert f"--data=tfrecord:{tmp_path}/a b/x-*" in shlex.split(done.printed.splitlines()[-1])
 
 
-@pytest.mark.parametrize(("sign", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("sign", "code"),
+    [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
+)
 def test_records_that_are_interrupted_leave_nothing(tmp_path, sign, code):
     flags = ("--data=shapes#train,count=1500", f"--out={tmp_path}/out/x")
     process = start("make_records", *flags)

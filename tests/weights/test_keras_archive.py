@@ -12,6 +12,7 @@ import pytest
 import ssd_keras
 from ssd_keras.errors import UserError
 from ssd_keras.training import Recipe
+from tests import tiny
 from tests.mutations import outcome
 
 
@@ -225,7 +226,7 @@ def test_members_that_are_missing_are_named(pack, good, name, monkeypatch):
 
 
 def test_weights_that_are_no_numbers_are_refused_by_their_layer(tmp_path):
-    detector = ssd_keras.create("SSD_MobileNet_96", ["cat"], width=0.25)
+    detector = tiny.detector()
     kernel = detector.backbone.get_layer("conv1").weights[0]
     kernel.assign(np.full(kernel.shape, np.nan, "f4"))
     detector.save(tmp_path / "x.keras")
@@ -268,7 +269,7 @@ def test_own_backbones_of_registered_classes_and_operations_are_loaded(tmp_path)
 
 
 def test_compiled_detectors_keep_their_optimizer(tmp_path):
-    detector = ssd_keras.create("SSD_MobileNet_96", ["cat"], width=0.25)
+    detector = tiny.detector()
     detector.compile(Recipe(optimizer="adamw", ema=0.9).build_optimizer(10))
     detector.optimizer.build(detector.trainable_variables)
     detector.save(tmp_path / "x.keras")

@@ -80,6 +80,7 @@ def test_a_published_detector_finds_what_its_graph_finds(person, photographs, gr
         np.testing.assert_allclose(ours.boxes[clear], box[:count][clear], atol=1 / 300)
 
 
+@pytest.mark.slow
 def test_photographs_of_any_size_are_seen_as_the_graph_sees_them(person, shared):
     """The graph resizes by itself; half-pixel centres would change the best scores by up to 0.1."""
     for path in sorted(shared("data/coco_subset/val/images").iterdir())[:2]:
