@@ -24,6 +24,7 @@ RUN = (
     "--model_options=extras=[]",
     "--train_data=shapes#train,count=24,size=32",
     "--batch_size=4",
+    "--max_boxes=16",
     "--epochs=3",
     "--ema=0.9",
     "--batch_norm_batches=0",

@@ -20,6 +20,7 @@ TINY = {
     "model": "SSD_Tiny_32",
     "backbone": f"{ROOT / 'tests' / 'tiny.py'}:backbone",
     "model_options": {"extras": []},
+    "max_boxes": 16,
 }
 SHAPES = "shapes#train,count=6,size=32"
 

@@ -24,6 +24,7 @@ SETTINGS = RunSettings(
     eval_data="shapes#val,count=5",
     width=0.25,
     augmentation="light",
+    max_boxes=16,
     eval_every=2,
     recipe=Recipe(epochs=3, batch_size=4, warmup_epochs=0.5, accumulation=2, ema=0.9),
 )
