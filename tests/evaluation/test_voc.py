@@ -8,6 +8,7 @@ import pytest
 from ssd_keras.data.source import GroundTruth
 from ssd_keras.detections import Detections
 from ssd_keras.evaluation import voc_ap
+from ssd_keras.evaluation.voc import average_precision
 from tests.evaluation.cases import CLASSES, found, perfect, truth
 
 NAN = float("nan")
@@ -55,6 +56,21 @@ def test_reference_vectors(reference, method, key):
     ours = voc_ap(truths, founds, classes, method=method)
     np.testing.assert_allclose(list(ours["per_class"].values()), file[f"{key}_ap"], atol=1e-6)
     assert ours["map"] == pytest.approx(float(file[f"{key}_map"]), abs=1e-6)
+
+
+# Worked by hand: where precision rises again, the best that follows counts.
+@pytest.mark.parametrize(
+    ("recall", "precision", "all_point", "eleven"),
+    [
+        ([0, 1 / 2, 1], [0, 1 / 2, 2 / 3], 2 / 3, 2 / 3),
+        ([1 / 2, 1 / 2, 1], [1, 1 / 2, 2 / 3], 1 / 2 + 1 / 3, (6 + 5 * 2 / 3) / 11),
+        ([1 / 4], [1], 1 / 4, 3 / 11),
+    ],
+)
+def test_curves_whose_average_is_known(recall, precision, all_point, eleven):
+    curve = np.array(recall, float), np.array(precision, float)
+    assert average_precision(*curve, "all_point") == pytest.approx(all_point)
+    assert average_precision(*curve, "11_point") == pytest.approx(eleven)
 
 
 # name: objects of one image, its difficult ones, detections, AP of (cat, dog, cow) by all points
