@@ -149,7 +149,7 @@ without_xla.run_eagerly()
 def test_every_cell_runs(name, tmp_path):
     notebook, stored = read(name), read(name)
     notebook.cells.insert(0, nbformat.v4.new_code_cell(UNTRACED))
-    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}})
+    client = NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(tmp_path)}})
     # A kernel is a process of its own, which knows nothing of pytest.
     client.execute(env={**os.environ, "NOTEBOOK_QUICK": "1", "PYTHONPATH": str(ROOT)})
     assert [picture.size[0] > 200 for picture in pictures(notebook)] == [True] * len(
