@@ -57,8 +57,7 @@ def photographs(shared):
     return np.stack(images), {"boxes": boxes, "labels": labels}, found, source.classes
 
 
-# PANLite has the heads of the Lite networks.
-@pytest.mark.parametrize("name", ["SSD", "DSSD", "FPN", "PANLite", "YOLO"])
+@pytest.mark.parametrize("name", ["SSD", "SSDLite", "DSSD", "FPN", "FPNLite", "PANLite", "YOLO"])
 def test_four_photographs_are_found_again(name, photographs):
     assert learned_by_heart(photographs, name) == 1.0
 
