@@ -14,7 +14,7 @@ from ssd_keras.training import RunSettings
 from tests.experiments.programs import end, start
 
 # Traced in a moment, in the place of the models that --small names.
-TINY = "backbone=tests/tiny.py:backbone extras=[] default_boxes=published"
+TINY = "backbone=tests/tiny.py:backbone extras=[]"
 SSD, DSSD = "ssd", "dssd"
 SMALL = (
     "--small",
@@ -168,6 +168,7 @@ def test_default_boxes_are_fitted_to_the_data(source):
 def test_the_miniature_compares_models_that_can_be_built():
     source = data.load_source(compare.SMALL["train_data"])
     budget = {name: compare.SMALL[name] for name in compare.BUDGET if name in compare.SMALL}
+    budget |= comparison.parse_options(compare.SMALL["options"].split())
     variants = [
         comparison.parse_variant(text, budget, source, compare.SMALL["steps"])
         for text in compare.SMALL["model"]
