@@ -252,8 +252,13 @@ def merge_tiles(tiles, tile_of, boxes, labels, scores, tiling: dict, class_agnos
     groups = [sorted(group, key=lambda n: (-scores[n], n)) for group in groups]
     groups.sort(key=lambda group: (-scores[group[0]], group[0]))
     best = np.array([group[0] for group in groups], np.int64)
-    joined = [_box_of(group, boxes, cut) for group in groups]
-    return np.array(joined).reshape(-1, 4), np.asarray(labels)[best], np.asarray(scores)[best]
+    joined = np.array([_box_of(group, boxes, cut) for group in groups]).reshape(-1, 4)
+    classes = np.zeros(len(best)) if class_agnostic else np.asarray(labels)[best]
+    whole = [_whole_one(group, cut) for group in groups]
+    # A box that was put together is of no tile.
+    of_tile = np.array([-1 - n if one < 0 else tile_of[one] for n, one in enumerate(whole)])
+    kept = _suppress(joined, classes, of_tile, tiling["iou_threshold"])
+    return joined[kept], np.asarray(labels)[best[kept]], np.asarray(scores)[best[kept]]
 
 
 def _cut_sides(edges, boxes, tiles, margin: float) -> np.ndarray:
@@ -318,11 +323,30 @@ def _groups(pairs: list[tuple], tile_of: np.ndarray) -> list[list[int]]:
     return list(members.values())
 
 
+def _whole_one(group: list[int], cut: np.ndarray) -> int:
+    """The best detection of an object that no edge cuts, or -1."""
+    return next((number for number in group if not cut[number].any()), -1)
+
+
+def _suppress(boxes, classes, of_tile, iou_threshold: float) -> np.ndarray:
+    """The boxes, best first, that none before them of another tile stands for."""
+    kept = []
+    for number, box in enumerate(boxes):
+        rivals = np.array(kept, np.int64)
+        rivals = rivals[(classes[rivals] == classes[number]) & (of_tile[rivals] != of_tile[number])]
+        both = _area(_common(box, boxes[rivals]))
+        with np.errstate(invalid="ignore"):  # two boxes without area
+            iou = both / (_area(box) + _area(boxes[rivals]) - both)
+        if not (iou > iou_threshold).any():
+            kept.append(number)
+    return np.array(kept, np.int64)
+
+
 def _box_of(group: list[int], boxes: np.ndarray, cut: np.ndarray) -> np.ndarray:
     """The box of the best detection that no edge cuts, or each side of the best that has it."""
-    complete = [number for number in group if not cut[number].any()]
-    if complete:
-        return boxes[complete[0]]
+    whole = _whole_one(group, cut)
+    if whole >= 0:
+        return boxes[whole]
     sides = []
     for side, outermost in enumerate((min, min, max, max)):
         free = [boxes[number, side] for number in group if not cut[number, side]]

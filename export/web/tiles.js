@@ -46,14 +46,33 @@ export function mergeTiles(tiles, found, tiling, classAgnostic = false) {
   const image = [0, 1, 2, 3].map(
       (side) => (side < 2 ? Math.min : Math.max)(...tiles.map((tile) => tile[side])));
   const cut = found.map(({tile, box}) => cutSides(box, tiles[tile], image, tiling.margin));
-  return groups(pairs(tiles, found, cut, tiling, classAgnostic), found)
+  const objects = groups(pairs(tiles, found, cut, tiling, classAgnostic), found)
       .map((group) => group.sort((a, b) => found[b].score - found[a].score || a - b))
       .sort(([a], [b]) => found[b].score - found[a].score || a - b)
       .map((group) => ({
         label: found[group[0]].label,
         score: found[group[0]].score,
         box: boxOf(group, found, cut),
+        // A box that was put together is of no tile.
+        tile: found[wholeOne(group, cut)]?.tile,
       }));
+  return withoutDoubles(objects, tiling.iou_threshold, classAgnostic)
+      .map(({label, score, box}) => ({label, score, box}));
+}
+
+/** The objects, best first, that none before them of another tile stands for. */
+function withoutDoubles(objects, iouThreshold, classAgnostic) {
+  const kept = [];
+  for (const one of objects) {
+    const isDouble = kept.some((other) => {
+      if (!classAgnostic && other.label !== one.label) return false;
+      if (one.tile !== undefined && one.tile === other.tile) return false;
+      const both = area(common(one.box, other.box));
+      return both / (area(one.box) + area(other.box) - both) > iouThreshold;
+    });
+    if (!isDouble) kept.push(one);
+  }
+  return kept;
 }
 
 /** Which sides of a box lie at an edge of its tile that is none of the image. */
@@ -138,10 +157,15 @@ function groups(all, found) {
   return [...members.values()];
 }
 
+/** The best detection of an object that no edge cuts. */
+function wholeOne(group, cut) {
+  return group.find((number) => !cut[number].includes(true));
+}
+
 /** The box of an object: of its best detection that no edge cuts, or side by side. */
 function boxOf(group, found, cut) {
-  const complete = group.find((number) => !cut[number].includes(true));
-  if (complete !== undefined) return [...found[complete].box];
+  const whole = wholeOne(group, cut);
+  if (whole !== undefined) return [...found[whole].box];
   return [0, 1, 2, 3].map((side) => {
     const free = group.find((number) => !cut[number][side]);
     if (free !== undefined) return found[free].box[side];

@@ -45,7 +45,8 @@ def merge_tiles(
     Those that agree best on what both tiles show are joined first, and no object takes two
     detections of one tile. An object has the score and class of its best detection, and the box of
     the best that no edge cuts; where all are cut, each side of the best that is not cut there, or
-    else the outermost.
+    else the outermost. At the end, of two objects of one class whose boxes have an IoU over
+    `iou_threshold` the better one stays, unless both boxes are whole ones of one tile.
 
     Args:
         tiles: int `[T, 4]`, as `tiles.tiles_of` gives them; the last of them may be the image.
@@ -68,9 +69,14 @@ def merge_tiles(
     groups = _join(pairs, tile_of)
     best = [_best_first(group, scores) for group in groups]
     order = sorted(range(len(best)), key=lambda n: (-scores[best[n][0]], best[n][0]))
-    joined = [_box_of(best[n], boxes, cut) for n in order]
     first = np.array([best[n][0] for n in order], np.int64)
-    return np.array(joined, np.float64).reshape(-1, 4), scores[first], labels[first]
+    whole = np.array([_whole_one(best[n], cut) for n in order], np.int64)
+    joined = [_box_of(best[n], boxes, cut) for n in order]
+    joined = np.array(joined, np.float64).reshape(-1, 4)
+    # A box that was put together is of no tile.
+    of_tile = np.where(whole < 0, -1 - np.arange(len(whole)), tile_of[whole])
+    kept = _suppress(joined, classes[first], of_tile, tiling.iou_threshold)
+    return joined[kept], scores[first[kept]], labels[first[kept]]
 
 
 def _cut_sides(tiles, tile_of, boxes, margin: float) -> np.ndarray:
@@ -176,11 +182,16 @@ def _best_first(group: Sequence[int], scores: np.ndarray) -> list[int]:
     return sorted(group, key=lambda number: (-scores[number], number))
 
 
+def _whole_one(group: Sequence[int], cut: np.ndarray) -> int:
+    """The best detection of an object that no edge cuts, or -1."""
+    return next((number for number in group if not cut[number].any()), -1)
+
+
 def _box_of(group: Sequence[int], boxes: np.ndarray, cut: np.ndarray) -> np.ndarray:
     """The box of an object from those of its detections, best first."""
-    for number in group:
-        if not cut[number].any():
-            return boxes[number]
+    whole = _whole_one(group, cut)
+    if whole >= 0:
+        return boxes[whole]
     return np.array([_side_of(group, boxes[:, side], cut[:, side], side) for side in _SIDES])
 
 
@@ -189,3 +200,17 @@ def _side_of(group: Sequence[int], sides: np.ndarray, cut: np.ndarray, side: int
         if not cut[number]:
             return sides[number]
     return sides[group].min() if side < 2 else sides[group].max()
+
+
+def _suppress(boxes, classes, of_tile, iou_threshold: float) -> np.ndarray:
+    """Indices of the boxes, best first, that none before them of another tile stands for."""
+    kept: list[int] = []
+    for number in range(len(boxes)):
+        rivals = np.array(kept, np.int64)
+        rivals = rivals[(classes[rivals] == classes[number]) & (of_tile[rivals] != of_tile[number])]
+        both, area, areas = _overlap(boxes[number : number + 1], boxes[rivals])
+        with np.errstate(invalid="ignore"):  # two boxes without area
+            iou = both[0] / (area[0] + areas - both[0])
+        if not (iou > iou_threshold).any():
+            kept.append(number)
+    return np.array(kept, np.int64)

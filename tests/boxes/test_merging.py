@@ -108,3 +108,40 @@ def test_nothing_found_is_nothing():
         tiles_of(SIZE, TILING), nothing, np.zeros((0, 4)), np.zeros(0), nothing, TILING
     )
     assert (boxes.shape, len(scores), len(labels)) == ((0, 4), 0, 0)
+
+
+HALF = Tiling(height=100, width=100, overlap=0.5)
+
+
+def test_what_a_tile_saw_beside_a_joined_object_is_no_second_one():
+    # Tile 0 saw one object as two boxes that its own suppression kept apart.
+    boxes, scores, _ = merge(
+        (0, [20, 55, 60, 95], 0.5, 0),
+        (0, [20, 39, 60, 79], 0.4, 0),
+        (1, [20, 53, 60, 93], 0.9, 0),
+        tiling=HALF,
+        size=(100, 150),
+    )
+    np.testing.assert_array_equal(boxes, [[20, 53, 60, 93]])
+    assert scores == [0.9]
+
+
+def test_what_the_suppression_of_a_tile_left_stays():
+    boxes, _, _ = merge(
+        (0, [20, 10, 60, 50], 0.9, 0),
+        (0, [20, 22, 60, 62], 0.8, 0),
+        tiling=HALF,
+        size=(100, 150),
+    )
+    assert len(boxes) == 2
+
+
+def test_doubles_of_another_class_stay_unless_classes_do_not_count():
+    found = [
+        (0, [20, 55, 60, 95], 0.5, 0),
+        (0, [20, 39, 60, 79], 0.4, 1),
+        (1, [20, 53, 60, 93], 0.9, 0),
+    ]
+    options = {"tiling": HALF, "size": (100, 150)}
+    assert len(merge(*found, **options)[0]) == 2
+    assert len(merge(*found, **options, class_agnostic=True)[0]) == 1

@@ -67,8 +67,28 @@ private class Merging(
         .sortedWith(compareBy({ -found[it[0]].score }, { it[0] }))
         .map { group ->
             val best = found[group[0]]
-            OnTile(best.tile, best.label, best.score, boxOf(group))
+            // A box that was put together is of no tile.
+            val tile = wholeOne(group)?.let { found[it].tile } ?: NO_TILE
+            OnTile(tile, best.label, best.score, boxOf(group))
         }
+        .let(::withoutDoubles)
+
+    /** The objects, best first, that none before them of another tile stands for. */
+    private fun withoutDoubles(objects: List<OnTile>): List<OnTile> {
+        val kept = mutableListOf<OnTile>()
+        objects.filterTo(kept) { one -> kept.none { isDouble(one, it) } }
+        return kept
+    }
+
+    private fun isDouble(one: OnTile, other: OnTile): Boolean {
+        if (!classAgnostic && one.label != other.label) return false
+        if (one.tile != NO_TILE && one.tile == other.tile) return false
+        val both = area(common(one.box, other.box))
+        return both / (area(one.box) + area(other.box) - both) > tiling.iouThreshold
+    }
+
+    /** The best detection of an object that no edge cuts. */
+    private fun wholeOne(group: List<Int>): Int? = group.firstOrNull { true !in cut[it].asList() }
 
     /** Which sides of a box lie at an edge of its tile that is none of the image. */
     private fun cutSides(one: OnTile) = BooleanArray(4) { side ->
@@ -150,7 +170,7 @@ private class Merging(
 
     /** The box of an object: of its best detection that no edge cuts, or side by side. */
     private fun boxOf(group: List<Int>): DoubleArray {
-        group.firstOrNull { true !in cut[it].asList() }?.let { return found[it].box }
+        wholeOne(group)?.let { return found[it].box }
         return DoubleArray(4) { side ->
             val free = group.firstOrNull { !cut[it][side] }
             when {
@@ -161,6 +181,8 @@ private class Merging(
         }
     }
 }
+
+private const val NO_TILE = -1
 
 private fun IntArray.doubles() = DoubleArray(size) { this[it].toDouble() }
 
