@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import gc
 import itertools
 import json
 import os
@@ -95,11 +97,23 @@ def read(path: str, problems: list[Problem]) -> Content:
 
 def _read(path: str, problems: list[Problem]) -> Content:
     try:
-        with open_file(path, limit=MAX_JSON_BYTES) as file:
+        with open_file(path, limit=MAX_JSON_BYTES) as file, _no_collection():
             return _gather(json_lists.pieces(file, KEYS))
     except json_lists.Unusual:
         content = _whole(path, problems)
     return _gather((json_lists.Piece(key, content[key]) for key in KEYS), is_exact=True)
+
+
+@contextlib.contextmanager
+def _no_collection():
+    """Keeps Python from looking for cycles, of which JSON has none, at every thousandth list."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _whole(path: str, problems: list[Problem]) -> dict:

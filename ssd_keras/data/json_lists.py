@@ -213,8 +213,12 @@ class _Reader:
 
 def _has_all_keys(found: list, part: bytes) -> bool:
     """Whether as many keys were found as stand there; False also where that is not certain."""
+    colons = part.count(b":")
+    # Mostly no object is inside of another.
+    if all(type(one) is dict for one in found) and sum(map(len, found)) == colons:
+        return True
     keys = _keys_in(found)
-    if keys == part.count(b":"):
+    if keys == colons:
         return True
     # Texts hold colons, too.
     apart = any(sign in part for sign in (b'" :', b'"\n:', b'"\r:', b'"\t:'))
