@@ -85,6 +85,32 @@ def test_a_run_goes_on_with_the_default_boxes_it_began_with(seen, tmp_path):
     assert (settings.default_boxes, settings.smallest_box) == ("published", 0.3)
 
 
+@pytest.mark.parametrize(
+    ("model", "given", "expected"),
+    [
+        ("DSSD_MobileNet_96", {}, (8, 0.1)),
+        ("DSSD_MobileNet_96", {"finest_stride": 16}, (16, None)),
+        ("DSSD_MobileNetV2_96", {}, (None, None)),
+        # Its very architecture comes with the weights.
+        ("SSD_MobileNet_96", {}, (None, None)),
+    ],
+)
+def test_a_dssd_takes_the_default_boxes_of_the_ssd_it_starts_from(
+    seen, tmp_path, model, given, expected
+):
+    start = tmp_path / "ssd"
+    start.mkdir()
+    (start / "settings.json").write_text(
+        '{"model": "SSD_MobileNet_96", "finest_stride": 8, "smallest_box": 0.1}'
+    )
+    ssd_keras.train(
+        SHAPES, run_dir=tmp_path / "dssd", model=model, weights=str(start), width=0.25, **given
+    )
+    ((settings, _), _) = seen[0]
+    assert (settings.finest_stride, settings.smallest_box) == expected
+    assert settings.default_boxes == "published"
+
+
 def test_the_names_are_those_of_the_flags_of_the_program():
     # Read, since flags of two programs cannot be defined in one process.
     files = [ROOT / "ssd_keras" / "commands" / name for name in ("train.py", "_suppression.py")]
