@@ -7,6 +7,7 @@ imported. Records are read from such places and written to them; anything else i
 from __future__ import annotations
 
 import contextlib
+import importlib
 import glob
 import io
 import os
@@ -44,8 +45,7 @@ def check(place: str) -> None:
 
 def _import_more(scheme: str) -> bool:
     with contextlib.suppress(Exception):  # a package of another version fails in any way
-        import tensorflow_io  # noqa: F401
-
+        importlib.import_module("tensorflow_io")
     return scheme in files().get_registered_schemes()
 
 

@@ -25,7 +25,7 @@ PROJECTS = {
     "yaml": "pyyaml",
 }
 # What only those need who ask for it.
-EXTRAS = {"cv2": "video", "jax": "jax", "tensorflow_datasets": "tfds"}
+EXTRAS = {"cv2": "video", "jax": "jax", "rasterio": "geotiff", "tensorflow_datasets": "tfds"}
 
 
 def declared(name):

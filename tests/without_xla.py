@@ -6,14 +6,14 @@ everything as users do, are not run so.
 
 import functools
 
-import tensorflow as tf
-
 from ssd_keras.boxes import xla
 
 
 @functools.cache
 def _plain_runner(function, halves, options):
     """What takes the place of `xla._tensorflow_runner`."""
+    # Here, as tests under JAX import this file where there is no TensorFlow.
+    import tensorflow as tf
 
     def run(batched, constants):
         return function(*batched, *constants, **dict(options))
@@ -35,5 +35,7 @@ def leave_out_xla():
 
 def run_eagerly():
     """Lets every `tf.function` of this process run untraced; returns what takes that back."""
+    import tensorflow as tf
+
     tf.config.run_functions_eagerly(True)
     return lambda: tf.config.run_functions_eagerly(False)

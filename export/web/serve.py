@@ -31,6 +31,7 @@ PAGE = frozenset(
         "pixels.js",
         "packed_files.js",
         "suppression.js",
+        "tiles.js",
         f"{RUNTIME}/core/dist/index.js",
         f"{RUNTIME}/wasm-utils/dist/index.js",
         *(

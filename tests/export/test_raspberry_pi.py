@@ -244,7 +244,7 @@ def test_it_cuts_images_as_the_file_says(script, float_file, tmp_path):
     wanted = library.detect(image).above(0.3)
     found = detector.detect(image, min_score=0.3)
     assert [name for name, _, _ in found] == wanted.names
-    np.testing.assert_allclose([box for _, _, box in found], wanted.pixels(), atol=1e-3)
+    np.testing.assert_allclose([box for _, _, box in found], wanted.pixels(image), atol=1e-3)
     library.tiling, detector.tiling = None, script.tiling(0)
     whole = library.detect(image).above(0.3)
     assert len(whole) != len(wanted)
