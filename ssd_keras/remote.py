@@ -7,8 +7,8 @@ imported. Records are read from such places and written to them; anything else i
 from __future__ import annotations
 
 import contextlib
-import importlib
 import glob
+import importlib
 import io
 import os
 from collections.abc import Iterator
