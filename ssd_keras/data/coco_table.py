@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ssd_keras.data import images, units
-from ssd_keras.data.rows import SHARE_TOLERANCE, Row, RowTable
+from ssd_keras.data.rows import SHARE_TOLERANCE, Row, RowsOnDemand, RowTable
 from ssd_keras.data.source import LEFT_OUT, Problem
 
 # Up to so many images are opened before a training to see whether they are as large as the file
@@ -81,7 +81,7 @@ class CocoTable(RowTable):
     """
 
     def __init__(self, pictures: Pictures, names, image, name, boxes, crowd, areas):
-        super().__init__(_Rows(self))
+        super().__init__(RowsOnDemand(self))
         self._pictures = pictures
         self.names = names
         self._at = np.argsort(image, kind="stable")[np.count_nonzero(image < 0) :]
@@ -160,16 +160,3 @@ class CocoTable(RowTable):
             point="corner",
             unit_stated=self.unit_stated,
         )
-
-
-class _Rows(Sequence[Row]):
-    """The rows of a table, made when they are asked for."""
-
-    def __init__(self, table: CocoTable):
-        self._table = table
-
-    def __len__(self) -> int:
-        return len(self._table)
-
-    def __getitem__(self, number: int) -> Row:
-        return self._table.row(number)

@@ -18,7 +18,7 @@ from ssd_keras import remote
 from ssd_keras.data import images, index_file, packed
 from ssd_keras.data.ground_truth import GroundTruth
 from ssd_keras.data.names import as_number
-from ssd_keras.data.rows import SHARE_TOLERANCE, Headers, Row, RowTable, known_area
+from ssd_keras.data.rows import SHARE_TOLERANCE, Headers, Row, RowsOnDemand, RowTable, known_area
 from ssd_keras.data.source import NOTED, Problem
 
 SUFFIX = ".index.npz"
@@ -187,7 +187,7 @@ class RecordTable(RowTable):
     """The rows of records, by their index."""
 
     def __init__(self, ids: Sequence[str], files, columns: Mapping, classes: Sequence[str]):
-        super().__init__(_Rows(self))
+        super().__init__(RowsOnDemand(self))
         count = len(ids)
         self.image_ids, self.paths = list(ids), [""] * count
         self._shards = [os.fspath(files[n] or "") for n in range(len(files))]
@@ -229,14 +229,3 @@ class RecordTable(RowTable):
             areas=[known_area(area) for area in self.areas[part].tolist()],
             unit_stated=self.unit_stated,
         )
-
-
-class _Rows(Sequence[Row]):
-    def __init__(self, table: RecordTable):
-        self._table = table
-
-    def __len__(self) -> int:
-        return len(self._table)
-
-    def __getitem__(self, number: int) -> Row:
-        return self._table.row(number)

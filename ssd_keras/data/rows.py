@@ -149,6 +149,19 @@ class Headers:
         )
 
 
+class RowsOnDemand(Sequence[Row]):
+    """The rows of a table that are made when they are asked for; the table has a `row(number)`."""
+
+    def __init__(self, table: RowTable):
+        self._table = table
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __getitem__(self, number: int) -> Row:
+        return self._table.row(number)
+
+
 class RowTable:
     """Rows as columns, so that all of them can be looked at together.
 
