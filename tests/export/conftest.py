@@ -1,5 +1,7 @@
 """The small detector of the deploy tests and its files."""
 
+import importlib.util
+
 import pytest
 
 from tests.deploy.conftest import detector as detector
@@ -7,6 +9,14 @@ from tests.deploy.conftest import float_file as float_file
 from tests.deploy.conftest import int8_file as int8_file
 from tests.deploy.conftest import lively_detector
 from tests.export import golden
+
+
+def load_script(path):
+    """A script of a sample as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

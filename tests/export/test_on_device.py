@@ -1,6 +1,5 @@
 """The report of a device: here, and of a phone that a stand-in for adb plays."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from tests.conftest import ROOT
+from tests.export.conftest import load_script
 
 SCRIPT = ROOT / "export" / "on_device" / "report.py"
 # What benchmark_model prints, abridged.
@@ -31,10 +31,7 @@ esac
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("on_device_report", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(SCRIPT)
 
 
 def run(*flags, **environment) -> subprocess.CompletedProcess:

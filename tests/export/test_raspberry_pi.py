@@ -1,7 +1,6 @@
 """The script for small computers stands alone and gives the library's answers."""
 
 import ast
-import importlib.util
 import json
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from tests import mutations
 from tests.conftest import ROOT
 from tests.deploy.conftest import assemble, pictures
 from tests.export import golden
+from tests.export.conftest import load_script
 
 SCRIPT = ROOT / "export" / "raspberry_pi" / "detect.py"
 IMAGE = pictures(1, seed=9)[0]
@@ -25,10 +25,7 @@ IMAGE = pictures(1, seed=9)[0]
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("raspberry_pi_detect", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(SCRIPT)
 
 
 def test_it_needs_only_litert_and_numpy():

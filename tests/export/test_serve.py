@@ -1,7 +1,6 @@
 """The web page's server gives away the page and the models beside it, and only to this machine."""
 
 import http.client
-import importlib.util
 import os
 import shutil
 import socket
@@ -13,16 +12,14 @@ import pytest
 
 from tests import mutations
 from tests.conftest import ROOT
+from tests.export.conftest import load_script
 
 WEB = ROOT / "export" / "web"
 
 
 @pytest.fixture(scope="module")
 def serve():
-    spec = importlib.util.spec_from_file_location("web_serve", WEB / "serve.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(WEB / "serve.py")
 
 
 @pytest.fixture(scope="module")

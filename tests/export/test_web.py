@@ -3,7 +3,6 @@
 import base64
 import functools
 import http.server
-import importlib.util
 import io
 import json
 import shutil
@@ -24,6 +23,7 @@ from ssd_keras.resizing import resize
 from tests.conftest import ROOT
 from tests.deploy.conftest import CLASSES, assemble, enliven, pictures
 from tests.export import golden
+from tests.export.conftest import load_script
 
 pytestmark = pytest.mark.slow
 
@@ -125,9 +125,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def visit(chromium, folder, tmp_path_factory):
     """`visit(model, steps, query)`: what the page shows in the end; also saves a screenshot."""
-    spec = importlib.util.spec_from_file_location("web_serve", folder / "serve.py")
-    serve = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(serve)
+    serve = load_script(folder / "serve.py")
 
     def visit(model: bytes, steps: str, query: str = "") -> dict:
         contents = {
@@ -368,16 +366,22 @@ def test_packed_files_are_read(tmp_path, float_file):
     assert json.loads(printed) == wanted
 
 
+# What golden.py has written, for the lines of JavaScript that follow.
+READ_RAW_OUTPUTS = (
+    "import {readFileSync} from 'node:fs';"
+    "import {decode, suppress} from './suppression.js';"
+    "const read = (name) => readFileSync(process.argv[1] + '/' + name);"
+    "const floats = (name) => new Float32Array(new Uint8Array(read(name)).buffer);"
+    "const rule = JSON.parse(read('rule.json'));"
+)
+
+
 @pytest.mark.parametrize("rule", golden.RULES)
 def test_suppression_outside_is_that_of_the_library(tmp_path, rule):
     golden.write_raw_outputs(rule, tmp_path)
     printed = node(
-        "import {readFileSync} from 'node:fs';"
-        "import {decode, suppress} from './suppression.js';"
-        "const read = (name) => readFileSync(process.argv[1] + '/' + name);"
-        "const floats = (name) => new Float32Array(new Uint8Array(read(name)).buffer);"
-        "const rule = JSON.parse(read('rule.json'));"
-        "const corners = decode(floats('codes'), floats('anchors'), rule.variances);"
+        READ_RAW_OUTPUTS
+        + "const corners = decode(floats('codes'), floats('anchors'), rule.variances);"
         "const found = suppress(corners, floats('scores'), rule);"
         "console.log(JSON.stringify(found.map((f) => [...f.box, f.label, f.score])));",
         str(tmp_path),
@@ -388,12 +392,7 @@ def test_suppression_outside_is_that_of_the_library(tmp_path, rule):
 def test_photographs_have_the_detections_of_the_file_with_suppression_inside(photographs):
     folder, wanted = photographs
     printed = node(
-        "import {readFileSync} from 'node:fs';"
-        "import {decode, suppress} from './suppression.js';"
-        "const read = (name) => readFileSync(process.argv[1] + '/' + name);"
-        "const floats = (name) => new Float32Array(new Uint8Array(read(name)).buffer);"
-        "const rule = JSON.parse(read('rule.json'));"
-        f"for (let i = 0; i < {len(wanted)}; i++) {{"
+        READ_RAW_OUTPUTS + f"for (let i = 0; i < {len(wanted)}; i++) {{"
         "  const place = String(i).padStart(3, '0');"
         "  const corners = decode(floats(place + '/codes'), floats('anchors'), rule.variances);"
         "  const found = suppress(corners, floats(place + '/scores'), rule);"
