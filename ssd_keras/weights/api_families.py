@@ -8,7 +8,14 @@ from collections.abc import Callable
 
 import keras
 
-from ssd_keras.backbones import inception_v2, mobiledet, mobilenet, mobilenet_v2, resnet50
+from ssd_keras.backbones import (
+    inception_v2,
+    mobiledet,
+    mobilenet,
+    mobilenet_v2,
+    mobilenet_v3,
+    resnet50,
+)
 from ssd_keras.errors import UserError
 from ssd_keras.weights.tensorflow_file import TensorFlowFile
 
@@ -21,6 +28,8 @@ class Family:
         name: as in our model names.
         build: `(image_size, width, min_channels) -> keras.Model`.
         joins: the same with `finest_stride`, the maps that FPN joins; None if it is in no FPN.
+        gate: what the API multiplies relu6(x + 3) by in squeeze and excitation, where that is not
+            the sixth that hard sigmoid takes.
         layer: our names of (layer, batch norm) for a scope below the backbone's, or None.
         last: the layer whose output channels tell the width, and their number at width 1.
         first: the first layer and its output channels at width 1.
@@ -32,6 +41,7 @@ class Family:
     last: tuple[str, int]
     first: tuple[str, int]
     joins: Callable[..., keras.Model] | None = None
+    gate: float | None = None
 
 
 def _mobilenet_layer(scope: str) -> tuple[str, str] | None:
@@ -59,6 +69,29 @@ def _mobilenet_v2_layer(scope: str) -> tuple[str, str] | None:
     if re.fullmatch(r"(block_\d+|expanded_conv)_(expand|depthwise|project)", scope):
         return scope, f"{scope}_BN"
     return None
+
+
+def _mobilenet_v3_layer(scope: str) -> tuple[str, str] | None:
+    if scope in ("Conv", "Conv_1"):
+        return scope.lower(), f"{scope.lower()}_bn"
+    block = r"expanded_conv(_\d+)?/(expand|depthwise|project|squeeze_excite/Conv(_1)?)"
+    if re.fullmatch(block, scope):
+        name = scope.replace("/", "_").lower()
+        return name, f"{name}_bn"
+    return None
+
+
+def _mobilenet_v3_family(size: str, last: tuple[str, int]) -> Family:
+    return Family(
+        f"MobileNetV3{size.title()}Reduced",
+        lambda image_size, width, least: mobilenet_v3(
+            image_size, width=width, size=size, reduced_tail=True
+        ),
+        _mobilenet_v3_layer,
+        last=last,
+        first=("conv", 16),
+        gate=0.16667,
+    )
 
 
 def _inception_layer(scope: str) -> tuple[str, str] | None:
@@ -112,6 +145,9 @@ _FAMILIES = {
             size, width=width, stage_ends=True, **maps
         ),
     ),
+    # Both have one name; large goes on where small ends.
+    "MobilenetV3/expanded_conv_14": _mobilenet_v3_family("large", ("expanded_conv_14_project", 80)),
+    "MobilenetV3": _mobilenet_v3_family("small", ("expanded_conv_10_project", 48)),
     "InceptionV2": Family(
         "InceptionV2",
         lambda size, width, least: inception_v2(size, width=width),

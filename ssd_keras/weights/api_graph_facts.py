@@ -11,9 +11,39 @@ from ssd_keras.box_networks import ListedAnchors, ScaleAnchors
 from ssd_keras.weights.api_facts import Facts
 from ssd_keras.weights.tensorflow_file import TensorFlowFile
 
+SCORES = {"Sigmoid": "sigmoid", "Softmax": "softmax"}
+
 
 def graph_facts(file: TensorFlowFile) -> Facts:
     """What a frozen graph or a SavedModel says of itself in its constants and operations."""
+    return _detection_graph_facts(file).completed_by(_tflite_graph_facts(file))
+
+
+def _tflite_graph_facts(file: TensorFlowFile) -> Facts:
+    """What a graph says that `export_tflite_ssd_graph` made for TFLite's converter.
+
+    How many are found at most, and whether classes suppress each other, was chosen for that file.
+    """
+    shape = file.inputs.get("normalized_input_image_tensor", ())
+    numbers = file.post_processing
+    sides = [numbers.get(f"{side}_scale", 0.0) for side in "yxhw"]
+    suppression = {
+        f"{kind}_threshold": float(f"{numbers[f'nms_{kind}_threshold']:.6g}")
+        for kind in ("score", "iou")
+        if f"nms_{kind}_threshold" in numbers
+    }
+    table = file.constants.get("anchors")
+    return Facts(
+        image_size=shape[1:3] if len(shape) == 4 and min(shape[1:3]) > 0 else None,
+        anchor_table=table if table is not None and table.shape[1:] == (4,) else None,
+        variances=tuple(1 / side for side in sides) if all(sides) else None,
+        scores=SCORES.get(file.operations.get("convert_scores")),
+        suppression=suppression or None,
+    )
+
+
+def _detection_graph_facts(file: TensorFlowFile) -> Facts:
+    """What a graph says that resizes, and ends in detections."""
     constants = file.constants
     size = next(
         (
@@ -42,7 +72,7 @@ def graph_facts(file: TensorFlowFile) -> Facts:
         image_size=size,
         anchors=_graph_anchors(constants),
         variances=tuple(1 / scale for scale in scales[:4]) if len(scales) >= 4 else None,
-        scores={"Sigmoid": "sigmoid", "Softmax": "softmax"}.get(operation),
+        scores=SCORES.get(operation),
         suppression=suppression or None,
     )
 

@@ -30,7 +30,7 @@ _EXTRA = re.compile(
 )
 # The only layers with a bias of their own; any other bias is what is left of a batch norm.
 _BIASED = r"level\d+_(boxes|classes)|\w+(SqueezeExcite_Conv|squeeze_excite_conv)(_1)?"
-_BACKBONE_SCOPE = r"^.*?(MobilenetV1|MobilenetV2|InceptionV2|MobileDet[A-Za-z]+)/(\1/)?"
+_BACKBONE_SCOPE = r"^.*?(MobilenetV[123]|InceptionV2|MobileDet[A-Za-z]+)/(\1/)?"
 _HEAD = re.compile(
     r"(BoxPredictor_|Convolutional(?:Box|Class)Head_)(?P<level>\d+)/"
     r"(?P<kind>BoxEncodingPredictor|ClassPredictor)(?P<depthwise>_depthwise)?"

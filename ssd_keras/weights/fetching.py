@@ -30,6 +30,8 @@ TRIES = 5
 PAUSE_SECONDS = 2.0
 TIMEOUT_SECONDS = 30.0
 _BLOCK = 1 << 18
+# PyTorch's files carry the beginning of their checksum.
+_PYTORCH = re.compile(r"-([0-9a-f]{8})\.pth$")
 
 
 class _CutOff(Exception):
@@ -73,6 +75,8 @@ def check(path: Path, file: Remote, folder: Path):
     if known and digest != known:
         said = "" if file.sha256 else f" that '{record}' remembers from the first time"
         raise _another(path, f"its sha256 is {digest}, not the {known}{said}")
+    if (begins := _PYTORCH.search(file.name)) and not digest.startswith(begins[1]):
+        raise _another(path, f"its sha256 is {digest}, not {begins[1]}... as its name says")
     if not known:
         write_text(record, f"{digest}  {file.name}\n")
         tell(

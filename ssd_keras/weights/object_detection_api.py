@@ -62,6 +62,7 @@ def import_tensors(
     family = find_family(file, origin)
     parts, names, unused = collect(file.variables, family)
     _fix_epsilons(parts, file, family)
+    _fold_gates(parts, family.gate)
     size = image_size or facts.image_size or (DEFAULT_SIZE, DEFAULT_SIZE)
     heads = _heads(parts, origin)
     numbers, classes, label_note = class_list(labels, heads.classes)
@@ -163,6 +164,16 @@ def _fix_epsilons(parts: dict, file: TensorFlowFile, family: Family):
         layer = our_layer(scope.removesuffix("/BatchNorm"), True, family, levels)
         if layer in parts and 0 < epsilon < 1:
             parts[layer]["epsilon"] = epsilon
+
+
+def _fold_gates(parts: dict, gate: float | None):
+    """Moves what a gate is more than hard sigmoid into the convolution that follows it."""
+    suffix = "squeeze_excite_conv_1"
+    gated = [name.removesuffix(suffix) for name in parts if name.endswith(suffix)]
+    for block in gated if gate else ():
+        project = parts.get(f"{block}project", {})
+        if "kernel" in project:
+            project["kernel"] = project["kernel"] * np.float32(6 * gate)
 
 
 def _extras(parts: dict, origin: str) -> tuple[list[Extra], bool]:

@@ -17,12 +17,16 @@ class TensorFlowFile:
         constants: name -> every other numeric constant of the graph.
         operations: name -> type of each operation of the graph; empty for checkpoints.
         epsilons: name of a fused batch norm -> its epsilon.
+        inputs: name of an input of the graph -> its shape, where that is known.
+        post_processing: numbers of the operation in which graphs made for TFLite end.
     """
 
     variables: dict[str, np.ndarray]
     constants: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     operations: dict[str, str] = dataclasses.field(default_factory=dict)
     epsilons: dict[str, float] = dataclasses.field(default_factory=dict)
+    inputs: dict[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
+    post_processing: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 def is_checkpoint(path: str | Path) -> bool:

@@ -26,6 +26,7 @@ from ssd_keras.weights.files import (
 from ssd_keras.weights.tensorflow_file import TensorFlowFile, checkpoint_prefix
 
 _ROOM = 1 << 20
+POST_PROCESS = "TFLite_Detection_PostProcess"
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 
@@ -149,12 +150,17 @@ def _from_nodes(nodes, size: int) -> TensorFlowFile:
         raise ValueError(f"it has {len(nodes)} operations")
     numeric = {tf.float32, tf.float16, tf.float64, tf.int32, tf.int64}
     variables, constants, operations, epsilons = {}, {}, {}, {}
+    inputs, post_processing = {}, {}
     # A constant of one value may have any shape.
     left = min(MAX_ARRAY_VALUES, size + _ROOM)
     for node in nodes:
         operations[node.name] = node.op
         if node.op.startswith("FusedBatchNorm"):
             epsilons[node.name] = float(node.attr["epsilon"].f)
+        elif node.op == "Placeholder":
+            inputs[node.name] = tuple(side.size for side in node.attr["shape"].shape.dim)
+        elif node.op == POST_PROCESS:
+            post_processing = {name: float(attr.f) for name, attr in node.attr.items() if attr.f}
         if node.op != "Const":
             continue
         tensor = node.attr["value"].tensor
@@ -166,4 +172,4 @@ def _from_nodes(nodes, size: int) -> TensorFlowFile:
         target = variables if _VARIABLE.search(node.name) and array.ndim else constants
         target[node.name] = array
     check_finite(variables)
-    return TensorFlowFile(variables, constants, operations, epsilons)
+    return TensorFlowFile(variables, constants, operations, epsilons, inputs, post_processing)

@@ -1,6 +1,7 @@
 """The table of published weights."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -44,3 +45,31 @@ def test_no_two_are_the_same_file():
 def test_a_name_that_is_not_there_is_answered_with_those_that_are_like_it():
     with pytest.raises(UserError, match="Did you mean 'ssd300_vgg16_voc'"):
         catalogue.find_entry("ssd300_vgg_voc")
+
+
+def test_the_guide_shows_the_same_table():
+    guide = Path(__file__).resolve().parents[2] / "docs" / "weights.md"
+    rows = re.findall(
+        r"^\| `(\w+)` \| `(\w+)` \| (\w+) \| (.*?) \| (\S+) \|$", guide.read_text(), re.M
+    )
+    assert rows == [
+        (entry.name, entry.architecture, entry.classes, _stated(entry), entry.licence)
+        for entry in ENTRIES
+    ]
+
+
+def _stated(entry):
+    """The accuracy as the guide prints it: without who measured."""
+    where = re.sub(r" by [^;]+", "", entry.measured_on)
+    return f"{entry.accuracy}, {where}" if entry.accuracy else "not stated"
+
+
+def test_the_guide_names_all_whose_checksum_nobody_states():
+    guide = Path(__file__).resolve().parents[2] / "docs" / "weights.md"
+    (said,) = re.findall(r"without a published checksum \((.*?)\)", guide.read_text(), re.S)
+    for entry in ENTRIES:
+        families = {"MobileDets": "mobiledet" in entry.name, "TF2 zoo": "TF2" in entry.origin}
+        named = f"`{entry.name}`" in said or any(
+            known and name in said for name, known in families.items()
+        )
+        assert named == (not entry.file.sha256), entry.name

@@ -198,6 +198,19 @@ def test_a_checksum_that_is_not_known_is_written_down_and_holds_from_then_on(
         fetch(Publisher(CONTENT), tmp_path, **unknown)
 
 
+def test_a_file_of_pytorch_is_the_one_that_its_name_says(tmp_path, trusting):
+    del trusting
+    for begins, is_it in ((DIGEST[:8], True), ("0123abcd", False)):
+        file = Remote("http://publisher", f"x-{begins}.pth")
+        (tmp_path / file.name).write_bytes(CONTENT)
+        if is_it:
+            fetching.check(tmp_path / file.name, file, tmp_path)
+            continue
+        with pytest.raises(UserError, match=r"not 0123abcd\.\.\. as its name says"):
+            fetching.check(tmp_path / file.name, file, tmp_path)
+        assert not (tmp_path / f"{file.name}.sha256").exists()
+
+
 @pytest.mark.parametrize(("tag", "asked"), [('"a-tag"', "bytes=750000-"), ("", None)])
 def test_a_part_is_built_upon_only_if_the_server_vouches_for_it(tmp_path, trusting, tag, asked):
     del trusting

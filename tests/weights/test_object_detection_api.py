@@ -9,7 +9,12 @@ from ssd_keras.boxes import Suppression
 from ssd_keras.data import read_image
 from ssd_keras.errors import UserError
 from ssd_keras.resizing import resize
-from ssd_keras.weights import object_detection_api, tensorflow_files
+from ssd_keras.weights import (
+    api_families,
+    api_names,
+    object_detection_api,
+    tensorflow_files,
+)
 from ssd_keras.weights.api_facts import Facts
 from ssd_keras.weights.api_graph_facts import graph_facts
 from ssd_keras.weights.importing import import_detector
@@ -37,6 +42,21 @@ def test_raw_outputs_are_those_of_the_graph(build, tmp_path):
     ours = imported.detector(IMAGES)
     np.testing.assert_allclose(ours["boxes"], codes, atol=1e-4)
     np.testing.assert_allclose(ours["classes"], logits, atol=1e-4)
+    assert imported.unused == ()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["large", "small"])
+def test_raw_outputs_of_mobilenet_v3_are_those_of_the_graph(kind, tmp_path):
+    data = api_graphs.mobilenet_v3(kind)
+    (tmp_path / "x.pb").write_bytes(data)
+    imported = import_detector(tmp_path / "x.pb")
+    assert imported.detector.name == f"SSDLite_MobileNetV3{kind.title()}Reduced_96"
+    images = IMAGES[:, :96, :96]
+    ours = imported.detector.predict_on_batch(images)
+    for key, wanted in zip(("boxes", "classes"), api_graphs.run(data, images), strict=True):
+        found = ours[key]
+        np.testing.assert_allclose(found, wanted, atol=1e-4 * np.abs(wanted).max())
     assert imported.unused == ()
 
 
@@ -227,3 +247,47 @@ def test_default_boxes_that_follow_no_rule_are_listed():
         ],
         rtol=1e-6,
     )
+
+
+@pytest.mark.parametrize(
+    ("scope", "layer"),
+    [
+        ("Conv", "conv"),
+        ("Conv_1", "conv_1"),
+        ("expanded_conv/depthwise", "expanded_conv_depthwise"),
+        ("expanded_conv_12/expand", "expanded_conv_12_expand"),
+        ("expanded_conv_3/squeeze_excite/Conv", "expanded_conv_3_squeeze_excite_conv"),
+        ("expanded_conv_3/squeeze_excite/Conv_1", "expanded_conv_3_squeeze_excite_conv_1"),
+        ("layer_17_2_Conv2d_5_3x3_s2_128_depthwise", "extra1_depthwise"),
+        ("Conv_2", None),
+        ("expanded_conv_1/shortcut", None),
+    ],
+)
+@pytest.mark.parametrize("in_norm", [False, True])
+def test_each_scope_of_mobilenet_v3_has_one_layer(scope, layer, in_norm):
+    name = f"FeatureExtractor/MobilenetV3/{scope}"
+    found = api_names.our_layer(name, in_norm, api_families._FAMILIES["MobilenetV3"], [5])
+    assert found == (f"{layer}_bn" if layer and in_norm else layer)
+
+
+def test_a_graph_for_tflites_converter_says_the_same_in_its_own_way(tmp_path):
+    table = np.random.default_rng(0).uniform(size=(9, 4)).astype("f4")
+    graph = tf.Graph()
+    with graph.as_default():
+        tf.compat.v1.placeholder(tf.float32, (1, 320, 256, 3), "normalized_input_image_tensor")
+        tf.constant(table, name="anchors")
+        tf.sigmoid(tf.constant(np.ones(3, "f4"), name="a/weights"), name="convert_scores")
+    definition = graph.as_graph_def()
+    end = definition.node.add(op="TFLite_Detection_PostProcess", name="end")
+    numbers = {"nms_score_threshold": 0.3, "nms_iou_threshold": 0.55}
+    scales = {"y_scale": 10, "x_scale": 8, "h_scale": 5, "w_scale": 4}
+    for name, value in {**numbers, **scales}.items():
+        end.attr[name].f = value
+    end.attr["max_detections"].i = 10
+    (tmp_path / "x.pb").write_bytes(definition.SerializeToString())
+    facts = graph_facts(tensorflow_files.read_frozen_graph(tmp_path / "x.pb"))
+    assert facts.image_size == (320, 256)
+    assert facts.scores == "sigmoid"
+    assert facts.variances == pytest.approx((0.1, 0.125, 0.2, 0.25))
+    assert facts.suppression == {"score_threshold": 0.3, "iou_threshold": 0.55}
+    np.testing.assert_array_equal(facts.anchor_table, table)

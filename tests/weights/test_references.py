@@ -13,7 +13,13 @@ from ssd_keras.weights.api_checkpoint_keys import names_of_keys
 
 pytestmark = pytest.mark.slow
 
-API = ("ssd_inception_v2_w025", "ssdlite_mobilenet_v2", "ssdlite_mobiledet_cpu_320x320")
+API = (
+    "ssd_inception_v2_w025",
+    "ssdlite_mobilenet_v2",
+    "ssdlite_mobiledet_cpu_320x320",
+    "ssd_mobilenet_v3_large",
+    "ssd_mobilenet_v3_small",
+)
 
 
 def frozen_graph(shared, name, folder):
