@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import os
 import re
-import sys
 import time
 import urllib.error
 import urllib.parse
@@ -17,87 +16,28 @@ from pathlib import Path
 from ssd_keras.cache import CACHE as CACHE
 from ssd_keras.cache import cache_folder as cache_folder
 from ssd_keras.errors import UserError, one_line
-from ssd_keras.files import disk_errors, measure, sync, write_text
-from ssd_keras.reading import exists, read_bytes
+from ssd_keras.files import disk_errors, sync, write_text
+from ssd_keras.reading import exists
 from ssd_keras.weights.catalogue import Remote
+from ssd_keras.weights.checksums import check as check
+from ssd_keras.weights.checksums import first_use as first_use
 from ssd_keras.weights.files import MAX_FILE_BYTES
+from ssd_keras.weights.mirror import MIRROR as MIRROR
+from ssd_keras.weights.mirror import SCHEMES
+from ssd_keras.weights.mirror import mirror_of as mirror_of
+from ssd_keras.weights.progress import Progress, megabytes
+from ssd_keras.weights.progress import tell as tell
 
-MIRROR = "SSD_KERAS_MIRROR"
 # Schemes that tell who answers, for files whose checksum is not known.
 SECURE = ("https",)
-SCHEMES = ("https", "http")
 TRIES = 5
 PAUSE_SECONDS = 2.0
 TIMEOUT_SECONDS = 30.0
 _BLOCK = 1 << 18
-# PyTorch's files carry the beginning of their checksum.
-_PYTORCH = re.compile(r"-([0-9a-f]{8})\.pth$")
 
 
 class _CutOff(Exception):
     """A connection that ended before the file did."""
-
-
-# === Places ===
-
-
-def mirror_of(file: Remote) -> str | Path:
-    """Where a file is taken from: its address, or what the variable SSD_KERAS_MIRROR says instead.
-
-    The variable holds an address or a local folder; files have their own names there.
-    """
-    mirror = os.environ.get(MIRROR, "")
-    if not mirror:
-        return file.address
-    if urllib.parse.urlsplit(mirror).scheme in SCHEMES:
-        return f"{mirror.rstrip('/')}/{urllib.parse.quote(file.name)}"
-    return Path(mirror).expanduser() / file.name
-
-
-# === Checking ===
-
-
-def check(path: Path, file: Remote, folder: Path):
-    """Refuses a file that is not the one which was published.
-
-    Where its checksum is not known, that of the first file is written to `folder`, and another one
-    is refused from then on.
-
-    Raises:
-        UserError: its size or its checksum is another, or it cannot be read.
-    """
-    size, digest = _measure(path)
-    if file.size is not None and size != file.size:
-        raise _another(path, f"it has {size:,} bytes, not {file.size:,}")
-    known, record = file.sha256, folder / f"{file.name}.sha256"
-    if not known and exists(record):
-        known = read_bytes(record, 1 << 10).decode("ascii", "replace")[:64]
-    if known and digest != known:
-        said = "" if file.sha256 else f" that '{record}' remembers from the first time"
-        raise _another(path, f"its sha256 is {digest}, not the {known}{said}")
-    if (begins := _PYTORCH.search(file.name)) and not digest.startswith(begins[1]):
-        raise _another(path, f"its sha256 is {digest}, not {begins[1]}... as its name says")
-    if not known:
-        write_text(record, f"{digest}  {file.name}\n")
-        tell(
-            f"The checksum of '{file.name}' is not known: nothing but the connection vouches for "
-            f"it. Its sha256 is {digest}, written to '{record}'; another file is refused from now "
-            "on."
-        )
-
-
-def _another(path: Path, reason: str) -> UserError:
-    return UserError(f"'{path}' is not the file that was published: {reason}.")
-
-
-def _measure(path: Path) -> tuple[int, str]:
-    try:
-        return measure(path)
-    except OSError as error:
-        raise UserError(f"'{path}' cannot be read: {one_line(error)}.") from error
-
-
-# === Fetching ===
 
 
 def fetch(file: Remote, folder: Path, advice: str) -> Path:
@@ -133,6 +73,7 @@ def _fetch(file: Remote, address: str, place: Path, advice: str) -> Path:
     part = place.with_name(f"{place.name}.part")
     with _with_advice(advice):
         _check_address(address, file)
+        _check_writable(part)
         _download(file, address, part)
         try:
             check(part, file, place.parent)
@@ -149,6 +90,16 @@ def _fetch(file: Remote, address: str, place: Path, advice: str) -> Path:
         os.replace(part, place)
         _validator_file(part).unlink(missing_ok=True)
     return place
+
+
+def _check_writable(part: Path):
+    """Finds out before anything comes that it can be kept, and not behind a link, elsewhere."""
+    with disk_errors(part, f" Let {CACHE} name another folder."):
+        if part.is_symlink():
+            part.unlink()
+        part.open("ab").close()
+        if not _size(part):
+            part.unlink()
 
 
 @contextlib.contextmanager
@@ -178,10 +129,10 @@ def _download(file: Remote, address: str, part: Path):
             done = _size(part)
             if not left:
                 raise UserError(
-                    f"The connection to {address} was cut after {_megabytes(done, file.size)} "
+                    f"The connection to {address} was cut after {megabytes(done, file.size)} "
                     f"({error}): the same command goes on from there."
                 ) from error
-            tell(f"The connection was cut after {_megabytes(done, file.size)}: once more.")
+            tell(f"The connection was cut after {megabytes(done, file.size)}: once more.")
             time.sleep(PAUSE_SECONDS)
 
 
@@ -328,50 +279,3 @@ def _remember_validator(part: Path, response):
     place.unlink(missing_ok=True)
     if re.fullmatch(r'"[!#-~]{1,150}"', tag):
         write_text(place, tag)
-
-
-# === Telling ===
-
-
-class Progress:
-    """How much has come, in one line on a terminal, else in a line for each tenth."""
-
-    def __init__(self, size: int | None, out=None):
-        self.size, self.out = size, out or sys.stderr
-        self.tenth, self.last, self.open_line = 0, 0.0, False
-
-    def begin(self, done: int, size: int | None):
-        """Starts with what is there already."""
-        self.size = size
-        self.tenth = self._tenth(done)
-        if done:
-            tell(f"Going on after {_megabytes(done, size)}.")
-
-    def show(self, done: int):
-        """Says how much is there now, if it is time to."""
-        if self.out.isatty():
-            if time.monotonic() - self.last > 0.2:
-                self.last, self.open_line = time.monotonic(), True
-                print(f"\r  {_megabytes(done, self.size)} ", end="", file=self.out, flush=True)
-        elif self._tenth(done) > self.tenth:
-            self.tenth = self._tenth(done)
-            print(f"  {_megabytes(done, self.size)}", file=self.out, flush=True)
-
-    def end(self):
-        """Ends the line."""
-        if self.open_line:
-            print("\r" + " " * 40 + "\r", end="", file=self.out, flush=True)
-        self.open_line = False
-
-    def _tenth(self, done: int) -> int:
-        return 10 * done // self.size if self.size else done // 10_000_000
-
-
-def _megabytes(done: int, size: int | None) -> str:
-    whole = f" of {size / 1e6:.1f}" if size else ""
-    return f"{done / 1e6:.1f}{whole} MB"
-
-
-def tell(text: str):
-    """Says something beside what a program prints as its result."""
-    print(text, file=sys.stderr, flush=True)

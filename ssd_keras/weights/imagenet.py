@@ -8,6 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from ssd_keras import locks
 from ssd_keras.errors import UserError, one_line
@@ -33,10 +34,14 @@ class PublishedWeights:
     address: str
     licence: str
 
-    def fetched(self) -> Path:
-        """The file, which is fetched if it is not there, see `fetching.fetch`."""
+    def arrays(self) -> dict[str, list[np.ndarray]]:
+        """The weights, layer -> arrays; the file is fetched if it is not there."""
         file = Remote(self.address, f"{self.name}{Path(self.address).suffix}")
         folder = fetching.cache_folder() / "imagenet"
+        with fetching.first_use(file, folder):
+            return read_torch_backbone(self._fetched(file, folder))
+
+    def _fetched(self, file: Remote, folder: Path) -> Path:
         advice = f"To do without a network, put {self.address} into '{folder / file.name}'."
         with locks.waiting(folder, lambda holder: fetching.tell(f"Waiting for {holder}.")):
             source = fetching.mirror_of(file)
@@ -91,7 +96,7 @@ def load_backbone_weights(
         UserError: the file cannot be had or read, or does not fill every layer of the backbone.
     """
     if weights == "imagenet" and published:
-        arrays = read_torch_backbone(published.fetched())
+        arrays = published.arrays()
     elif weights == "imagenet":
         arrays = _download(backbone, application)
     elif Path(weights).suffix in SUFFIXES:

@@ -11,7 +11,7 @@ from pathlib import Path
 import ssd_keras
 from ssd_keras import locks
 from ssd_keras.errors import UserError, did_you_mean
-from ssd_keras.files import replace, write_text
+from ssd_keras.files import disk_errors, replace, write_text
 from ssd_keras.reading import exists
 from ssd_keras.run_folder import RunFolder
 from ssd_keras.weights import archives, fetching
@@ -102,14 +102,14 @@ def _version() -> str:
 
 
 def _import(entry: Entry, folder: Path) -> Imported:
-    with _weights_files(entry, folder) as files:
+    with fetching.first_use(entry.file, folder), _weights_files(entry, folder) as files:
         prototxt = next((file for file in files if file.suffix == ".prototxt"), None)
         imported = import_detector(files[0], prototxt=prototxt, labels=entry.labels)
-    if imported.detector.name != entry.architecture:
-        raise UserError(
-            f"'{entry.name}' should be {entry.architecture}, but its file holds "
-            f"{imported.detector.name}: it is another file."
-        )
+        if imported.detector.name != entry.architecture:
+            raise UserError(
+                f"'{entry.name}' should be {entry.architecture}, but its file holds "
+                f"{imported.detector.name}: it is another file."
+            )
     return imported
 
 
@@ -126,8 +126,16 @@ def _weights_files(entry: Entry, folder: Path) -> Iterator[list[Path]]:
     if not entry.members:
         yield [file]
         return
-    with tempfile.TemporaryDirectory(dir=folder, prefix=_PARTIAL) as unpacked:
-        yield archives.unpack(file, entry.members, Path(unpacked), MAX_UNPACKED_BYTES, advice)
+    with _temporary_folder(folder) as unpacked:
+        yield archives.unpack(file, entry.members, unpacked, MAX_UNPACKED_BYTES, advice)
+
+
+@contextmanager
+def _temporary_folder(folder: Path) -> Iterator[Path]:
+    with disk_errors(folder, f" Let {fetching.CACHE} name another folder."):
+        temporary = tempfile.TemporaryDirectory(dir=folder, prefix=_PARTIAL)
+    with temporary as name:
+        yield Path(name)
 
 
 _PARTIAL = ".partial-"

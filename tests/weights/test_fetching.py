@@ -245,6 +245,41 @@ def test_a_local_folder_stands_for_the_address(tmp_path, monkeypatch):
     assert not list(cache.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("mirror", "message"),
+    [
+        ("ftp://host/x", "='ftp://host/x' is no local folder nor an address of https or http"),
+        ("file:///tmp", "='file:///tmp' is no local folder nor an address"),
+        ("~nobody-of-this-name/x", "is no local folder nor an address"),
+        ("http://[bad", r"holds no address \(Invalid IPv6 URL\)"),
+        ("https://", r"holds no address \(it names no server\)"),
+        ("http://two words/x", r"holds no address \(it names no server\)"),
+        ("http://host:99999/x", r"holds no address \(Port out of range"),
+        ("https://me:secret@host/x", "without password"),
+        ("https://host/x?token=secret", "without password"),
+    ],
+)
+def test_a_mirror_that_is_none_is_named_and_no_secret_is_said(monkeypatch, mirror, message):
+    monkeypatch.setenv(fetching.MIRROR, mirror)
+    with pytest.raises(UserError, match=f"{fetching.MIRROR}.*{message}") as caught:
+        fetching.mirror_of(remote("https://publisher"))
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("mirror", "address"),
+    [
+        ("HTTPS://host/a/", "https://host/a/weights.bin"),
+        ("http://[::1]:80", "http://[::1]:80/weights.bin"),
+        ("https://호스트/한 글", "https://xn--9t4b270a0sc/%ED%95%9C%20%EA%B8%80/weights.bin"),
+        ("https://host/a%20b", "https://host/a%20b/weights.bin"),
+    ],
+)
+def test_a_mirror_is_asked_for_as_addresses_are_written(monkeypatch, mirror, address):
+    monkeypatch.setenv(fetching.MIRROR, mirror)
+    assert fetching.mirror_of(remote("https://publisher")) == address
+
+
 def test_a_mirror_stands_for_the_address(tmp_path, monkeypatch):
     with Publisher(CONTENT).open() as address:
         monkeypatch.setenv(fetching.MIRROR, f"{address}/")
@@ -267,6 +302,33 @@ def test_the_cache_is_where_a_variable_says(monkeypatch, variables, place):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert fetching.cache_folder() == Path(place)
+
+
+@pytest.mark.parametrize("place", ["gs://bucket/cache", "~nobody-of-this-name/x"])
+def test_a_cache_that_is_no_local_folder_is_named(monkeypatch, place):
+    monkeypatch.setenv("SSD_KERAS_CACHE", place)
+    with pytest.raises(UserError, match=f"SSD_KERAS_CACHE='{place}' is no local folder"):
+        fetching.cache_folder()
+
+
+def test_a_link_in_the_place_of_a_part_is_not_written_through(tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"precious")
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    (folder / "weights.bin.part").symlink_to(precious)
+    assert fetch(Publisher(CONTENT), folder).read_bytes() == CONTENT
+    assert precious.read_bytes() == b"precious"
+
+
+def test_a_folder_that_cannot_be_written_is_named_before_anything_comes(tmp_path):
+    (tmp_path / "weights.bin.part").mkdir()
+    publisher = Publisher(CONTENT)
+    with pytest.raises(
+        UserError, match=r"part' cannot be written: Is a directory\. Let SSD_KERAS_C"
+    ):
+        fetch(publisher, tmp_path)
+    assert publisher.asked == []
 
 
 def test_progress_goes_to_the_side_a_line_for_each_tenth(tmp_path, capsys):

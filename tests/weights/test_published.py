@@ -199,6 +199,43 @@ def test_an_archive_of_two_files_is_imported_with_both(tiny, importer, monkeypat
     assert importer.seen == [([b"weights", b"the network"], LABELS)]
 
 
+@pytest.mark.parametrize("placed", [False, True])
+def test_a_first_file_that_is_none_is_not_remembered(tiny, importer, monkeypatch, placed):
+    """Its checksum is not known, and a page to sign in came in its place."""
+    del importer
+    monkeypatch.setattr(fetching, "SECURE", ("http",))
+    unknown = dataclasses.replace(tiny.entry.file, size=None, sha256="")
+    entry = dataclasses.replace(tiny.entry, file=unknown, inside=None)
+    monkeypatch.setattr(catalogue, "entries", lambda: (entry,))
+    good, tiny.publisher.content = tiny.publisher.content, b"<html>Sign in</html>"
+    place = tiny.folder / entry.file.name
+    if placed:
+        tiny.folder.mkdir(parents=True)
+        place.write_bytes(tiny.publisher.content)
+    with pytest.raises(UserError, match="cannot be read as an archive"):
+        ssd_keras.load("tiny_coco")
+    assert not place.with_name(f"{place.name}.sha256").exists()
+    # What the user has put there stays.
+    assert place.exists() == placed
+    place.unlink(missing_ok=True)
+    tiny.publisher.content = good
+    assert ssd_keras.load("tiny_coco").name == "SSD_MobileNet_128"
+    assert place.with_name(f"{place.name}.sha256").exists()
+
+
+def test_a_cache_that_cannot_be_unpacked_into_is_named(tiny, importer, monkeypatch):
+    del importer
+
+    def refuse(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(published.tempfile, "TemporaryDirectory", refuse)
+    with pytest.raises(
+        UserError, match=r"tiny_coco' cannot be written: .* Let SSD_KERAS_CACHE name"
+    ):
+        ssd_keras.load("tiny_coco")
+
+
 def test_what_lies_on_the_disk_goes_before_a_name_of_the_table(tiny, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     RunFolder("tiny_coco").path.mkdir()

@@ -134,19 +134,25 @@ def test_every_layer_gets_its_weights(core, suffix, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_published_name_fetches_the_file_of_others(tmp_path, monkeypatch):
-    core = "MobileNetV4ConvSmall"
+@pytest.mark.parametrize(
+    ("core", "name", "first"),
+    [
+        ("MobileNetTorch", "mobilenetv1_100.ra4_e3600_r224_in1k", "conv1"),
+        ("MobileNetV4ConvSmall", "mobilenetv4_conv_small.e2400_r224_in1k", "conv_stem_conv"),
+    ],
+)
+def test_a_published_name_fetches_the_file_of_others(tmp_path, monkeypatch, core, name, first):
     keras.utils.set_random_seed(0)
     origin = CORES[core].build((96, 96))
-    name = "mobilenetv4_conv_small.e2400_r224_in1k.safetensors"
     (tmp_path / "mirror").mkdir()
-    (tmp_path / "mirror" / name).write_bytes(safetensors(as_torch(core, origin)))
+    file = tmp_path / "mirror" / f"{name}.safetensors"
+    file.write_bytes(safetensors(as_torch(core, origin)))
     monkeypatch.setenv("SSD_KERAS_MIRROR", str(tmp_path / "mirror"))
     monkeypatch.setenv("SSD_KERAS_CACHE", str(tmp_path / "cache"))
     detector = ssd_keras.create(f"SSD_{core}_96", ["cat"], backbone_weights="imagenet")
     np.testing.assert_array_equal(
-        detector.backbone.get_layer("conv_stem_conv").get_weights()[0],
-        origin.get_layer("conv_stem_conv").get_weights()[0],
+        detector.backbone.get_layer(first).get_weights()[0],
+        origin.get_layer(first).get_weights()[0],
     )
 
 
@@ -154,7 +160,7 @@ def test_without_the_file_it_is_said_which_to_put_where(tmp_path, monkeypatch):
     monkeypatch.setenv("SSD_KERAS_MIRROR", str(tmp_path))
     monkeypatch.setenv("SSD_KERAS_CACHE", str(tmp_path / "cache"))
     with pytest.raises(UserError, match=r"put https://.*resnet50-11ad3fa6\.pth into '.*imagenet/"):
-        PUBLISHED["ResNet50V15"].fetched()
+        PUBLISHED["ResNet50V15"].arrays()
 
 
 def test_another_network_is_named(tmp_path):
