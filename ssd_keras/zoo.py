@@ -62,8 +62,8 @@ def create(
             from. Layers are loaded by name; those that predict classes keep the columns of the
             classes that both have by name, and stay random for the others; a DSSD takes all but
             its decoder and heads from an SSD of the same backbone. Given that detector's
-            own name and no other option, the new one has its very architecture, such as that of
-            an imported detector. `started_from` of the new one says what it took.
+            own name, the size apart, and no other option, the new one has its very architecture,
+            such as that of an imported detector. `started_from` of the new one says what it took.
         backbone: your own Core Network, `(image_size) -> keras.Model` from images `[B, H, W, 3]`
             to a dict of feature maps, finest first; or where it is, `FILE.py:FUNCTION`. The middle
             part of the name is then free.

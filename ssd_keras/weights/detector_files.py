@@ -20,6 +20,7 @@ from ssd_keras.weights.keras_files import (
     load_by_name,
     read_keras_file,
 )
+from ssd_keras.weights.other_sizes import at_size
 from ssd_keras.weights.published import detector_file
 
 MOST_NAMED = 10
@@ -68,15 +69,16 @@ class StartReport:
 
 
 def detector_like(path: str | Path, name: str, classes: Sequence[str]):
-    """A new detector with the architecture of a trained one and other classes.
+    """A new detector with the architecture of a trained one, other classes, maybe another size.
 
     Args:
         path: how it is named, see `published.detector_file`.
-        name: the model name that the trained one must have.
+        name: the model name that the trained one must have, but for the size of the image.
         classes: the new class names.
 
     Returns:
-        The detector with random weights, or None if the trained one has another name.
+        The detector with random weights, or None if the trained one has another name, or if at
+        another size the name alone says all, see `other_sizes.at_size`.
 
     Raises:
         UserError: there is no detector at that place.
@@ -84,6 +86,8 @@ def detector_like(path: str | Path, name: str, classes: Sequence[str]):
     path = detector_file(path)
     config = _config(path)
     if config["name"] != name:
+        config = at_size(config, name)
+    if config is None:
         return None
     more = (len(classes) + 1) / (len(config["classes"]) + 1)
     network = config["box_network"]

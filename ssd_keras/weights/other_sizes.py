@@ -1,0 +1,107 @@
+"""The architecture of a trained detector, for images of another size."""
+
+from __future__ import annotations
+
+import json
+
+import keras
+
+from ssd_keras.backbones import feature_maps
+from ssd_keras.box_networks.protocol import Request
+from ssd_keras.errors import UserError
+from ssd_keras.names import ModelName, parse
+from ssd_keras.presets import BOX_NETWORKS, BoxNetworkPreset, Core, find_core
+
+# What a layer is rebuilt with at every size.
+_OF_SIZE_OR_PRECISION = ("batch_shape", "dtype")
+
+
+def at_size(config: dict, name: str) -> dict | None:
+    """The configuration of a trained detector at the size that a model name says.
+
+    A detector that was imported, or trained with options, is not what its name alone builds. Its
+    Core Network is built anew, since how layers pad follows the size; the Box Network stays as it
+    is, whose default boxes follow the maps.
+
+    Args:
+        config: of a `Detector`.
+        name: a model name of the same Box Network and Core Network.
+
+    Returns:
+        The configuration; None where the name alone builds the right one, because the trained
+        detector is the published one of its size, and where it is built of other parts.
+    """
+    wanted, theirs = parse(name), _parsed(config["name"])
+    if theirs is None or _parts(theirs) != _parts(wanted):
+        return None
+    preset, core = BOX_NETWORKS[theirs.box_network], find_core(theirs.backbone)
+    for stride in (None, *core.finest_strides):
+        options = preset.core_options(core, stride)
+        built = core.build(theirs.image_size, **options)
+        if _layers(_serialized(built)) == _layers(config["backbone"]):
+            break
+    else:
+        return None
+    if _is_published(config["box_network"]["config"], built, core, preset, theirs, stride):
+        return None
+    backbone = _serialized(core.build(wanted.image_size, **options))
+    return {**config, "name": name, "backbone": backbone}
+
+
+def _parsed(name: str) -> ModelName | None:
+    try:
+        return parse(name)
+    except UserError:
+        # Somebody's own Core Network.
+        return None
+
+
+def _parts(name: ModelName) -> tuple[str, str]:
+    return name.box_network, name.backbone
+
+
+def _serialized(backbone: keras.Model) -> dict:
+    return _as_read(keras.saving.serialize_keras_object(backbone))
+
+
+def _as_read(config: dict) -> dict:
+    """As it comes back from a file, with lists for tuples."""
+    return json.loads(json.dumps(config))
+
+
+def _layers(backbone: dict) -> list:
+    """Kinds and settings of a Core Network's layers, and which of them are its maps."""
+    config = backbone["config"]
+    layers = [
+        (
+            layer["class_name"],
+            {k: v for k, v in layer["config"].items() if k not in _OF_SIZE_OR_PRECISION},
+        )
+        for layer in config.get("layers", [])
+    ]
+    return [layers, config.get("output_layers")]
+
+
+def _is_published(
+    network: dict,
+    backbone: keras.Model,
+    core: Core,
+    preset: BoxNetworkPreset,
+    name: ModelName,
+    stride: int | None,
+) -> bool:
+    """Whether a Box Network is the one that the trained detector's name builds."""
+    if stride is not None:
+        return False
+    request = Request(
+        core=core,
+        image_size=name.image_size,
+        maps=feature_maps(backbone),
+        width=1.0,
+        box_scale=None,
+        smallest_box=None,
+        finest_stride=None,
+    )
+    settings = {**preset.build.settings_for(request), **preset.settings}
+    published = preset.build(network["num_classes"], **settings)
+    return _as_read(published.get_config()) == network
