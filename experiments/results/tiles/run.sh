@@ -4,7 +4,7 @@
 #
 #   run.sh AERIAL_CARS_FOLDER OUT [SEEDS]     (WEIGHTS=file of ImageNet weights, STEPS=600)
 #
-# OUT gets scenes/, a run folder for each training, and AP of each pair in OUT/table.txt. What is
+# OUT gets scenes/, a run folder for each training, and AP of each pair in OUT/table.md. What is
 # there already is not done again.
 set -euo pipefail
 data=$1 out=$2 seeds=${3:-"0 1 2"}
@@ -14,7 +14,7 @@ mkdir -p "$out"
   python "$here/scenes.py" --data="$data" --out="$out/scenes"
 
 train() { # name, seed, flags
-  local folder="$out/$1-$2" name=$1 seed=$2
+  local folder="$out/$1-$2" seed=$2
   shift 2
   [ -f "$folder/finished" ] || {
     # The number of epochs that has so many steps follows from the images that there are.
@@ -31,20 +31,11 @@ train() { # name, seed, flags
     [ -f "$report/metrics.json" ] ||
       python -m experiments.evaluate --run_dir="$folder" --data="coco:$out/scenes/val" \
         --out="$report" --tiles=$tiles
-    python - "$name" "$seed" "$tiles" "$report/metrics.json" <<'PY' | tee -a "$out/table.txt"
-import json, sys
-name, seed, tiles, path = sys.argv[1:]
-found = json.load(open(path))
-coco = found["coco"]
-print(f"{name:6} seed {seed} detect {tiles:5} AP50 {found['voc']['ap50']:.3f} "
-      f"AP {coco['AP']:.3f} small {coco['APs']:.3f} medium {coco['APm']:.3f}")
-PY
   done
 }
 
-rm -f "$out/table.txt"
 for seed in $seeds; do
   train whole "$seed"
   train tiles "$seed" --tiles=512
 done
-sort -k1,1 -k5,5 -s "$out/table.txt"
+python "$here/table.py" "$out"
