@@ -13,6 +13,8 @@ from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
 from PIL import Image
 
+from ssd_keras.weights import catalogue
+
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
 # What each leaves behind.
@@ -133,6 +135,20 @@ def test_links_lead_to_other_notebooks(name):
     text = "".join(cell.source for cell in read(name).cells)
     for target in re.findall(r"\]\((?!http)([^)]+)\)", text):
         assert (FOLDER / target).exists(), target
+
+
+def test_nothing_is_fetched_before_the_user_has_said_so():
+    cells = [cell.source for cell in read("quickstart").cells if cell.cell_type == "code"]
+    at_once = next(source for source in cells if "WEIGHTS" in source)
+    assert cells.index(at_once) == 2
+    assert re.search(r"^FETCH = False\b", at_once, re.M)
+    (name,) = re.findall(r'^WEIGHTS = "(\w+)"', at_once, re.M)
+    size = catalogue.find_entry(name).file.size
+    assert f"fetches {size / 1e6:.0f} MB once" in at_once
+    assert not [source for source in cells if source != at_once and ".load(" in source]
+    own = "".join(cell.source for cell in read("own_photographs").cells)
+    assert re.search(r"^WEIGHTS = None$", own, re.M)
+    assert "    weights=WEIGHTS,\n" in own
 
 
 # Tracing and XLA take most of the time of cells that compute each thing once.

@@ -72,6 +72,21 @@ def _no_detector(path: Path) -> UserError:
     )
 
 
+def is_kept(name: str) -> bool:
+    """Whether a published detector is on this machine, so that nothing is fetched for it.
+
+    Raises:
+        UserError: there is none of this name.
+    """
+    entry = find_entry(name)
+    folder = fetching.cache_folder() / entry.name
+    source = fetching.mirror_of(entry.file)
+    places = [_imported_file(entry, folder), folder / entry.file.name]
+    places += [source] if isinstance(source, Path) else []
+    places += _single_places(entry.inside, folder) if entry.inside else []
+    return any(map(exists, places))
+
+
 def published_file(entry: Entry) -> Path:
     """The .keras file of a published detector; fetched and imported if it is not there.
 
@@ -81,7 +96,7 @@ def published_file(entry: Entry) -> Path:
         UserError: the file cannot be had, is not what was published, or cannot be imported.
     """
     folder = fetching.cache_folder() / entry.name
-    place = folder / f"{entry.name}-{_version()}.keras"
+    place = _imported_file(entry, folder)
     if exists(place):
         return place
     with locks.waiting(folder, _tell_of_others(entry)):
@@ -95,6 +110,10 @@ def published_file(entry: Entry) -> Path:
 
 def _tell_of_others(entry: Entry):
     return lambda holder: fetching.tell(f"Waiting for {holder}, which is fetching '{entry.name}'.")
+
+
+def _imported_file(entry: Entry, folder: Path) -> Path:
+    return folder / f"{entry.name}-{_version()}.keras"
 
 
 def _version() -> str:
@@ -152,16 +171,18 @@ def _remove_leftovers(folder: Path):
 
 def _find_in_place(inside: Remote, folder: Path) -> Path | None:
     """The weights by themselves, if the user has put them into the cache or the mirror."""
-    mirror = fetching.mirror_of(inside)
-    places = [folder / inside.name]
-    if isinstance(mirror, Path):
-        # Many archives hold a file of this name.
-        places.append(mirror.parent / folder.name / inside.name)
-    for place in places:
+    for place in _single_places(inside, folder):
         if exists(place):
             fetching.check(place, inside, folder)
             return place
     return None
+
+
+def _single_places(inside: Remote, folder: Path) -> list[Path]:
+    mirror = fetching.mirror_of(inside)
+    # Many archives hold a file of this name.
+    others = [mirror.parent / folder.name] if isinstance(mirror, Path) else []
+    return [place / inside.name for place in (folder, *others)]
 
 
 def _announce(entry: Entry, folder: Path):

@@ -169,6 +169,27 @@ def test_without_a_network_what_is_to_be_put_where_is_said_and_works(
     assert (folder / name).read_bytes() == content
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        "cache/tiny_coco/tiny_2018.tar.gz",
+        "cache/tiny_coco/frozen_inference_graph.pb",
+        f"cache/tiny_coco/tiny_coco-{published._version()}.keras",
+        "mirror/tiny_2018.tar.gz",
+        "mirror/tiny_coco/frozen_inference_graph.pb",
+    ],
+)
+def test_what_need_not_be_fetched_is_known_without_asking_anybody(
+    tiny, monkeypatch, tmp_path, place
+):
+    monkeypatch.setenv(fetching.MIRROR, str(tmp_path / "mirror"))
+    assert not published.is_kept("tiny_coco")
+    (tmp_path / place).parent.mkdir(parents=True)
+    (tmp_path / place).write_bytes(b"")
+    assert published.is_kept("tiny_coco")
+    assert tiny.publisher.asked == []
+
+
 @pytest.mark.parametrize("name", ["tiny_2018.tar.gz", "frozen_inference_graph.pb"])
 def test_a_wrong_file_in_its_place_is_refused_and_left_there(offline, name):
     offline.folder.mkdir(parents=True)
