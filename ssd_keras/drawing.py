@@ -26,6 +26,9 @@ PALETTE = (
 _SMALLEST_TEXT = 8
 _LONGEST_NAME = 48
 _BACKGROUND = 255
+# Lines and letters are those of a picture of so many sides of the usual object at most: letters as
+# high as two fifths of it.
+_ROOM = 12
 
 
 def class_color(label: int) -> tuple[int, int, int]:
@@ -53,9 +56,10 @@ def draw_boxes(
 ) -> np.ndarray:
     """Draws boxes with their names on a copy of an image.
 
-    Lines and letters grow with the image. A name stands above its box, else wherever there is
-    room for it: never past the border, and not on another name where that can be helped. An image
-    too small for letters gets boxes alone. Boxes with a higher score lie on top.
+    Lines and letters grow with the image, as far as its objects leave room for them. A name stands
+    above its box, else wherever there is room for it: never past the border, and not on another
+    name where that can be helped. An image too small for letters gets boxes alone. Boxes with a
+    higher score lie on top.
 
     Args:
         image: `[H, W, 3]`, 0..255.
@@ -75,8 +79,9 @@ def draw_boxes(
     width, height = picture.size
     order = np.arange(len(labels)) if scores is None else np.argsort(-np.asarray(scores))
     order = [i for i in order if labels[i] >= 0 and np.isfinite(boxes[i]).all()]
-    thickness = max(1 if min(width, height) < 100 else 2, round(min(width, height) / 200))
-    size = max(_SMALLEST_TEXT + 3, round(min(width, height) / 30))
+    side = min(min(width, height), _ROOM * _usual_side(boxes[order], width, height))
+    thickness = max(1 if min(width, height) < 100 else 2, round(side / 200))
+    size = max(_SMALLEST_TEXT + 3, round(side / 30))
     draw = ImageDraw.Draw(picture)
     framed, taken = [], []
     for i in order:
@@ -93,6 +98,14 @@ def draw_boxes(
         if label is not None:
             _write(draw, label, color)
     return np.asarray(picture)
+
+
+def _usual_side(boxes: np.ndarray, width: int, height: int) -> float:
+    """Median of the objects' sides in pixels; without objects there is no bound."""
+    if not len(boxes):
+        return float("inf")
+    sides = (boxes[:, 2:] - boxes[:, :2]).clip(0, 1) * (height, width)
+    return float(np.median(np.sqrt(sides.prod(1))))
 
 
 def side_by_side(
@@ -208,7 +221,7 @@ def grid(
     """Pictures laid out in columns on white, a title over each column."""
     rows = max((len(column) for column in columns), default=0)
     heights = [max(c[r].shape[0] for c in columns if r < len(c)) for r in range(rows)]
-    lines = [_Line(printable(title), 16) if title else None for title in titles]
+    lines = [Line(printable(title), 16) if title else None for title in titles]
     widths = [
         max([p.shape[1] for p in column] + [line.width if line else 0])
         for column, line in zip(columns, lines or [None] * len(columns), strict=True)
@@ -258,7 +271,7 @@ def _font(size: int, path: str | None = None) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(path, size) if path else ImageFont.load_default(size)
 
 
-class _Line:
+class Line:
     """A line of text in one or more fonts.
 
     Attributes:
@@ -295,12 +308,12 @@ def _place(text: str, corners, font_size: int, size, taken):
     """Where a name goes: `((x0, y0, x1, y1), line)`, or None if the picture is too small."""
     width, height = size
     pad = max(1, font_size // 6)
-    line = _Line(text, font_size)
+    line = Line(text, font_size)
     if line.width + 2 * pad > width or line.height > height:
         smaller = int(font_size * min((width - 2 * pad) / line.width, height / line.height))
         if smaller < _SMALLEST_TEXT:
             return None
-        line = _Line(text, smaller)
+        line = Line(text, smaller)
         pad = max(0, min(pad, (width - line.width) // 2))
     w, h = min(line.width + 2 * pad, width), min(line.height, height)
     x0, y0, x1, y1 = corners

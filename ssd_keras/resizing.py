@@ -11,6 +11,8 @@ model's size, and `FILL` around it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ssd_keras.errors import unknown
@@ -106,25 +108,42 @@ def resize(image: np.ndarray, size: tuple[int, int], way: str = HALF_PIXEL) -> n
         float32 `[height, width, C]`, equal to `resize_tensor`'s.
     """
     image = np.asarray(image)
+    return resize_rows(lambda rows: image[rows], image.shape[:2], size, way)
+
+
+def resize_rows(
+    read: Callable[[np.ndarray], np.ndarray],
+    have: tuple[int, int],
+    size: tuple[int, int],
+    way: str = HALF_PIXEL,
+) -> np.ndarray:
+    """As `resize`, of an image that is not in memory as a whole.
+
+    Args:
+        read: gives the rows of these numbers, `[n, width, C]`.
+        have: (height, width) of the image.
+        size, way: see `resize`.
+    """
     if way == LETTERBOX:
-        return _letterboxed(image, size)
-    if image.shape[:2] == tuple(size):
-        return image.astype(np.float32)
+        return _letterboxed(read, have, size)
+    if tuple(have) == tuple(size):
+        return read(np.arange(have[0])).astype(np.float32)
     (top, bottom, y), (left, right, x) = (
-        _neighbours(have, want, way) for have, want in zip(image.shape[:2], size, strict=True)
+        _neighbours(length, want, way) for length, want in zip(have, size, strict=True)
     )
     above, below = (
         _between(rows[:, left], rows[:, right], x[None, :, None])
-        for rows in (image[top], image[bottom])
+        for rows in (read(top), read(bottom))
     )
     return _between(above, below, y[:, None, None])
 
 
-def _letterboxed(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    top, left, height, width = place_on_canvas(image.shape[:2], size, LETTERBOX)
-    canvas = np.empty((*size, image.shape[2]), np.float32)
+def _letterboxed(read, have: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+    top, left, height, width = place_on_canvas(have, size, LETTERBOX)
+    inside = resize_rows(read, have, (height, width))
+    canvas = np.empty((*size, inside.shape[2]), np.float32)
     canvas[:] = FILL
-    canvas[top : top + height, left : left + width] = resize(image, (height, width))
+    canvas[top : top + height, left : left + width] = inside
     return canvas
 
 

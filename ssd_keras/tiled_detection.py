@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,10 +13,15 @@ import numpy as np
 
 from ssd_keras.boxes.merging import merge_tiles
 from ssd_keras.boxes.tiles import Tiling, tiles_of
+from ssd_keras.data.decoded import ArrayPicture, open_decoded
 from ssd_keras.data.windows import open_windows
 from ssd_keras.detections import Detections
-from ssd_keras.image_inputs import arrays, is_single
-from ssd_keras.resizing import boxes_in_image, resize
+from ssd_keras.errors import UserError
+from ssd_keras.image_inputs import is_single, to_array
+from ssd_keras.resizing import boxes_in_image, resize, resize_rows
+
+# Of a larger part of an image only the rows are read that its resized form is made of.
+MOST_PIXELS = 1 << 24
 
 
 class Picture(Protocol):
@@ -24,25 +30,10 @@ class Picture(Protocol):
     size: tuple[int, int]
 
     def window(self, tile: Sequence[int]) -> np.ndarray:
-        """The pixels from top, left to bottom, right; of a very large part perhaps fewer."""
+        """The pixels from top, left to bottom, right, `[H, W, 3]`."""
 
     def close(self) -> None:
         """Ends reading."""
-
-
-class ArrayPicture:
-    """An image `[H, W, 3]` in memory."""
-
-    def __init__(self, pixels: np.ndarray):
-        self.pixels, self.size = pixels, tuple(pixels.shape[:2])
-
-    def window(self, tile: Sequence[int]) -> np.ndarray:
-        """The pixels from top, left to bottom, right."""
-        top, left, bottom, right = tile
-        return self.pixels[top:bottom, left:right]
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 def tiling_for(detector, tiles: Tiling | int | str | bool | None, **given) -> Tiling | None:
@@ -59,6 +50,8 @@ def tiling_for(detector, tiles: Tiling | int | str | bool | None, **given) -> Ti
     """
     own = getattr(detector, "tiling", None)
     if tiles is None:
+        if own is None and (unused := [name for name, one in given.items() if one is not None]):
+            raise UserError(f"The {unused[0]} of tiles needs their size: give tiles=512 or 'auto'.")
         return Tiling.of(own, **given)
     if tiles is True or tiles == "auto":
         height, width = detector.image_size
@@ -73,18 +66,25 @@ def tiling_for(detector, tiles: Tiling | int | str | bool | None, **given) -> Ti
 def open_pictures(images) -> Iterator[tuple[Picture, str | None]]:
     """Each image that `Detector.detect` takes, and its path where it is a file.
 
-    One after the other, so that a single one is in memory. A file that is larger than the limit of
-    images is read by windows where that is possible.
+    One after the other, so that a single one is in memory.
     """
-    for image in [images] if is_single(images) else images:
-        path = os.fspath(image) if isinstance(image, (str, os.PathLike)) else None
-        windows = open_windows(path) if path is not None else None
-        if windows is not None:
-            with windows:
-                yield windows, path
+    single = is_single(images)
+    for number, image in enumerate([images] if single else images):
+        if isinstance(image, (str, os.PathLike)):
+            path = os.fspath(image)
+            with contextlib.closing(open_picture(path)) as picture:
+                yield picture, path
         else:
-            ((pixels, _),) = arrays([image])
-            yield ArrayPicture(pixels), path
+            yield ArrayPicture(to_array(image, "" if single else f"Image {number}: ")), None
+
+
+def open_picture(path: str) -> Picture:
+    """An image file; one beyond the limit of images by windows, where that is possible.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    return open_windows(path) or open_decoded(path)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +125,7 @@ def detect_tiled(
             tiles = tiles_of(picture.size, tiling)
             waiting.append(_Waiting(tuple(picture.size), path, tiles, []))
             for tile in tiles.tolist():
-                yield resize(picture.window(tile), detector.image_size, detector.resize)
+                yield seen(picture, tile, detector.image_size, detector.resize)
 
     for found in detector.detect_batches(stack(inputs(), batch_size), **suppression):
         one = waiting[0]
@@ -134,6 +134,24 @@ def detect_tiled(
         if len(one.found) == len(one.tiles):
             waiting.popleft()
             yield _of_picture(detector, one, tiling, rule.class_agnostic)
+
+
+def seen(picture: Picture, tile: Sequence[int], size: tuple[int, int], way: str) -> np.ndarray:
+    """A part of a picture in the size of a detector's input, float32 `[*size, 3]`.
+
+    The same to the bit whether the part is read as a whole or, if it is large, row by row.
+    """
+    top, left, bottom, right = tile
+    have = bottom - top, right - left
+    if have[0] * have[1] <= MOST_PIXELS:
+        return resize(picture.window(tile), size, way)
+
+    def read(rows: np.ndarray) -> np.ndarray:
+        numbers, place = np.unique(rows, return_inverse=True)
+        found = [picture.window((top + n, left, top + n + 1, right)) for n in numbers.tolist()]
+        return np.concatenate(found)[place]
+
+    return resize_rows(read, have, size, way)
 
 
 def _of_picture(detector, one: _Waiting, tiling: Tiling, class_agnostic: bool) -> Detections:

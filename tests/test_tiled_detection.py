@@ -5,13 +5,15 @@ import pytest
 from PIL import Image
 
 import ssd_keras
-from ssd_keras import data
+from ssd_keras import data, tiled_detection
 from ssd_keras.boxes import Suppression
 from ssd_keras.boxes.tiles import Tiling
+from ssd_keras.data.decoded import ArrayPicture, open_decoded
 from ssd_keras.detections import Detections
 from ssd_keras.errors import UserError
 from ssd_keras.evaluation import detect_source
-from ssd_keras.tiled_detection import ArrayPicture, detect_tiled, open_pictures, tiling_for
+from ssd_keras.resizing import WAYS, resize
+from ssd_keras.tiled_detection import detect_tiled, open_pictures, seen, tiling_for
 from tests import tiny
 from tests.comparing import assert_same_detections
 from tests.deploy.conftest import lively_detector, pictures
@@ -213,10 +215,11 @@ def geotiff(path, image, **options):
     return str(path)
 
 
+NO_PLACE = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 BLOCKS = {"tiled": True, "blockxsize": 64, "blockysize": 64, "photometric": "RGB"}
 
 
-@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@NO_PLACE
 def test_a_large_tiff_is_read_by_windows(tmp_path, small_limit):
     image, boxes = drawn((333, 287))
     path = geotiff(tmp_path / "large.tif", image, **BLOCKS)
@@ -225,23 +228,105 @@ def test_a_large_tiff_is_read_by_windows(tmp_path, small_limit):
     assert sorted(map(tuple, np.round(found.pixels()).astype(int))) == sorted(map(tuple, boxes))
 
 
-@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def opened(path):
+    """All pixels of a large file, by windows, as far as it can be read."""
+    for picture, _ in open_pictures(path):
+        height, width = picture.size
+        parts = [picture.window((top, 0, top + 50, width)) for top in range(0, height, 50)]
+        return np.concatenate(parts)
+
+
+def grey_bands(count, dtype=np.uint8):
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (200, 200, count)).astype(dtype)
+
+
+@NO_PLACE
+@pytest.mark.parametrize(
+    ("bands", "options"),
+    [
+        (3, BLOCKS),
+        (1, {}),
+        (4, BLOCKS | {"alpha": "unspecified"}),
+        (4, BLOCKS | {"alpha": "yes"}),
+        (3, BLOCKS | {"nodata": 7}),
+        (3, BLOCKS | {"compress": "deflate", "interleave": "band"}),
+        (3, {"photometric": "RGB"}),
+        (4, {"photometric": "CMYK"}),
+    ],
+)
+def test_windows_show_what_is_read_as_a_whole(tmp_path, bands, options):
+    """Further bands are not looked at, alpha is laid on white, "no data" is as it is stored."""
+    path = geotiff(tmp_path / "large.tif", grey_bands(bands), **options)
+    whole = data.images.read_image(path)
+    before = data.max_megapixels()
+    data.set_max_megapixels(0.01)
+    try:
+        # Of CMYK, GDAL and Pillow round differently.
+        most = int("CMYK" in options.values())
+        assert np.abs(opened(path).astype(int) - whole).max() <= most
+    finally:
+        data.set_max_megapixels(before)
+
+
+@NO_PLACE
 @pytest.mark.parametrize(
     ("image", "options", "fault"),
     [
-        (np.zeros((200, 200, 3), np.uint16), BLOCKS, "3 bands of uint16"),
-        (np.zeros((200, 200, 2), np.uint8), {}, "2 bands"),
-        (
-            np.zeros((200, 200, 1), np.uint8),
-            {"tiled": True, "blockxsize": 128, "blockysize": 128},
-            "blocks of 128x128",
-        ),
+        (grey_bands(3, np.uint16), BLOCKS, "3 bands of uint16"),
+        (grey_bands(1, np.float32), {}, "1 bands of float32"),
+        (grey_bands(2), {}, "2 bands of uint8"),
+        (grey_bands(1) // 128, {"nbits": 1}, "palette"),
+        (grey_bands(1) // 16, {"nbits": 4}, "1 bands of uint8"),
+        (grey_bands(1), {"photometric": "MINISWHITE"}, "undefined"),
+        (grey_bands(1), {"photometric": "palette"}, "palette"),
+        (grey_bands(1), {"tiled": True, "blockxsize": 128, "blockysize": 128}, "blocks of 128x128"),
     ],
 )
 def test_large_tiffs_that_cannot_be_read_are_refused(tmp_path, small_limit, image, options, fault):
     path = geotiff(tmp_path / "large.tif", image, **options)
     with pytest.raises(UserError, match=fault):
-        list(open_pictures(path))
+        opened(path)
+
+
+@NO_PLACE
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.02])
+def test_a_large_tiff_that_is_cut_off_is_named(tmp_path, small_limit, share):
+    path = tmp_path / "large.tif"
+    geotiff(path, grey_bands(3), **BLOCKS)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(UserError, match=r"large\.tif: (cannot|is|has|claims)"):
+        opened(str(path))
+
+
+@pytest.mark.parametrize("turn", [1, 3, 6])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "I;16"])
+def test_parts_of_a_decoded_image_are_those_of_the_whole(tmp_path, monkeypatch, mode, turn):
+    pixels = np.random.default_rng(0).integers(0, 255, (70, 90, 4), dtype=np.uint8)
+    image = Image.fromarray(pixels.astype(np.uint16)[..., 0] * 250) if mode == "I;16" else None
+    image = image or Image.fromarray(pixels, "RGBA").convert("RGB" if mode == "P" else mode)
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    image.convert(image.mode if mode != "P" else "P").save(tmp_path / "a.png", exif=exif)
+    whole, picture = data.images.read_image(tmp_path / "a.png"), open_decoded(tmp_path / "a.png")
+    assert picture.size == whole.shape[:2] == ((90, 70) if turn == 6 else (70, 90))
+    np.testing.assert_array_equal(picture.window((5, 7, 40, 60)), whole[5:40, 7:60])
+    monkeypatch.setattr(tiled_detection, "MOST_PIXELS", 10)
+    for way in WAYS:
+        wanted = resize(whole[3:60, 5:66], (32, 40), way)
+        np.testing.assert_array_equal(seen(picture, (3, 5, 60, 66), (32, 40), way), wanted)
+
+
+@pytest.mark.parametrize("given", [{"overlap": 0.3}, {"whole": True}])
+def test_values_of_tiles_that_there_are_none_of_are_refused(given):
+    with pytest.raises(UserError, match=f"The {next(iter(given))} of tiles needs their size"):
+        tiling_for(FindsColours(), None, **given)
+
+
+def test_the_image_that_is_none_is_named_by_its_number():
+    with pytest.raises(UserError, match="Image 1: "):
+        list(open_pictures([np.zeros((9, 9, 3), np.uint8), np.zeros((9, 9))]))
 
 
 def test_without_rasterio_it_is_said_how_to_get_it(tmp_path, small_limit, monkeypatch):

@@ -10,12 +10,14 @@ names ssd_keras.list_weights() shows and which are fetched the first time.
 written with its boxes as NAME.jpg and NAME.json, below the folders it lies in; a video as NAME.mp4
 and NAME.json. What is left out is named. The scores of what is drawn and written are at least 0.4,
 or what the detector asks for if that is more; --score_threshold says otherwise. Large images are
-looked at tile by tile with --tiles=512, or where the detector was trained so. Video and cameras
-need the optional extra: pip install "ssd-keras[video]".
+looked at tile by tile with --tiles=512, or where the detector was trained so; of those with small
+objects the picture shows all of it made smaller, and where most objects are, as it is. Video and
+cameras need the optional extra: pip install "ssd-keras[video]".
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import sys
@@ -27,14 +29,14 @@ import numpy as np
 from absl import flags
 
 import ssd_keras
-from ssd_keras import drawing, files, video
+from ssd_keras import drawing, files, large_pictures, video
 from ssd_keras.commands import _suppression, _tiles
+from ssd_keras.data.decoded import ArrayPicture
 from ssd_keras.data.images import ImageError, read_image
-from ssd_keras.data.windows import open_windows
 from ssd_keras.display import printable
 from ssd_keras.errors import UserError
 from ssd_keras.image_search import FoundImages, find_images
-from ssd_keras.tiled_detection import ArrayPicture, Picture, detect_tiled
+from ssd_keras.tiled_detection import Picture, detect_tiled, open_picture
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
@@ -99,10 +101,14 @@ def detect_images(detector, images: FoundImages, out: Path) -> None:
     size = 1 if detector.tiling else FLAGS.batch_size
     for part in batches(zip(images.paths, images.names(), strict=True), size):
         good = list(readable(part, failed, named=count > 1, tiled=detector.tiling is not None))
-        found = speed.of(lambda good=good: detect_pictures(detector, good), len(good))
+        try:
+            found = speed.of(lambda good=good: detect_pictures(detector, good), len(good))
+        except ImageError as error:  # of a part that is read when its turn comes
+            leave_out(error, failed, named=count > 1)
+            continue
         for (path, name, picture), detections in zip(good, found, strict=True):
-            write(out / name, path, picture, detections)
-            picture.close()
+            with contextlib.closing(picture):
+                write(out / name, path, picture, detections, tiled=detector.tiling is not None)
             if count <= LISTED:
                 print(f"{path}: {count_names(detections)}")
         done += len(good)
@@ -121,12 +127,18 @@ def readable(
     """Path, name of the results and picture of the images that can be read."""
     for path, name in part:
         try:
-            windows = open_windows(str(path)) if tiled else None
-            yield path, name, windows or ArrayPicture(read_image(path))
+            picture = open_picture(str(path)) if tiled else ArrayPicture(read_image(path))
         except ImageError as error:
-            failed.append(str(error))
-            if named:
-                print(f"Left out: {printable(error)}", flush=True)
+            leave_out(error, failed, named=named)
+            continue
+        yield path, name, picture
+
+
+def leave_out(error: ImageError, failed: list[str], *, named: bool) -> None:
+    """Keeps, and says of one among several images, why it could not be read."""
+    failed.append(str(error))
+    if named:
+        print(f"Left out: {printable(error)}", flush=True)
 
 
 def detect_pictures(detector, good: list[tuple[Path, Path, Picture]]) -> list:
@@ -137,15 +149,19 @@ def detect_pictures(detector, good: list[tuple[Path, Path, Picture]]) -> list:
     return list(detect_tiled(detector, pictures, detector.tiling, FLAGS.batch_size, tiles_progress))
 
 
-def write(place: Path, path: Path, picture: Picture, detections) -> None:
-    """Saves the picture with boxes, enlarged if it is too small for names, and the description.
+def write(place: Path, path: Path, picture: Picture, detections, *, tiled: bool) -> None:
+    """Saves the picture with boxes and the description.
 
-    One that is larger than memory is drawn smaller.
+    A picture is enlarged if it is too small for names, and made smaller if it is large.
     """
-    image = picture.window((0, 0, *picture.size))
     # Not `with_suffix`, which would take the end of "a.b" for one.
     detections.of_image(picture.size, path).save(place.with_name(f"{place.name}.json"))
-    detections.save(place.with_name(f"{place.name}.jpg"), drawing.legible(image))
+    drawn = place.with_name(f"{place.name}.jpg")
+    if tiled and max(picture.size) > large_pictures.LARGE:
+        sheet = large_pictures.draw_large(picture, detections)
+        files.replace(drawn, lambda temporary: drawing.save(sheet, temporary))
+    else:
+        detections.save(drawn, drawing.legible(picture.window((0, 0, *picture.size))))
 
 
 def detect_video(detector, frames: video.Frames, out: Path) -> None:

@@ -22,6 +22,8 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 _ORIENTATION, _MAX_SAMPLE_VALUE = 0x0112, 281
 _PNG_START, _MOST_CHUNKS = b"\x89PNG\r\n\x1a\n", 100_000
 _TWELVE_BITS, _SIXTEEN_BITS = (1 << 12) - 1, (1 << 16) - 1
+# Pixels that are turned into RGB at a time, so that of a large image no further copies are made.
+_STRIP = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +151,7 @@ def from_pillow(image: Image.Image, name: str = "image") -> np.ndarray:
         image = ImageOps.exif_transpose(image)
         if image.mode.startswith(("I", "F")):
             return _three_channels(_to_8_bits(_grey_values(image), _stated_greatest(image))[0])
-        return _to_rgb(image)
+        return to_rgb(image)
 
 
 def describe(image: str | os.PathLike | bytes) -> str:
@@ -168,7 +170,7 @@ def describe(image: str | os.PathLike | bytes) -> str:
 
 def _describe(file: BinaryIO) -> str:
     with pillow.open_image(file, "image") as image:
-        mode, deep, turn = image.mode, _is_deep(image), _orientation(image)
+        mode, deep, turn = image.mode, is_deep(image), _orientation(image)
         several = getattr(image, "is_animated", False)
         clear = "transparency" in image.info
     parts = []
@@ -203,9 +205,9 @@ _FORMS = {
 def _decode(file: BinaryIO, name: str) -> tuple[np.ndarray, str]:
     """The pixels, and how those of more than 8 bits were read."""
     with pillow.open_image(file, name) as image:
-        if not _is_deep(image):
-            pillow.load(image)
-            return _to_rgb(ImageOps.exif_transpose(image)), ""
+        if not is_deep(image):
+            load_upright(image)
+            return to_rgb(image), ""
         values = _low_and_high_bytes(image, file, name) if len(image.getbands()) > 1 else None
         greatest = _stated_greatest(image)
         if values is None:
@@ -215,11 +217,17 @@ def _decode(file: BinaryIO, name: str) -> tuple[np.ndarray, str]:
         return _three_channels(pixels), note
 
 
+def load_upright(image: Image.Image) -> None:
+    """Decodes an opened image and turns it as its EXIF orientation says, without a copy."""
+    pillow.load(image)
+    ImageOps.exif_transpose(image, in_place=True)
+
+
 def _three_channels(pixels: np.ndarray) -> np.ndarray:
     return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
 
 
-def _is_deep(image: Image.Image) -> bool:
+def is_deep(image: Image.Image) -> bool:
     """Whether a channel has more than 8 bits; of colours Pillow by itself keeps the upper 8."""
     return image.mode.startswith(("I", "F")) or ";16" in _rawmode(image)
 
@@ -252,7 +260,7 @@ def _low_and_high_bytes(image: Image.Image, file: BinaryIO, name: str) -> np.nda
     kind, _, order = _rawmode(image).partition(";16")
     little = order == "L" or (order == "N" and sys.byteorder == "little")
     pillow.load(image)
-    high = _to_rgb(ImageOps.exif_transpose(image))
+    high = to_rgb(ImageOps.exif_transpose(image))
     file.seek(0)
     with pillow.open_image(file, name) as other:
         if kind not in ("RGB", "RGBX"):
@@ -260,7 +268,7 @@ def _low_and_high_bytes(image: Image.Image, file: BinaryIO, name: str) -> np.nda
             return high.astype(np.uint16) * 257 if int(high.max()) > 15 else _dim(kind)
         other.tile = [_with_rawmode(t, f"{kind};16{'B' if little else 'L'}") for t in other.tile]
         pillow.load(other)
-        low = _to_rgb(ImageOps.exif_transpose(other))
+        low = to_rgb(ImageOps.exif_transpose(other))
     return high.astype(np.uint16) << 8 | low
 
 
@@ -300,9 +308,22 @@ def _to_8_bits(values: np.ndarray, greatest: int) -> tuple[np.ndarray, str]:
     return table[values], f"{form}, {how}"
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
+def to_rgb(image: Image.Image) -> np.ndarray:
+    """A decoded image as uint8 RGB `[H, W, 3]`; transparent pixels are laid on white."""
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    rows = max(1, _STRIP // image.width)
+    if rows >= image.height:
+        pixels[:] = _strip_to_rgb(image)
+        return pixels
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        pixels[top:bottom] = _strip_to_rgb(image.crop((0, top, image.width, bottom)))
+    return pixels
+
+
+def _strip_to_rgb(image: Image.Image) -> np.ndarray:
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
         canvas = Image.new("RGBA", image.size, (255, 255, 255, 255))
         image = Image.alpha_composite(canvas, image)
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))

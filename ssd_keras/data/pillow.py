@@ -33,7 +33,7 @@ from ssd_keras.files import open_regular
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 
 # The largest sensors of phones have 200 megapixels. While an image is decoded, Pillow holds 4 bytes
-# of each pixel and the array 3 more: 1.4 GB at this limit.
+# of each pixel and the array 3 more: 1.4 GB at this limit. Tile by tile it is Pillow's 4 alone.
 DEFAULT_MEGAPIXELS = 200.0
 # Larger images are decoded one after the other, so that a batch of them needs that memory once.
 LARGE_MEGAPIXELS = 40.0
@@ -63,7 +63,7 @@ def max_megapixels() -> float:
 def set_max_megapixels(megapixels: float) -> None:
     """Sets the largest image that is read in this process, in millions of pixels.
 
-    Decoding takes 7 MB of memory for each of them.
+    Decoding takes 7 MB of memory for each of them; 4 MB where it is looked at tile by tile.
 
     Raises:
         UserError: it is no positive number.
@@ -105,7 +105,8 @@ def check_size(width: int, height: int, name: str) -> None:
             name,
             f"has {megapixels:.3g} megapixels ({width}x{height}), more than {_limit:g}: read it by "
             f"--max_megapixels={-(-width * height // 1_000_000)} (in Python: "
-            "ssd_keras.data.set_max_megapixels), with 7 MB of memory for each, or make it smaller",
+            "ssd_keras.data.set_max_megapixels), with 7 MB of memory for each (4 MB in tiles), or "
+            "make it smaller",
         )
 
 

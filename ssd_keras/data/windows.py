@@ -7,8 +7,10 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
+from PIL import Image
 
 from ssd_keras.data import pillow
+from ssd_keras.data.images import to_rgb
 from ssd_keras.data.pillow import ImageError
 from ssd_keras.errors import one_line
 from ssd_keras.files import open_regular
@@ -19,10 +21,8 @@ _STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ALONE = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_PAM_ENABLED": "NO",
-    "GDAL_CACHEMAX": 256,
+    "GDAL_CACHEMAX": 128,
 }
-# Of a larger part fewer pixels are read: it is to be made smaller in any case.
-MOST_SIDE = 4096
 
 
 def open_windows(path: str) -> TiffWindows | None:
@@ -57,7 +57,13 @@ def _header_of_tiff(path: str) -> tuple[tuple[int, int], int]:
 
 
 class TiffWindows:
-    """A large TIFF, RGB or grey of 8 bits, read part by part; a context manager.
+    """A large TIFF of 8 bits, RGB or grey, read part by part; a context manager.
+
+    Transparent pixels are laid on white. Further bands are not looked at, and what the file calls
+    "no data" is shown as it is stored.
+
+    Attributes:
+        size: (height, width).
 
     Raises:
         ImageError: see `open_windows`.
@@ -69,30 +75,43 @@ class TiffWindows:
         with self._reading():
             self._file = self._rasterio.open(os.path.abspath(path), driver="GTiff")
         try:
-            self._check()
+            self._bands = self._chosen_bands()
+            self._check_blocks()
         except ImageError:
             self.close()
             raise
 
-    def _check(self):
+    def _chosen_bands(self) -> list[int]:
+        """The numbers of red, green, blue and, if there is one, alpha."""
         file = self._file
-        if file.count not in (1, 3, 4) or any(kind != "uint8" for kind in file.dtypes):
-            kinds = ", ".join(sorted(set(file.dtypes)))
-            self._refuse(
-                f"has {file.count} bands of {kinds}, and large images are read with 1, 3 or 4 "
-                "bands of 8 bits: gdal_translate -b 1 -b 2 -b 3 -ot Byte -scale IN OUT makes them"
-            )
-        if file.count == 1 and self._palette():
+        kinds = [kind.name for kind in file.colorinterp]
+        if "palette" in kinds:
             self._refuse("has a palette: gdal_translate -expand rgb IN OUT makes it RGB")
-        rows, columns = max(file.block_shapes, key=lambda shape: shape[0] * shape[1])
+        bits = {file.tags(band, ns="IMAGE_STRUCTURE").get("NBITS", "8") for band in file.indexes}
+        alpha = [kinds.index("alpha") + 1] if "alpha" in kinds else []
+        if set(file.dtypes) != {"uint8"} or bits != {"8"}:
+            self._refuse_form(kinds)
+        if {"red", "green", "blue"} <= set(kinds):
+            return [kinds.index(colour) + 1 for colour in ("red", "green", "blue")] + alpha
+        if kinds[0] != "gray" or len(kinds) > 1 + len(alpha):
+            self._refuse_form(kinds)
+        return [1, 1, 1, *alpha]
+
+    def _refuse_form(self, kinds: list[str]):
+        types = ", ".join(sorted(set(self._file.dtypes)))
+        self._refuse(
+            f"has {len(kinds)} bands of {types} ({', '.join(kinds)}), and large images are read "
+            "as RGB or grey of 8 bits: gdal_translate makes them so, by -b 1 -b 2 -b 3 for the "
+            "bands, -colorinterp red,green,blue for what they are, -ot Byte -scale for the values"
+        )
+
+    def _check_blocks(self):
+        rows, columns = max(self._file.block_shapes, key=lambda shape: shape[0] * shape[1])
         if rows * columns > 1e6 * pillow.max_megapixels():
             self._refuse(
                 f"is stored in blocks of {columns}x{rows} pixels, each more than --max_megapixels="
                 f"{pillow.max_megapixels():g}: gdal_translate -co TILED=YES IN OUT makes them small"
             )
-
-    def _palette(self) -> bool:
-        return self._file.colorinterp[0].name == "palette"
 
     def _refuse(self, reason: str):
         raise ImageError(self.path, reason)
@@ -105,23 +124,19 @@ class TiffWindows:
         except ImageError:
             raise
         except Exception as error:
-            raise ImageError(self.path, f"cannot be read ({one_line(error)})") from error
+            raise ImageError(self.path, f"cannot be read ({_why(error)})") from error
 
     def window(self, tile: Sequence[int]) -> np.ndarray:
-        """The pixels from top, left to bottom, right, uint8 `[H, W, 3]`; 4096 a side at most."""
+        """The pixels from top, left to bottom, right, uint8 `[H, W, 3]`.
+
+        Raises:
+            ImageError: that part of the file is damaged or missing.
+        """
         top, left, bottom, right = tile
-        rows, columns = (min(side, MOST_SIDE) for side in (bottom - top, right - left))
-        bands = [1, 1, 1] if self._file.count == 1 else [1, 2, 3]
         with self._reading():
-            return np.moveaxis(
-                self._file.read(
-                    bands,
-                    window=((top, bottom), (left, right)),
-                    out_shape=(3, rows, columns),
-                ),
-                0,
-                -1,
-            )
+            pixels = self._file.read(self._bands, window=((top, bottom), (left, right)))
+        pixels = np.moveaxis(pixels, 0, -1)
+        return pixels if len(self._bands) == 3 else to_rgb(Image.fromarray(pixels, "RGBA"))
 
     def close(self) -> None:
         """Closes the file."""
@@ -134,6 +149,11 @@ class TiffWindows:
         self.close()
 
 
+def _why(error: Exception) -> str:
+    """What rasterio says, with GDAL's own words where it only points to them."""
+    return one_line(error.__cause__ or error)
+
+
 def _import_rasterio(path: str, size: tuple[int, int]):
     try:
         import rasterio
@@ -144,6 +164,6 @@ def _import_rasterio(path: str, size: tuple[int, int]):
             f"has {height * width / 1e6:.0f} megapixels ({width}x{height}), more than "
             f"{pillow.max_megapixels():g}: to read it part by part, pip install "
             '"ssd-keras[geotiff]"; or read it as a whole by '
-            f"--max_megapixels={-(-width * height // 1_000_000)}, with 7 MB of memory for each",
+            f"--max_megapixels={-(-width * height // 1_000_000)}, with 4 MB of memory for each",
         ) from error
     return rasterio

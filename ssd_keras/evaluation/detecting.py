@@ -10,10 +10,11 @@ import numpy as np
 
 from ssd_keras import data
 from ssd_keras.boxes.tiles import Tiling
+from ssd_keras.data.decoded import ArrayPicture
 from ssd_keras.data.source import Source, unread_notice
 from ssd_keras.detections import Detections
 from ssd_keras.errors import UserError
-from ssd_keras.tiled_detection import ArrayPicture, detect_tiled, tiling_for
+from ssd_keras.tiled_detection import detect_tiled, tiling_for
 
 
 def detect_source(

@@ -1,8 +1,11 @@
 """The flags of tiles, which detect, evaluate and the exports share."""
 
+import json
+
 import numpy as np
 import pytest
 from absl.testing import flagsaver
+from PIL import Image
 
 from ssd_keras import data
 from ssd_keras.boxes.tiles import Tiling
@@ -92,3 +95,45 @@ def test_check_data_says_when_tiles_would_help(tmp_path):
     done = end(start("check_data", *flags))
     assert "Tiles would help: tiles of" in done.printed, done.complaint
     assert "Train with --tiles=" in done.printed
+
+
+@pytest.fixture(scope="module")
+def detected(tmp_path_factory):
+    """The program on large images, tile by tile, among those that cannot be read to their end."""
+    pytest.importorskip("rasterio")
+    folder = tmp_path_factory.mktemp("tiles")
+    tiny.detector().save(folder / "tiny.keras")
+    images = folder / "images"
+    images.mkdir()
+    noise = np.random.default_rng(0).integers(0, 255, (600, 2000, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(noise).save(images / "turned.jpg", exif=exif)
+    Image.fromarray(noise[:1, :700]).save(images / "line.png")
+    Image.fromarray(noise).save(images / "whole.tif")
+    content = (images / "whole.tif").read_bytes()
+    (images / "cut.tif").write_bytes(content[: len(content) // 2])
+    flags = (f"--run_dir={folder}/tiny.keras", f"--images={images}", f"--out={folder}/out")
+    tiles = ("--tiles=auto", "--tile_whole", "--tile_overlap=0", "--max_megapixels=1.2")
+    return folder / "out", end(start("detect", *flags, *tiles, "--score_threshold=0.3"))
+
+
+@pytest.mark.slow
+def test_large_images_are_detected_in_and_drawn(detected):
+    out, done = detected
+    assert done.code == 0, done.complaint
+    sizes = {"turned": (2000, 600), "line": (1, 700), "whole": (600, 2000)}
+    for name, size in sizes.items():
+        described = json.loads((out / f"{name}.json").read_text())
+        assert (described["height"], described["width"]) == size
+        assert (out / f"{name}.jpg").is_file()
+    assert "Large images: tiles of" in done.printed
+    assert "overlap 0%, and the whole image" in done.printed
+
+
+@pytest.mark.slow
+def test_one_that_is_cut_off_is_left_out(detected):
+    out, done = detected
+    assert "cut.tif: " in done.printed
+    assert "1 of 4 images could not be read" in done.printed
+    assert not (out / "cut.json").exists()
