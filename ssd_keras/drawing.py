@@ -320,21 +320,22 @@ def _place(text: str, corners, font_size: int, size, taken):
     right = x1 - w + 1
     spots = [(x0, y0 - h), (x0, y0), (x0, y1 + 1), (x0, y1 - h + 1)]
     spots += [(right, y0 - h), (right, y0), (right, y1 + 1), (right, y1 - h + 1)]
-    best, least = None, None
+    best, least, others = None, None, np.array(taken, np.int64).reshape(-1, 4)
     for rank, (x, y) in enumerate(spots):
         inside = min(max(x, 0), width - w), min(max(y, 0), height - h)
         moved = abs(inside[1] - y)
         area = (*inside, inside[0] + w - 1, inside[1] + h - 1)
-        cost = sum(_overlap(area, other) for other in taken) / (w * h) + moved / h + rank / 1000
+        cost = _overlap(area, others) / (w * h) + moved / h + rank / 1000
         if least is None or cost < least:
             best, least = area, cost
     return best, line
 
 
-def _overlap(a, b) -> int:
-    w = min(a[2], b[2]) - max(a[0], b[0]) + 1
-    h = min(a[3], b[3]) - max(a[1], b[1]) + 1
-    return max(w, 0) * max(h, 0)
+def _overlap(area, others: np.ndarray) -> int:
+    """Pixels that an area shares with others `[N, 4]`, all inclusive."""
+    w = np.minimum(area[2], others[:, 2]) - np.maximum(area[0], others[:, 0]) + 1
+    h = np.minimum(area[3], others[:, 3]) - np.maximum(area[1], others[:, 1]) + 1
+    return int((w.clip(0) * h.clip(0)).sum())
 
 
 def _frame(draw: ImageDraw.ImageDraw, corners, color, thickness: int) -> None:

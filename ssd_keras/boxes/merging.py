@@ -11,7 +11,7 @@ give the same bits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from ssd_keras.boxes.tiles import Tiling
 
 # top, left, bottom, right: the side of a box, and whether it grows towards the edge.
 _SIDES = (0, 1, 2, 3)
+_PAIRS_AT_A_TIME = 1 << 20
 
 
 def merge_tiles(
@@ -204,13 +205,55 @@ def _side_of(group: Sequence[int], sides: np.ndarray, cut: np.ndarray, side: int
 
 def _suppress(boxes, classes, of_tile, iou_threshold: float) -> np.ndarray:
     """Indices of the boxes, best first, that none before them of another tile stands for."""
-    kept: list[int] = []
-    for number in range(len(boxes)):
-        rivals = np.array(kept, np.int64)
-        rivals = rivals[(classes[rivals] == classes[number]) & (of_tile[rivals] != of_tile[number])]
-        both, area, areas = _overlap(boxes[number : number + 1], boxes[rivals])
-        with np.errstate(invalid="ignore"):  # two boxes without area
-            iou = both[0] / (area[0] + areas - both[0])
-        if not (iou > iou_threshold).any():
-            kept.append(number)
-    return np.array(kept, np.int64)
+    kept = np.ones(len(boxes), bool)
+    for number, rivals in _rivals(boxes, classes, of_tile, iou_threshold):
+        kept[number] = not kept[rivals].any()
+    return np.flatnonzero(kept)
+
+
+def _rivals(boxes, classes, of_tile, iou_threshold: float) -> Iterator[tuple[int, np.ndarray]]:
+    """Of each box that overlaps better ones, in order: its number and theirs.
+
+    Boxes of a larger IoU overlap, and neither is more than 1 / threshold times as high; so of a
+    hundred thousand boxes each is compared with a few hundred.
+    """
+    top, height = boxes[:, 0], (boxes[:, 2] - boxes[:, 0]).clip(0)
+    by_top = np.argsort(top, kind="stable")
+    reach = height / iou_threshold * 1.001 + 1e-6
+    first = np.searchsorted(top[by_top], top - reach, "left")
+    count = np.searchsorted(top[by_top], top + height, "right") - first
+    for start, stop in _chunks(count):
+        numbers = np.repeat(np.arange(start, stop), count[start:stop])
+        place = np.arange(len(numbers)) - np.repeat(
+            np.cumsum(count[start:stop]) - count[start:stop], count[start:stop]
+        )
+        others = by_top[first[numbers] + place]
+        near = (others < numbers) & (classes[others] == classes[numbers])
+        near &= of_tile[others] != of_tile[numbers]
+        numbers, others = numbers[near], others[near]
+        over = _iou_of_pairs(boxes[numbers], boxes[others]) > iou_threshold
+        numbers, others = numbers[over], others[over]
+        edges = np.flatnonzero(np.diff(numbers)) + 1
+        for group, rivals in zip(np.split(numbers, edges), np.split(others, edges), strict=True):
+            if len(group):
+                yield int(group[0]), rivals
+
+
+def _chunks(count: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Runs of boxes of which all together have few enough neighbours."""
+    ends = np.cumsum(count)
+    start = 0
+    while start < len(count):
+        before = ends[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + _PAIRS_AT_A_TIME, "right")))
+        yield start, stop
+        start = stop
+
+
+def _iou_of_pairs(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """IoU of boxes `[N, 4]` one by one; nan of two without area."""
+    sides = (np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])).clip(0)
+    both = sides[:, 0] * sides[:, 1]
+    area_a, area_b = ((box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1]) for box in (a, b))
+    with np.errstate(invalid="ignore"):
+        return both / (area_a + area_b - both)

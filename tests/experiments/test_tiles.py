@@ -114,7 +114,7 @@ def detected(tmp_path_factory):
     content = (images / "whole.tif").read_bytes()
     (images / "cut.tif").write_bytes(content[: len(content) // 2])
     flags = (f"--run_dir={folder}/tiny.keras", f"--images={images}", f"--out={folder}/out")
-    tiles = ("--tiles=auto", "--tile_whole", "--tile_overlap=0", "--max_megapixels=1.2")
+    tiles = ("--tiles=512", "--tile_whole", "--tile_overlap=0", "--max_megapixels=1.2")
     return folder / "out", end(start("detect", *flags, *tiles, "--score_threshold=0.3"))
 
 
