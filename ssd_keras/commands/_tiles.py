@@ -38,6 +38,11 @@ def tiling_of(detector) -> Tiling | None:
     return tiling_for(detector, size, **given)
 
 
+def flag_values() -> dict:
+    """The values of the flags by their names; None for what is not given."""
+    return {name: FLAGS[name].value for name in ("tiles", "tile_overlap", "tile_whole")}
+
+
 def _given() -> tuple[str | None, dict]:
     given = {"overlap": FLAGS["tile_overlap"].value, "whole": FLAGS["tile_whole"].value}
     return FLAGS["tiles"].value, given

@@ -51,9 +51,9 @@ def main(_):
     # Before detecting, which takes minutes. A run folder that does not exist must not be made.
     if FLAGS.out:
         evaluation.make_folder(FLAGS.out)
-    anchors = ()
+    anchors, how = (), ""
     if FLAGS.run_dir:
-        source, found, anchors = detect_all(rule)
+        source, found, anchors, how = detect_all(rule)
         title = f"Evaluation of {FLAGS.run_dir}"
     else:
         source, found = read(rule)
@@ -70,7 +70,7 @@ def main(_):
         found,
         classes,
         title=title,
-        subtitle=f"on {FLAGS.data}",
+        subtitle=f"on {FLAGS.data}{how}",
         image=source.image,
         category_ids=source.category_ids,
     )
@@ -84,7 +84,7 @@ def main(_):
 
 
 def detect_all(rule: dict) -> tuple:
-    """Runs the detector over the data: source, detections, default boxes of each level."""
+    """Runs the detector over the data: source, detections, default boxes, by what tiles."""
     detector = ssd_keras.load(FLAGS.run_dir)
     source = data.load_source(FLAGS.data, classes=detector.classes)
     say_left_out(source)
@@ -100,13 +100,15 @@ def detect_all(rule: dict) -> tuple:
     print(f"Detected in {seconds:.1f} s ({each:.1f} ms an image, reading and start included).")
     if notice := data.unread_notice(source):
         print(f"{notice}. Their objects do not count as missed.", flush=True)
-    return source, found, getattr(detector.box_network, "level_anchors", ())
+    tiles = "" if detector.tiling is None else f", by {detector.tiling}"
+    return source, found, evaluation.level_anchors_of(detector), tiles
 
 
 def read(rule: dict) -> tuple:
     """Reads detections from a results file: source, detections."""
     threshold = rule.pop("score_threshold")
-    if useless := [name for name, value in rule.items() if value is not None]:
+    given = rule | _tiles.flag_values()
+    if useless := [name for name, value in given.items() if value is not None]:
         raise UserError(
             f"--{useless[0]} needs a detector (--run_dir): results are measured as they are."
         )

@@ -77,7 +77,9 @@ def main(_):
         detector,
         source,
         forms=forms,
-        calibration_images=calibration_images(FLAGS.calibration_data, FLAGS.calibration_images)
+        calibration_images=calibration_images(
+            FLAGS.calibration_data, FLAGS.calibration_images, detector.tiling
+        )
         if int8
         else None,
         threads=threads,
@@ -87,6 +89,8 @@ def main(_):
     table = form_comparison.targets_as_text if FLAGS.targets else form_comparison.as_text
     print(f"\n{table(rows)}\n")
     about = {"data": FLAGS.data, "suppression": detector.suppression.as_dict()}
+    if detector.tiling is not None:
+        about["tiling"] = detector.tiling.as_dict()
     text = json.dumps(about | {"rows": form_comparison.as_json(rows)}, indent=1)
     page = form_comparison.as_page(rows, f"Exports of {FLAGS.run_dir} on {FLAGS.data}")
     for name, content in (("export_report.json", text), ("export_report.html", page)):

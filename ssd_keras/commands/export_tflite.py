@@ -63,7 +63,7 @@ def main(_):
     detector = ssd_keras.load(FLAGS.run_dir)
     detector.tiling = _tiles.tiling_of(detector)
     images = (
-        calibration_images(FLAGS.calibration_data, FLAGS.calibration_images)
+        calibration_images(FLAGS.calibration_data, FLAGS.calibration_images, detector.tiling)
         if chosen.quantization == "int8"
         else None
     )

@@ -19,6 +19,8 @@ from ssd_keras.backbones import backbone_from_file
 from ssd_keras.boxes.coverage import THRESHOLD, best_default_boxes
 from ssd_keras.comparison.variants import COST, MEASURED, Run
 from ssd_keras.complexity import count_macs
+from ssd_keras.data.tiled import TiledSource
+from ssd_keras.deploy.form_comparison import milliseconds_of_image
 from ssd_keras.deploy.timing import milliseconds
 from ssd_keras.files import write_text
 from ssd_keras.training.precision import find_accelerator
@@ -77,7 +79,7 @@ def measure_cost(run: Run):
     detector = zoo.load(run.folder.last)
     source = data.load_source(run.settings.eval_data, classes=detector.classes)
     calibration = data.load_source(run.settings.train_data, classes=detector.classes)
-    images = deploy.calibration_images(calibration, 100)
+    images = deploy.calibration_images(calibration, 100, detector.tiling)
     content = deploy.to_tflite(detector, quantization="int8", calibration_images=images)
     runner = deploy.TFLiteDetector(content, trusted=True)
     found = [None] * len(source)
@@ -89,7 +91,7 @@ def measure_cost(run: Run):
         "gmacs": count_macs(detector) / 1e9,
         "covered": _coverage(detector, source),
         "ms_keras": milliseconds(lambda: detector.detect(image), TIMED_RUNS),
-        "ms_int8": runner.milliseconds(TIMED_RUNS),
+        "ms_int8": milliseconds_of_image(runner, image, TIMED_RUNS),
         "ap50_int8": by_int8["ap50"],
         "ap_int8": by_int8["ap"],
         "per_class_int8": by_int8["per_class"],
@@ -101,6 +103,8 @@ def measure_cost(run: Run):
 def _coverage(detector, source) -> float | None:
     """Share of the objects that a default box fits; None where there are no default boxes."""
     anchors = detector.box_network.level_anchors
+    if detector.tiling is not None:
+        source = TiledSource(source, detector.tiling, empty_tiles=0.0)
     boxes = np.concatenate([truth.boxes[truth.is_object] for truth in source.ground_truth()])
     if not anchors or not len(boxes):
         return None

@@ -17,6 +17,7 @@ from ssd_keras.training.defaults import suggest
 from ssd_keras.training.recipe import Recipe
 from ssd_keras.training.run import build
 from ssd_keras.training.settings import RunSettings
+from ssd_keras.training.tiles import tiled
 
 # Files in the folder of a run: what it reached, and what its variant costs.
 MEASURED, COST = "measured.json", "cost.json"
@@ -78,7 +79,7 @@ def parse_variant(text: str, budget: Mapping, train_source, steps: int) -> Varia
             what the row is called, by default the model and its options.
         budget: options that all variants share.
         train_source: the data they are trained on.
-        steps: training steps, rounded to whole epochs.
+        steps: training steps, rounded to whole epochs: of tiles, where it is trained on tiles.
 
     Raises:
         UserError: the text or a value in it makes no sense.
@@ -93,13 +94,17 @@ def parse_variant(text: str, budget: Mapping, train_source, steps: int) -> Varia
     given["model_options"] = {key: value for key, value in values.items() if key not in ours}
     if isinstance(given.get("freeze"), str):
         given["freeze"] = tuple(given["freeze"].split(","))
-    settings = suggest(model, len(train_source), given)
-    per_epoch = data.steps_per_epoch(train_source, settings.recipe.batch_size)
+    if "tiles" in given:
+        given["tiles"] = str(given["tiles"])
+    settings, seen = tiled(suggest(model, len(train_source), given), train_source)
+    given["tiles"] = settings.tiles
+    settings = suggest(model, len(seen), given)
+    per_epoch = data.steps_per_epoch(seen, settings.recipe.batch_size)
     given["epochs"] = max(1, round(steps / per_epoch))
     given.setdefault("eval_every", max(1, given["epochs"] // 10))
-    settings = suggest(model, len(train_source), given)
+    settings = suggest(model, len(seen), given)
     if settings.default_boxes == "auto":
-        settings, _ = fit_default_boxes(settings, train_source)
+        settings, _ = fit_default_boxes(settings, seen)
     return Variant(name, settings)
 
 

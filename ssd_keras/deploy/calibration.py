@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 import keras
 import numpy as np
 
+from ssd_keras.boxes.tiles import Tiling, tiles_of
+from ssd_keras.data.tiled import TiledSource
 from ssd_keras.errors import UserError
 from ssd_keras.resizing import HALF_PIXEL, resize
 
@@ -15,10 +17,17 @@ from ssd_keras.resizing import HALF_PIXEL, resize
 # detectors); where a network explodes, it is 15 to 1000 times as large.
 LARGEST_RATIO = 10.0
 BATCH_SIZE = 8
+# Of images that are given and are larger than a tile, so many tiles are taken in all.
+TILES = 200
 
 
-def calibration_images(source, count: int) -> Mapping[str, np.ndarray]:
+def calibration_images(
+    source, count: int, tiling: Tiling | None = None
+) -> Mapping[str, np.ndarray]:
     """At most `count` images of a data source by their names, evenly spread over it.
+
+    Of a detector that looks at tiles, tiles: those that it would be trained on, most of them with
+    objects. Whole images show it objects of another size, whose values are others.
 
     Evenly, since neighbours in a data set are often alike. Each is read when it is asked for: as
     photographs of a phone, 200 of them take 7 GB of memory.
@@ -26,7 +35,9 @@ def calibration_images(source, count: int) -> Mapping[str, np.ndarray]:
     Args:
         source: from `data.load_source`.
         count: how many; 100 to 500.
+        tiling: the detector's, or None.
     """
+    source = source if tiling is None else TiledSource(source, tiling)
     count = min(count, len(source))
     truth = source.ground_truth()
     indices = {}
@@ -57,6 +68,23 @@ class _ImagesOnDemand(Mapping):
         return len(self._indices)
 
 
+def _as_seen(
+    images: Mapping[str, np.ndarray], tiling: Tiling | None
+) -> Iterator[tuple[str, np.ndarray]]:
+    """The images, or some tiles of those that are larger than one."""
+    each = max(1, TILES // max(1, len(images)))
+    for number, (name, image) in enumerate(images.items()):
+        image = np.asarray(image)
+        tiles = [] if tiling is None or image.ndim != 3 else tiles_of(image.shape[:2], tiling)
+        if len(tiles) < 2:
+            yield name, image
+            continue
+        for place in range(min(each, len(tiles))):
+            chosen = (number + place * len(tiles) // min(each, len(tiles))) % len(tiles)
+            top, left, bottom, right = tiles[chosen]
+            yield f"{name}, tile {chosen}", image[top:bottom, left:right]
+
+
 class Calibration:
     """Calibration images, checked, resized and ready to be gone through several times.
 
@@ -64,6 +92,8 @@ class Calibration:
         images: `[H, W, 3]` of any size, RGB 0..255; a mapping gives them names.
         size: (height, width) of the network's input.
         way: in which they are resized, one of `resizing.WAYS`.
+        tiling: how the detector cuts images; of a larger one some tiles are taken instead, each
+            time others.
 
     Raises:
         UserError: there is none, or they are no images in the right range.
@@ -74,13 +104,13 @@ class Calibration:
         images: Iterable[np.ndarray] | Mapping[str, np.ndarray],
         size: tuple[int, int],
         way: str = HALF_PIXEL,
+        tiling: Tiling | None = None,
     ):
         if not isinstance(images, Mapping):
             images = {f"number {index}": image for index, image in enumerate(images)}
         self._images: dict[str, np.ndarray] = {}
         lowest, highest = np.inf, -np.inf
-        for name, image in images.items():
-            image = np.asarray(image)
+        for name, image in _as_seen(images, tiling):
             if image.ndim != 3 or image.shape[-1] != 3:
                 raise UserError(
                     f"A calibration image must be an array [H, W, 3], but {name} is {image.shape}."

@@ -73,7 +73,7 @@ def to_tflite(
         quantization: "none" (if nothing is said), "float16", "dynamic" or "int8".
         calibration_images: for int8: images `[H, W, 3]` of any size, RGB 0..255, from which the
             ranges of the activations are taken; 100 to 500 of those it will see. With a dict the
-            warnings name them.
+            warnings name them. Of a detector that looks at tiles, larger ones are cut.
         postprocess: "builtin" (if nothing is said), "op" or "none"; see `deploy.postprocess`.
         score_threshold, iou_threshold, max_detections, class_agnostic: instead of the detector's
             own, see `Suppression`; `max_detections` is the number of slots of the output.
@@ -167,7 +167,9 @@ def raw_network(
 def _network(detector: keras.Model, decoding: Decoding, quantization: str, images) -> TFLiteFile:
     calibration = None
     if quantization == "int8" and images is not None:
-        calibration = Calibration(images, detector.image_size, detector.resize)
+        calibration = Calibration(
+            images, detector.image_size, detector.resize, getattr(detector, "tiling", None)
+        )
     model = float32_model(detector)
     if quantization == "int8":
         return _int8_network(model, decoding, calibration)

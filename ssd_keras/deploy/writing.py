@@ -7,6 +7,7 @@ import os
 import warnings
 from pathlib import Path
 
+from ssd_keras.boxes.tiles import Tiling
 from ssd_keras.data import Source, open_source
 from ssd_keras.deploy.calibration import calibration_images as images_of
 from ssd_keras.deploy.targets import choose
@@ -38,12 +39,12 @@ def write_tflite(
     images = None
     chosen = choose(*(options.get(name) for name in ("target", "quantization", "postprocess")))
     if chosen.quantization == "int8":
-        images = images_to_calibrate(calibration_data, calibration_images)
+        images = images_to_calibrate(calibration_data, calibration_images, detector.tiling)
     return write_bytes(path, to_tflite(detector, calibration_images=images, **options))
 
 
-def images_to_calibrate(data, count: int):
-    """At most `count` images of a SPEC or a source; images themselves as they are.
+def images_to_calibrate(data, count: int, tiling: Tiling | None = None):
+    """At most `count` images, or tiles, of a SPEC or a source; images themselves as they are.
 
     Raises:
         UserError: there are none.
@@ -57,7 +58,7 @@ def images_to_calibrate(data, count: int):
         return data
     if count < 1:
         raise UserError(f"calibration_images must be at least 1, got {count}.")
-    images = images_of(open_source(data), count)
+    images = images_of(open_source(data), count, tiling)
     if len(images) < FEW_IMAGES:
         warnings.warn(
             f"Only {len(images)} calibration images; {FEW_IMAGES} or more are better.", stacklevel=2

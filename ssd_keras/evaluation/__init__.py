@@ -16,6 +16,7 @@ from ssd_keras.evaluation.metrics import DEFINITIONS, evaluate
 from ssd_keras.evaluation.of_detector import (
     DetectorEvaluation,
     check_measurable,
+    level_anchors_of,
     measure_detector,
 )
 from ssd_keras.evaluation.report import report
@@ -35,6 +36,7 @@ __all__ = [
     "error_analysis",
     "evaluate",
     "json_ready",
+    "level_anchors_of",
     "make_folder",
     "measure",
     "measure_detector",

@@ -25,11 +25,13 @@ class DetectorEvaluation(Evaluation):
         source: the data.
         detections: those of each image; None for one that could not be read.
         title: heading of the report.
+        how: what else is said of it; ", by tiles ...", or "".
     """
 
     source: Source
     detections: Sequence[Detections | None]
     title: str
+    how: str = ""
 
     def save(self, folder: str | Path) -> dict[str, Path]:
         """Writes report.html, metrics.json and detections.json; returns file name to path.
@@ -45,7 +47,7 @@ class DetectorEvaluation(Evaluation):
             self.detections,
             self.source.classes,
             title=self.title,
-            subtitle=f"on {self.source.spec}",
+            subtitle=f"on {self.source.spec}{self.how}",
             image=self.source.image,
             category_ids=self.source.category_ids,
         )
@@ -68,11 +70,25 @@ def measure_detector(
     """
     check_measurable(source)
     found = detect_source(detector, source, batch_size, **suppression)
-    anchors = getattr(detector.box_network, "level_anchors", ())
+    anchors = level_anchors_of(detector)
     truth = source.ground_truth()
     measured = measure(truth, found, source.classes, level_anchors=anchors, worst=worst)
     title = f"Evaluation of {detector.name}"
-    return DetectorEvaluation(**vars(measured), source=source, detections=found, title=title)
+    tiling = getattr(detector, "tiling", None)
+    how = "" if tiling is None else f", by {tiling}"
+    return DetectorEvaluation(
+        **vars(measured), source=source, detections=found, title=title, how=how
+    )
+
+
+def level_anchors_of(detector) -> Sequence:
+    """Default boxes of each level; none of a detector that looks at tiles.
+
+    On tiles its objects have other sizes than in the image, and other levels fit them.
+    """
+    if getattr(detector, "tiling", None) is not None:
+        return ()
+    return getattr(detector.box_network, "level_anchors", ())
 
 
 def check_measurable(source: Source) -> str:

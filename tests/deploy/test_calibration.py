@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from ssd_keras import data
+from ssd_keras.boxes.tiles import Tiling
+from ssd_keras.data.tiled import TiledSource
 from ssd_keras.deploy.calibration import Calibration, calibration_images
 from ssd_keras.errors import UserError
 
@@ -85,3 +87,33 @@ def test_a_wrong_shape_is_named():
 def test_images_are_resized_in_the_detectors_way(way, first):
     (smaller,) = Calibration([np.tile(np.uint8([[[0], [100]]]), (1, 1, 3))], (1, 1), way)
     assert smaller[0, 0, 0, 0] == first
+
+
+TILING = Tiling(height=40, width=40, overlap=0.0)
+
+
+def test_a_detector_of_tiles_is_calibrated_with_tiles_most_of_which_have_objects():
+    source = data.load_source("shapes#train,count=6,size=160")
+    images = calibration_images(source, 50, TILING)
+    assert {image.shape for image in images.values()} == {(40, 40, 3)}
+    tiles = TiledSource(source, TILING)
+    assert len(images) == min(50, len(tiles)) > 6
+    empty = {one.image_id for one in tiles.ground_truth() if not one.is_object.any()}
+    assert len(empty & set(images)) <= 0.25 * len(images)
+
+
+@pytest.mark.parametrize(
+    ("count", "way", "each"), [(1, "half_pixel", 6), (100, "half_pixel", 2), (400, "letterbox", 1)]
+)
+def test_larger_images_that_are_given_are_cut_each_time_elsewhere(count, way, each):
+    image = np.arange(80 * 120).reshape(80, 120, 1).repeat(3, 2) % 251
+    calibration = Calibration([image.astype(np.uint8)] * count, (40, 40), way, TILING)
+    assert len(calibration) == count * each
+    seen = {one.tobytes() for one in calibration}
+    wanted = [image[y : y + 40, x : x + 40] for y in (0, 40) for x in (0, 40, 80)]
+    assert seen == {one[None].astype(np.float32).tobytes() for one in wanted}
+
+
+def test_images_that_are_no_larger_than_a_tile_stay():
+    image = np.full((40, 30, 3), 9, np.uint8)
+    assert Calibration({"a": image}, (40, 40), tiling=TILING)._images.keys() == {"a"}

@@ -1,6 +1,7 @@
 """The comparison of models, in miniature: what it writes, and that it goes on where it stopped."""
 
 import csv
+import dataclasses
 import json
 
 import pytest
@@ -9,8 +10,10 @@ from PIL import Image
 import ssd_keras
 from ssd_keras import comparison, data, evaluation
 from ssd_keras.commands import compare
+from ssd_keras.data.tiled import TiledSource
 from ssd_keras.errors import UserError
 from ssd_keras.training import RunSettings
+from ssd_keras.training.default_boxes import fit_default_boxes
 from tests.experiments.programs import end, start
 
 # Traced in a moment, in the place of the models that --small names.
@@ -163,6 +166,23 @@ def test_default_boxes_are_fitted_to_the_data(source):
     text = "SSD_MobileNet_96 default_boxes=auto"
     fitted = comparison.parse_variant(text, BUDGET, source, 9).settings
     assert (fitted.finest_stride, fitted.smallest_box) != (None, None)
+
+
+def test_what_is_trained_on_tiles_is_fitted_and_counted_by_them(source):
+    """Four tiles an image: a quarter of the epochs, and larger default boxes."""
+    side = source.ground_truth()[0].height * 5 // 8
+    text = "SSD_MobileNet_96 default_boxes=auto"
+    whole, tiles = (
+        comparison.parse_variant(f"{text}{more}", BUDGET, source, 120).settings
+        for more in ("", f" tiles={side} empty_tiles=1 tile_overlap=0.25")
+    )
+    assert whole.recipe.epochs == pytest.approx(4 * tiles.recipe.epochs, rel=0.1)
+    assert tiles.tiling.size == (side, side)
+    seen = TiledSource(source, tiles.tiling, empty_tiles=1.0)
+    wanted, _ = fit_default_boxes(
+        dataclasses.replace(tiles, smallest_box=None, finest_stride=None), seen
+    )
+    assert (tiles.finest_stride, tiles.smallest_box) == (wanted.finest_stride, wanted.smallest_box)
 
 
 def test_the_miniature_compares_models_that_can_be_built():

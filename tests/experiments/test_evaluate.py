@@ -49,6 +49,10 @@ FAULTS = {
         ["--detections={}/results.json", "--iou_threshold=0.3"],
         "--iou_threshold needs a detector (--run_dir)",
     ),
+    "tiles of results": (
+        ["--detections={}/results.json", "--tiles=64"],
+        "--tiles needs a detector (--run_dir)",
+    ),
     "no class in common": (["--run_dir={}/bird.keras"], "the data have cat; the detector bird."),
 }
 

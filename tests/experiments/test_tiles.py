@@ -1,6 +1,8 @@
 """The flags of tiles, which detect, evaluate and the exports share."""
 
 import json
+import signal
+import time
 
 import numpy as np
 import pytest
@@ -88,6 +90,23 @@ def test_records_are_made_of_tiles(tmp_path):
 
 
 @pytest.mark.slow
+def test_records_of_tiles_are_the_same_after_a_kill(tmp_path):
+    flags = ("make_records", "--data=shapes#train,count=60,size=150", "--tiles=64", "--shards=2")
+    straight = start(*flags, f"--out={tmp_path}/straight/x")
+    killed = start(*flags, f"--out={tmp_path}/killed/x")
+    while not list((tmp_path / "killed").glob(".*.tfrecord")) and killed.runs():
+        time.sleep(0.05)
+    killed.send_signal(signal.SIGKILL)
+    assert end(killed).code == -signal.SIGKILL
+    assert not list((tmp_path / "killed").glob("x-*"))
+    assert end(start(*flags, f"--out={tmp_path}/killed/x")).code == end(straight).code == 0
+    made = [sorted((tmp_path / name).glob("x*")) for name in ("straight", "killed")]
+    assert len(made[0]) == 3
+    for wanted, found in zip(*made, strict=True):
+        assert (found.name, found.read_bytes()) == (wanted.name, wanted.read_bytes())
+
+
+@pytest.mark.slow
 def test_check_data_says_when_tiles_would_help(tmp_path):
     objects = [voc_object("dog", (x, 40, x + 9, 49)) for x in range(10, 560, 30)]
     voc_image(tmp_path, "0", "".join(objects), size=(600, 600), width=600, height=600)
@@ -116,6 +135,30 @@ def detected(tmp_path_factory):
     flags = (f"--run_dir={folder}/tiny.keras", f"--images={images}", f"--out={folder}/out")
     tiles = ("--tiles=512", "--tile_whole", "--tile_overlap=0", "--max_megapixels=1.2")
     return folder / "out", end(start("detect", *flags, *tiles, "--score_threshold=0.3"))
+
+
+@pytest.mark.slow
+def test_evaluation_by_tiles_finds_what_detection_does(tmp_path):
+    voc_image(tmp_path, "0", voc_object("dog", (10, 10, 90, 60)), size=(150, 100), width=150,
+              height=100)  # fmt: skip
+    detector = tiny.detector()
+    detector.suppression = {"score_threshold": 0.3}
+    detector.save(tmp_path / "tiny.keras")
+    flags = (f"--run_dir={tmp_path}/tiny.keras", f"--data=voc:{tmp_path}", f"--out={tmp_path}/out")
+    done = end(start("evaluate", *flags, "--tiles=64", "--tile_whole"))
+    assert done.code == 0, done.complaint
+    tiling = Tiling(height=64, width=64, whole=True)
+    assert str(tiling) in done.printed
+    assert str(tiling) in (tmp_path / "out/report.html").read_text()
+    wanted = detector.detect(tmp_path / "JPEGImages/0.jpg", tiles=tiling)
+    results = json.loads((tmp_path / "out/detections.json").read_text())
+    assert len(results) == len(wanted) > 5
+    found = np.array(sorted(one["bbox"] for one in results))
+    top, left, bottom, right = wanted.pixels().T
+    pixels = np.array(sorted(np.stack([left, top, right - left, bottom - top], 1).tolist()))
+    np.testing.assert_allclose(found, pixels, atol=0.02)
+    # Levels of default boxes are those of tiles, not of the image.
+    assert "recall_by_level" not in json.loads((tmp_path / "out/metrics.json").read_text())
 
 
 @pytest.mark.slow

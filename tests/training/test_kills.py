@@ -114,6 +114,22 @@ def test_killed_while_files_are_written(straight, tmp_path):
     assert_same(folder, straight[0])
 
 
+TILED = (*RUN, "--train_data=shapes#train,count=6,size=48", "--tiles=32", "--tile_whole")
+
+
+def test_training_on_tiles_goes_on_as_if_nothing_had_been(tmp_path):
+    straight, folder = tmp_path / "straight", tmp_path / "run"
+    programs = (
+        start(straight, flags=TILED),
+        start(folder, ("tests.training.killer", "before it is moved", 9), TILED),
+    )
+    for program, code in zip(programs, (0, -signal.SIGKILL), strict=True):
+        finish(program, code)
+    finish(start(folder, flags=TILED))
+    assert RunFolder(straight).settings()["images"] > 4 * 6
+    assert_same(folder, straight)
+
+
 def test_asked_to_end_again_and_again(straight, tmp_path):
     folder, chance, asked = tmp_path / "run", random.Random(2), 0
     while asked < 2:

@@ -20,9 +20,10 @@ train() { # name, seed, flags
     # The number of epochs that has so many steps follows from the images that there are.
     local images
     images=$(python "$here/count.py" "coco:$out/scenes/train" "$@")
+    local epochs=$((steps * batch / images))
     python -m experiments.train --model=SSD_MobileNet_300 --finest_stride=8 --box_scale=coco \
       --backbone_weights="${WEIGHTS:-imagenet}" --train_data="coco:$out/scenes/train" \
-      --run_dir="$folder" --batch_size=$batch --epochs=$((steps * batch / images)) \
+      --run_dir="$folder" --batch_size=$batch --epochs=$((epochs > 0 ? epochs : 1)) \
       --max_boxes=100 --seed="$seed" "$@"
     touch "$folder/finished"
   }
