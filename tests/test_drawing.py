@@ -67,6 +67,14 @@ def test_letters_grow_with_the_image():
     assert 4 <= height_of_label(3000) / height_of_label(300) <= 12
 
 
+def test_letters_leave_room_for_small_objects():
+    image = np.zeros((1000, 1000, 3), np.uint8)
+    box = np.array([[0.5, 0.5, 0.53, 0.53]])
+    rows = np.flatnonzero(drawing.draw_boxes(image, box, [0], ["cat"]).any((1, 2)))
+    # 30 pixels of the box, and a name of half of that above it.
+    assert 40 < np.ptp(rows) < 50
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (7, 9), (30, 30), (2000, 40)])
 def test_any_size(size):
     picture = drawing.draw_boxes(image(*size), [[0, 0, 1, 1]], [2], CLASSES, [0.5])
