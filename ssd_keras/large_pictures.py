@@ -166,7 +166,7 @@ def _legend(found: Detections, width: int) -> np.ndarray:
     x = 8
     for shown, (label, count) in enumerate(counts):
         line = drawing.Line(f"{printable(found.classes[label], 40)} {count:,}", 16)
-        if x + line.width + 160 > width:
+        if x + line.width + 220 > width:
             more = drawing.Line(f"and {len(counts) - shown} more classes", 16)
             more.draw(draw, x, 6, (30, 30, 30))
             break

@@ -18,11 +18,11 @@ from tests import tiny
 from tests.comparing import assert_same_detections
 from tests.deploy.conftest import lively_detector, pictures
 
-TILE = 64
+TILE, LEVELS = 64, 60
 
 
 class FindsColours:
-    """Right on every tile: each grey level but 0 is an object, and its class the level modulo 3."""
+    """Right on every tile: each grey level of 1..59 is an object, its class the level modulo 3."""
 
     image_size, resize, suppression, tiling = (TILE, TILE), "half_pixel", Suppression(), None
 
@@ -37,10 +37,10 @@ class FindsColours:
 
     def found(self, grey):
         boxes, labels = [], []
-        for level in np.unique(grey[grey > 0]):
+        for level in np.unique(grey[(grey > 0) & (grey < LEVELS)]):
             rows, columns = np.nonzero(grey == level)
             low, high = (rows.min(), columns.min()), (rows.max() + 1, columns.max() + 1)
-            boxes.append(np.array([*low, *high]) / TILE)
+            boxes.append(np.array([*low, *high]) / np.tile(self.image_size, 2))
             labels.append(level % 3)
         return Detections(boxes, np.full(len(boxes), 0.9), labels, ("a", "b", "c"))
 
@@ -52,7 +52,7 @@ def drawn(size, seed=0):
     """An image of separate rectangles, each in a grey level of its own, and their boxes."""
     rng = np.random.default_rng(seed)
     image, boxes = np.zeros((*size, 3), np.uint8), []
-    for level in range(1, 60):
+    for level in range(1, LEVELS):
         height, width = rng.integers(3, 40, 2)
         top, left = rng.integers(0, size[0] - height), rng.integers(0, size[1] - width)
         if not image[top : top + height, left : left + width].any():
@@ -76,6 +76,24 @@ def test_all_that_is_drawn_is_found_once(seed):
     image, boxes = drawn((333, 287), seed)
     (found,) = detected(image, tiling())
     assert found.image_size == (333, 287)
+    assert sorted(map(tuple, np.round(found.pixels()).astype(int))) == sorted(map(tuple, boxes))
+
+
+@pytest.mark.parametrize(
+    ("size", "canvas", "way"),
+    [
+        ((48, 80), (48, 80), "half_pixel"),
+        ((48, 80), (80, 80), "letterbox"),
+        ((80, 48), (96, 48), "letterbox"),
+    ],
+)
+@pytest.mark.parametrize("overlap", [0.25, 0.75])
+def test_tiles_and_inputs_are_of_any_shape(size, canvas, way, overlap):
+    detector = FindsColours()
+    detector.image_size, detector.resize = canvas, way
+    image, boxes = drawn((170, 230), 4)
+    rule = tiling(height=size[0], width=size[1], overlap=overlap)
+    (found,) = detected(image, rule, detector)
     assert sorted(map(tuple, np.round(found.pixels()).astype(int))) == sorted(map(tuple, boxes))
 
 

@@ -15,6 +15,8 @@ from ssd_keras.commands import _tiles
 from ssd_keras.data.source import GroundTruth, Source
 from ssd_keras.data.tile_sizes import fit_tile_size
 from ssd_keras.errors import UserError
+from ssd_keras.training import RunSettings
+from ssd_keras.training.tiles import tiled
 from tests import tiny
 from tests.data.samples import voc_image, voc_object
 from tests.experiments.programs import end, start
@@ -63,6 +65,13 @@ def source_of(side, size=400):
     low = rng.uniform(0, size - side, (60, 2))
     boxes = np.concatenate([low, low + side], 1) / size
     return Source("drawn", ("a",), [GroundTruth("0", size, size, boxes, [0] * 60)])
+
+
+def test_tiles_cannot_be_fitted_to_no_objects():
+    empty = Source("drawn", ("a",), [GroundTruth("0", 400, 400, np.zeros((0, 4)), [])])
+    settings = RunSettings("SSD_MobileNet_96", "drawn", tiles="auto")
+    with pytest.raises(UserError, match="'drawn' has no object to fit tiles to"):
+        tiled(settings, empty)
 
 
 def test_small_objects_get_tiles_and_large_ones_do_not():
