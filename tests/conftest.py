@@ -9,6 +9,11 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
 
+from tests import temporary
+
+# Before others ask where temporary files are.
+temporary.stay_in_one_folder()
+
 from tests import programs, without_xla
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,11 +35,11 @@ def shared():
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
-    """Quick tests do without XLA, and so do the programs they start, unless they are marked.
+    """Tests do without XLA, and so do the programs they start, unless they are marked `xla`.
 
     Those marked `eager` do without graphs, too.
     """
-    if any(item.get_closest_marker(name) for name in ("xla", "slow")):
+    if item.get_closest_marker("xla"):
         return (yield)
     chosen = {programs.WITHOUT_XLA: without_xla.leave_out_xla}
     if item.get_closest_marker("eager"):

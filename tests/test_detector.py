@@ -17,7 +17,7 @@ from tests import tiny
 from tests.comparing import assert_same_detections
 from tests.deploy.conftest import lively_detector, pictures
 
-# What traces its graphs, as users do, is marked `xla` or `slow`.
+# What traces its graphs, as users do, is marked `xla`.
 pytestmark = pytest.mark.eager
 SIZE = 96
 CLASSES = ("cat", "dog", "cow")
@@ -62,6 +62,7 @@ def test_loss_at_the_start_is_what_theory_says(detector, batch):
     np.testing.assert_allclose(logs["loss"], logs["class_loss"] + logs["box_loss"], rtol=1e-5)
 
 
+@pytest.mark.xla
 @pytest.mark.slow
 def test_training_lowers_the_loss_and_finds_the_objects(mobilenet, batch):
     detector = mobilenet

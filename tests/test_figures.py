@@ -112,6 +112,13 @@ def test_mean_curve_counts_classes_with_nothing_found():
     np.testing.assert_allclose(mean.get_ydata()[[0, 50, 51, 100]], [0.5, 0.5, 1 / 3, 1 / 3])
 
 
+def test_mean_curve_takes_the_best_precision_that_follows():
+    rising = {"recall": np.array([0, 0.5, 1]), "precision": np.array([0, 0.5, 2 / 3])}
+    axes = figures.precision_recall({"cat": rising, "dog": rising}).axes[0]
+    mean = next(line for line in axes.lines if "mean of 2" in line.get_label())
+    np.testing.assert_allclose(mean.get_ydata(), 2 / 3)
+
+
 NAMES = ("$x^2$", "a $5 note", "_hidden", "a\nb", "<b>", r"\$", r"\frac{", "", "{}^%_&~#")
 
 

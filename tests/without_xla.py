@@ -1,7 +1,7 @@
 """Arrays without XLA, or without graphs, which take seconds to make for what a test runs once.
 
-The same functions, as plain TensorFlow. Tests that compare the two, and the slow ones, which run
-everything as users do, are not run so.
+The same functions, as plain TensorFlow. Tests that compare the two, and those that run everything
+as users do, are not run so: they are marked `xla`.
 """
 
 import functools

@@ -167,6 +167,7 @@ def test_images_that_need_many_chunks_do_not_disturb_others():
 
 
 @pytest.mark.parametrize("options", [{}, {"class_agnostic": True}], ids=["usual", "agnostic"])
+@pytest.mark.xla
 @pytest.mark.slow
 def test_with_and_without_xla_are_the_same(options):
     boxes, scores = _scene(9, 600, 4, 1, ties=True)

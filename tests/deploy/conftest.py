@@ -1,6 +1,7 @@
 """A small detector with lively outputs, and the files made from it, each made once a test run."""
 
 import functools
+import io
 import re
 
 import keras
@@ -16,6 +17,7 @@ from ssd_keras.deploy.decoding import decoding_of
 from ssd_keras.deploy.tflite_file import TFLiteFile
 from ssd_keras.resizing import resize
 from ssd_keras.traversal import leaf_layers
+from tests.temporary import once
 
 CLASSES = ("cat", "dog", "bird")
 WEAK_BRANCH = 0.25
@@ -34,9 +36,18 @@ def pictures(count: int, seed: int = 0) -> list[np.ndarray]:
 
 @functools.cache
 def lively_detector() -> ssd_keras.Detector:
-    """A detector with random weights whose scores range from 0 to 1."""
+    """A detector with random weights whose scores range from 0 to 1, the same in all workers."""
     keras.utils.set_random_seed(0)
-    return enliven(ssd_keras.create("SSD_MobileNet_96", CLASSES, width=0.25))
+    detector = ssd_keras.create("SSD_MobileNet_96", CLASSES, width=0.25)
+    with np.load(io.BytesIO(once("lively", lambda: _weights(enliven(detector))))) as weights:
+        detector.set_weights(list(weights.values()))
+    return detector
+
+
+def _weights(detector: ssd_keras.Detector) -> bytes:
+    content = io.BytesIO()
+    np.savez(content, *detector.get_weights())
+    return content.getvalue()
 
 
 def enliven(detector: ssd_keras.Detector, images: list | None = None) -> ssd_keras.Detector:
@@ -71,10 +82,12 @@ def run(content: bytes, **inputs: np.ndarray) -> dict[str, np.ndarray]:
 @functools.cache
 def raw(quantization: str) -> bytes:
     """The converted network alone."""
-    return deploy.raw_network(
-        lively_detector(),
-        quantization=quantization,
-        calibration_images=pictures(16) if quantization == "int8" else None,
+    images = pictures(16) if quantization == "int8" else None
+    return once(
+        f"lively-{quantization}",
+        lambda: deploy.raw_network(
+            lively_detector(), quantization=quantization, calibration_images=images
+        ),
     )
 
 

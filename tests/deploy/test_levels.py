@@ -9,7 +9,7 @@ from ssd_keras import deploy
 from ssd_keras.deploy import levels
 from ssd_keras.deploy.tflite_file import TFLiteFile
 from ssd_keras.resizing import resize
-from tests.deploy.conftest import CLASSES, lively_detector, pictures, run
+from tests.deploy.conftest import CLASSES, lively_detector, pictures, raw, run
 
 
 def test_the_parts_of_a_detector_are_its_levels(detector):
@@ -40,8 +40,7 @@ def test_the_joined_parts_are_the_outputs(detector):
 
 
 def test_float_files_keep_their_concatenation():
-    file = deploy.raw_network(lively_detector())
-    assert "DEQUANTIZE" not in TFLiteFile(file).operators()
+    assert "DEQUANTIZE" not in TFLiteFile(raw("none")).operators()
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +56,11 @@ def sure_of_its_background():
 
 
 def test_a_level_of_huge_values_does_not_coarsen_the_others(sure_of_its_background, raw_int8):
-    raw = deploy.raw_network(
+    file = deploy.raw_network(
         sure_of_its_background, quantization="int8", calibration_images=pictures(16)
     )
     image = np.round(resize(pictures(1)[0], (96, 96)))[None].astype(np.uint8)
-    found, usual = (run(file, image=image)["classes"][0] for file in (raw, raw_int8))
+    found, usual = (run(one, image=image)["classes"][0] for one in (file, raw_int8))
     coarsest = len(sure_of_its_background.box_network.level_anchors[-1])
     np.testing.assert_array_equal(found[:-coarsest], usual[:-coarsest])
     assert found[-coarsest:, 0].min() > 9e4

@@ -1,6 +1,8 @@
 """A detector is exported by one call."""
 
+import functools
 import warnings
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 import ssd_keras
 from ssd_keras import data, deploy
+from ssd_keras.deploy import writing
 from ssd_keras.errors import UserError
 from tests import tiny
 from tests.deploy.conftest import pictures
@@ -15,8 +18,12 @@ from tests.deploy.conftest import pictures
 SHAPES = "shapes#train,count=4,size=32"
 
 
-def test_a_tflite_file_detects_as_the_detector(tmp_path):
-    detector = tiny.detector()
+@pytest.fixture(scope="module")
+def detector():
+    return tiny.detector()
+
+
+def test_a_tflite_file_detects_as_the_detector(detector, tmp_path):
     path = detector.export_tflite(tmp_path / "new" / "pets.tflite", score_threshold=0.0)
     assert path == tmp_path / "new" / "pets.tflite"
     (image,) = pictures(1)
@@ -25,15 +32,42 @@ def test_a_tflite_file_detects_as_the_detector(tmp_path):
     np.testing.assert_allclose(found.scores[:10], wanted.scores[:10], atol=1e-4)
 
 
+@pytest.fixture(scope="module")
+def int8(detector, tmp_path_factory):
+    """A file that is calibrated with drawn shapes."""
+    path = tmp_path_factory.mktemp("int8") / "a.tflite"
+    images = data.load_source(SHAPES)
+    return detector.export_tflite(path, quantization="int8", calibration_data=images).read_bytes()
+
+
+def first_shapes():
+    return [data.load_source(SHAPES).image(index) for index in range(3)]
+
+
 @pytest.mark.parametrize(
-    ("form", "warned"),
-    [(str, True), (data.load_source, True), (lambda spec: pictures(4), False)],
+    ("form", "wanted", "warned"),
+    [
+        (str, first_shapes, True),
+        (data.load_source, first_shapes, True),
+        (lambda spec: pictures(4), lambda: pictures(4), False),
+    ],
     ids=["SPEC", "source", "images"],
 )
-def test_int8_is_calibrated_with_a_spec_a_source_or_images(tmp_path, form, warned):
+def test_int8_is_calibrated_with_a_spec_a_source_or_images(
+    detector, int8, tmp_path, monkeypatch, form, wanted, warned
+):
+    seen = []
+
+    @functools.wraps(writing.to_tflite)
+    def converted(detector, *, calibration_images, **options):
+        named = isinstance(calibration_images, Mapping)
+        seen.extend(dict(calibration_images).values() if named else calibration_images)
+        return int8
+
+    monkeypatch.setattr(writing, "to_tflite", converted)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        path = tiny.detector().export_tflite(
+        path = detector.export_tflite(
             tmp_path / "a.tflite",
             quantization="int8",
             calibration_data=form(SHAPES),
@@ -41,6 +75,7 @@ def test_int8_is_calibrated_with_a_spec_a_source_or_images(tmp_path, form, warne
         )
     interpreter = Interpreter(model_path=str(path))
     assert interpreter.get_input_details()[0]["dtype"] is np.uint8
+    np.testing.assert_array_equal(seen, wanted())
     few = [w for w in told if "Only 3 calibration images; 100 or more" in str(w.message)]
     assert bool(few) is warned
 
@@ -58,17 +93,16 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_is_wrong_is_named_and_nothing_is_written(tmp_path, case):
+def test_what_is_wrong_is_named_and_nothing_is_written(detector, tmp_path, case):
     options, reason = WRONG[case]
     with pytest.raises(UserError, match=reason):
-        tiny.detector().export_tflite(tmp_path / "a.tflite", **options)
+        detector.export_tflite(tmp_path / "a.tflite", **options)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_saved_model_follows_the_detectors_suppression(tmp_path, monkeypatch):
+def test_a_saved_model_follows_the_detectors_suppression(detector, tmp_path, monkeypatch):
     given = []
     monkeypatch.setattr(deploy, "to_saved_model", lambda *args, **rest: given.append((args, rest)))
-    detector = tiny.detector()
     assert ssd_keras.Detector.export is not ssd_keras.Detector.export_saved_model
     detector.export_saved_model(tmp_path / "folder", max_detections=3)
     ((args, rest),) = given

@@ -257,6 +257,7 @@ def test_a_run_ends_early_without_progress_and_stays_ended(
     assert capsys.readouterr().out.count("ended early after 3 of 4 epochs") == 2
 
 
+@pytest.mark.xla
 @pytest.mark.slow
 def test_half_precision_trains_like_float32_and_saves_a_float32_detector(tiny_model, tmp_path):
     found = {}
