@@ -14,8 +14,6 @@ from tests import temporary
 # Before others ask where temporary files are.
 temporary.stay_in_one_folder()
 
-from tests import programs, without_xla
-
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 
@@ -41,6 +39,9 @@ def pytest_runtest_protocol(item):
     """
     if item.get_closest_marker("xla"):
         return (yield)
+    # Here, as the process that hands out the tests to others does without TensorFlow.
+    from tests import programs, without_xla
+
     chosen = {programs.WITHOUT_XLA: without_xla.leave_out_xla}
     if item.get_closest_marker("eager"):
         chosen[programs.EAGERLY] = without_xla.run_eagerly

@@ -18,7 +18,10 @@ def detector():
     from tests import tiny
 
     made, random = tiny.detector(), np.random.default_rng(0)
-    made.set_weights([random.uniform(-0.3, 0.6, w.shape) for w in made.get_weights()])
+    drawn = [random.uniform(-0.3, 0.6, weight.shape) for weight in made.weights]
+    # A variance below zero would let everything be NaN, which is equal to NaN.
+    norms = [weight.path.endswith("variance") for weight in made.weights]
+    made.set_weights([np.abs(x) if norm else x for x, norm in zip(drawn, norms, strict=True)])
     return made
 
 

@@ -11,8 +11,6 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from ssd_keras import locks
-
 
 def stay_in_one_folder():
     """Makes the folder, unless this process is a worker, who is given that of its run."""
@@ -28,6 +26,9 @@ def stay_in_one_folder():
 
 def once(name: str, make: Callable[[], bytes]) -> bytes:
     """What `make` returns, which is called once in a run, by the first worker who asks for it."""
+    # Here, as the process that hands out the tests to others does without TensorFlow.
+    from ssd_keras import locks
+
     folder = Path(tempfile.gettempdir(), "once", name)
     content = folder / "content"
     with locks.waiting(folder, tell=lambda holder: None):

@@ -1,8 +1,12 @@
 """A detector as small as there can be, for tests that make many."""
 
+import contextlib
+
 import keras
+import pytest
 
 import ssd_keras
+from ssd_keras.backbones import resnet
 
 
 def backbone(image_size):
@@ -18,3 +22,13 @@ def backbone(image_size):
 def detector(classes=("cat", "dog"), **options):
     """An SSD of that backbone for images of 32 pixels."""
     return ssd_keras.create("SSD_Tiny_32", classes, backbone=backbone, extras=(), **options)
+
+
+@contextlib.contextmanager
+def shallow_resnet101():
+    """ResNet-101 whose stage of 23 equal blocks has 2; its maps and their names are the same."""
+    stages = [(channels, min(blocks, 4), *rest) for channels, blocks, *rest in resnet.DILATED_101]
+    stages[2] = (stages[2][0], 2, *stages[2][2:])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(resnet, "DILATED_101", tuple(stages))
+        yield

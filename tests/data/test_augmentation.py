@@ -136,7 +136,7 @@ def _draw_many(seeds, boxes):
 @pytest.fixture(scope="module")
 def many():
     boxes = tf.constant([[0.1, 0.2, 0.5, 0.4], [0.5, 0.5, 0.53, 0.56], [0.0, 0.0, 1.0, 1.0]])
-    seeds = tf.stack([tf.range(10_000), tf.zeros([10_000], tf.int32) + 3], 1)
+    seeds = tf.stack([tf.range(4_000), tf.zeros([4_000], tf.int32) + 3], 1)
     return {name: value.numpy() for name, value in _draw_many(seeds, boxes).items()}
 
 
@@ -156,7 +156,7 @@ def test_colour_draws_fill_their_range_half_the_time(many, name, neutral_value, 
     assert values.max() == pytest.approx(high, abs=0.02 * (high - low))
 
 
-def test_ten_thousand_draws_give_sound_windows(many):
+def test_four_thousand_draws_give_sound_windows(many):
     window = many["window"]
     side = window[:, 2:] - window[:, :2]
     assert np.isfinite(window).all()
@@ -166,7 +166,7 @@ def test_ten_thousand_draws_give_sound_windows(many):
 
 def test_draws_flip_half_and_use_every_interpolation(many):
     assert abs(many["flip"].mean() - 0.5) < 0.03
-    shares = np.bincount(many["interpolation"], minlength=5) / 10_000
+    shares = np.bincount(many["interpolation"], minlength=5) / len(many["flip"])
     np.testing.assert_allclose(shares, 0.2, atol=0.02)
 
 
@@ -246,7 +246,7 @@ def test_boxes_stay_on_their_colour(draw_of):
         return augment.apply(image, boxes, tf.range(4), draw, size)
 
     checked = 0
-    for seed in range(150):
+    for seed in range(75):
         image, boxes = painted(rng, *rng.integers(120, 400, 2))
         picture, moved, labels = (x.numpy() for x in change(image, boxes, [seed, 7]))
         assert picture.shape == (*size, 3)
@@ -261,7 +261,7 @@ def test_boxes_stay_on_their_colour(draw_of):
             checked += 1
             found = [rows[0], columns[0], rows[-1] + 1, columns[-1] + 1]
             np.testing.assert_allclose(found, [y0, x0, y1, x1], atol=2.1)
-    assert checked > 150
+    assert checked > 75
 
 
 @pytest.mark.parametrize("interpolation", range(5), ids=augment.INTERPOLATIONS)

@@ -2,7 +2,6 @@
 
 import keras
 import numpy as np
-import pytest
 
 from ssd_keras import deploy
 from ssd_keras.deploy import levels

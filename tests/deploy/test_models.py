@@ -12,6 +12,7 @@ from ssd_keras import deploy, zoo
 from ssd_keras.boxes import Suppression
 from ssd_keras.deploy import tflite
 from ssd_keras.resizing import resize
+from tests import tiny
 from tests.comparing import assert_same_detections
 from tests.deploy.conftest import CLASSES, complete, enliven, pictures, run
 
@@ -26,6 +27,12 @@ RECTANGLE = "DSSD_MobileNet_160x96"
 
 # YOLO's grid is so coarse that a smaller image would leave a single cell.
 SIZES = {"YOLO": 224}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def shallow():
+    with tiny.shallow_resnet101():
+        yield
 
 
 def small_name(family: str) -> str:

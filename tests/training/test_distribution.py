@@ -12,31 +12,37 @@ import pytest
 
 from ssd_keras.errors import UserError
 from ssd_keras.training import distribution, tensorflow_devices
+from tests import programs
+from tests.programs import ROOT
 from tests.training import ten_steps
 
-ROOT = Path(__file__).resolve().parents[2]
 
-
-def start(devices: int, path: Path, **environment):
+def start(devices: int, path: Path, **environment) -> programs.Program:
     """Ten steps in a process of their own, which alone can make virtual devices."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.training.ten_steps", str(devices), str(path)],
-        cwd=ROOT,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+    return programs.start("tests.training.ten_steps", devices, path, **environment)
 
 
 def losses_of(*started) -> list[list[float]]:
-    """Waits for `(process, path)` pairs and reads what they wrote."""
+    """Waits for `(program, path)` pairs and reads what they wrote."""
     found = []
-    for process, path in started:
-        told, _ = process.communicate(timeout=900)
-        assert process.returncode == 0, told[-3000:]
+    for program, path in started:
+        ended = program.end(timeout=900)
+        assert ended.code == 0, ended.complaint[-3000:]
         found.append(json.loads(path.read_text()))
     return found
+
+
+def start_under_jax(devices: int, path: Path) -> subprocess.Popen:
+    """The same in an interpreter that has not imported TensorFlow's Keras."""
+    environment = {
+        "KERAS_BACKEND": "jax",
+        # XLA takes most of the time, and most of it to make fast what runs ten times.
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    }
+    command = [sys.executable, "-m", "tests.training.ten_steps", str(devices), str(path)]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=os.environ | environment, text=True, stderr=subprocess.PIPE
+    )
 
 
 def free_ports(count: int) -> list[int]:
@@ -58,6 +64,7 @@ def one_device():
     return losses
 
 
+@pytest.mark.xla
 @pytest.mark.slow
 def test_two_virtual_devices_under_a_mirrored_strategy(one_device, tmp_path):
     path = tmp_path / "losses.json"
@@ -65,6 +72,7 @@ def test_two_virtual_devices_under_a_mirrored_strategy(one_device, tmp_path):
     np.testing.assert_allclose(losses, one_device, rtol=1e-4)
 
 
+@pytest.mark.xla
 @pytest.mark.slow
 def test_two_workers_on_the_loopback_by_tf_config(one_device, tmp_path):
     workers = [f"localhost:{port}" for port in free_ports(2)]
@@ -80,8 +88,10 @@ def test_two_workers_on_the_loopback_by_tf_config(one_device, tmp_path):
 @pytest.mark.slow
 def test_two_devices_under_jax(tmp_path):
     paths = [tmp_path / "one.json", tmp_path / "two.json"]
-    started = [(start(i + 1, path, KERAS_BACKEND="jax"), path) for i, path in enumerate(paths)]
-    one, two = losses_of(*started)
+    for process in [start_under_jax(i + 1, path) for i, path in enumerate(paths)]:
+        _, complaint = process.communicate(timeout=900)
+        assert process.returncode == 0, complaint[-3000:]
+    one, two = (json.loads(path.read_text()) for path in paths)
     assert np.ptp(one) > 0.1
     np.testing.assert_allclose(two, one, rtol=1e-4)
 
