@@ -1,6 +1,7 @@
 """A detector as small as there can be, for tests that make many."""
 
 import contextlib
+import functools
 
 import keras
 import pytest
@@ -9,19 +10,20 @@ import ssd_keras
 from ssd_keras.backbones import resnet
 
 
-def backbone(image_size):
+def backbone(image_size, channels=4):
     """Two convolutions and a batch norm."""
     images = keras.Input((*image_size, 3), name="image")
     x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="normalization")(images)
-    x = keras.layers.Conv2D(4, 3, strides=8, padding="same", name="conv1")(x)
+    x = keras.layers.Conv2D(channels, 3, strides=8, padding="same", name="conv1")(x)
     fine = keras.layers.BatchNormalization(name="conv1_bn")(x)
-    coarse = keras.layers.Conv2D(4, 3, strides=2, padding="same", name="conv2")(fine)
+    coarse = keras.layers.Conv2D(channels, 3, strides=2, padding="same", name="conv2")(fine)
     return keras.Model(images, {"fine": fine, "coarse": coarse}, name="tiny")
 
 
-def detector(classes=("cat", "dog"), **options):
+def detector(classes=("cat", "dog"), channels=4, **options):
     """An SSD of that backbone for images of 32 pixels."""
-    return ssd_keras.create("SSD_Tiny_32", classes, backbone=backbone, extras=(), **options)
+    core = functools.partial(backbone, channels=channels)
+    return ssd_keras.create("SSD_Tiny_32", classes, backbone=core, extras=(), **options)
 
 
 @contextlib.contextmanager

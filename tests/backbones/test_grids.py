@@ -8,11 +8,13 @@ import pytest
 
 from ssd_keras import backbones
 from ssd_keras.backbones import feature_maps
+from tests import tiny
 
 
 @functools.cache
 def maps_of(build, size, **options):
-    return feature_maps(getattr(backbones, build)((size, size), width=0.25, **options))
+    with tiny.shallow_resnet101():
+        return feature_maps(getattr(backbones, build)((size, size), width=0.25, **options))
 
 
 @pytest.mark.parametrize(

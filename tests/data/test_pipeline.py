@@ -43,7 +43,7 @@ def assert_same(first, second):
             np.testing.assert_array_equal(x, y)
 
 
-@pytest.mark.parametrize("parallelism", [1, 3, None])
+@pytest.mark.parametrize("parallelism", [1, pytest.param(3, marks=pytest.mark.slow), None])
 def test_parallelism_changes_no_bit(source, reference, parallelism):
     assert_same(batches(source, parallelism=parallelism), reference)
 
@@ -52,7 +52,7 @@ def test_the_cache_changes_no_bit(source, reference):
     assert_same(batches(source, cache_bytes=0), reference)
 
 
-@pytest.mark.parametrize("first", [1, 3])
+@pytest.mark.parametrize("first", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_resuming_gives_the_same_batches(source, reference, first):
     """Two steps are an epoch here, so 1 and 3 lie in the middle of one."""
     assert_same(batches(source, first_step=first, steps=6 - first), reference[first:])
@@ -210,7 +210,7 @@ def test_damaged_images_are_the_same_by_the_fast_and_by_the_careful_way(damaged)
     assert not found["images"][~found["readable"]].any()
 
 
-@pytest.mark.parametrize("parallelism", [1, 4])
+@pytest.mark.parametrize("parallelism", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_damaged_images_teach_nothing_and_change_no_other_bit(damaged, parallelism, caplog):
     source = data.load_source(f"voc:{damaged}")
     careful = data.load_source(f"voc:{damaged}")

@@ -18,7 +18,7 @@ from ssd_keras.deploy.tflite_file import TFLiteFile, packed_files
 from ssd_keras.errors import UserError
 from ssd_keras.resizing import resize
 from tests.comparing import assert_same_detections
-from tests.deploy.conftest import CLASSES, pictures, run
+from tests.deploy.conftest import CLASSES, pictures, raw, run
 
 PIXELS = np.array([120, 160, 120, 160])
 UNSEEN = pictures(4, seed=9)
@@ -71,6 +71,8 @@ def test_a_higher_threshold_and_fewer_slots(detector, assembled):
 def test_the_file_suppresses_as_the_detector_does(detector, monkeypatch):
     settings = {"score_threshold": 0.2, "max_detections": 12, "class_agnostic": True}
     monkeypatch.setattr(detector, "suppression", settings)
+    # The network is converted already.
+    monkeypatch.setattr(tflite, "_network", lambda *given: TFLiteFile(raw("none")))
     file = deploy.to_tflite(detector)
     assert settings.items() <= metadata.settings_of(packed_files(file)).items()
     found = deploy.TFLiteDetector(file).detect(UNSEEN[0])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests import tiny
 from tests.experiments.programs import end, start
 
 try:
@@ -13,6 +14,7 @@ try:
 except ImportError:
     cv2 = None
 
+pytestmark = pytest.mark.eager
 FAULTS = {"empty": "no images in the folder", "film.mp4": "ideo"}
 CLIPS = ("clip.mp4",) if cv2 else ()
 FRAMES = 10
@@ -30,11 +32,8 @@ def write_clip(path):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """An untrained detector, and images among files that are none."""
-    import ssd_keras
-
     folder = tmp_path_factory.mktemp("detect")
-    detector = ssd_keras.create("SSD_MobileNet_96", classes=["cat", "dog"], width=0.25)
-    detector.save(folder / "tiny.keras")
+    tiny.detector().save(folder / "tiny.keras")
     (folder / "images").mkdir()
     (folder / "empty").mkdir()
     for name, size in SIZES.items():

@@ -10,6 +10,7 @@ import ssd_keras
 from tests import oracles
 from tests.experiments.programs import end, start
 
+pytestmark = pytest.mark.eager
 # Of each image, as COCO writes it.
 BOXES = {7: [10, 20, 30, 40], 9: [5, 5, 50, 20]}
 

@@ -34,15 +34,9 @@ def losses_of(*started) -> list[list[float]]:
 
 def start_under_jax(devices: int, path: Path) -> subprocess.Popen:
     """The same in an interpreter that has not imported TensorFlow's Keras."""
-    environment = {
-        "KERAS_BACKEND": "jax",
-        # XLA takes most of the time, and most of it to make fast what runs ten times.
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-    }
     command = [sys.executable, "-m", "tests.training.ten_steps", str(devices), str(path)]
-    return subprocess.Popen(
-        command, cwd=ROOT, env=os.environ | environment, text=True, stderr=subprocess.PIPE
-    )
+    environment = os.environ | {"KERAS_BACKEND": "jax"}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, stderr=subprocess.PIPE)
 
 
 def free_ports(count: int) -> list[int]:

@@ -15,7 +15,7 @@ from tests.training import fit_and_train
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("ema", [0.0, 0.9])
+@pytest.mark.parametrize("ema", [pytest.param(0.0, marks=pytest.mark.slow), 0.9])
 def test_their_weights_are_equal_to_the_bit(tmp_path, ema):
     settings = dataclasses.replace(
         fit_and_train.SETTINGS,

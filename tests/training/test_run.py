@@ -187,9 +187,11 @@ def mine(image_size):
 def own_backbone(tmp_path):
     (tmp_path / "mine.py").write_text(OWN_BACKBONE)
     return changed(
-        model="SSD_Mine_96",
+        model="SSD_Mine_64",
         backbone=f"{tmp_path}/mine.py:mine",
         model_options={"extras": []},
+        train_data="shapes#train,count=8,size=64",
+        eval_data="",
         epochs=1,
         ema=0.0,
     )
