@@ -15,7 +15,7 @@ from ssd_keras.errors import UserError
 from ssd_keras.resizing import WAYS, resize
 from tests import tiny
 from tests.comparing import assert_same_detections
-from tests.deploy.conftest import lively_detector, pictures
+from tests.deploy.conftest import enliven, lively_detector, pictures
 
 # What traces its graphs, as users do, is marked `xla`.
 pytestmark = pytest.mark.eager
@@ -370,10 +370,11 @@ def test_batches_of_a_wrong_type_are_refused_by_fit(detector, batch):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_images_are_resized_in_the_detectors_way_which_is_saved_with_it(tmp_path, way):
+def test_images_are_resized_in_the_detectors_way_which_is_saved_with_it(detector, tmp_path, way):
     image = pictures(1)[0]
-    detector = ssd_keras.Detector.from_config({**lively_detector().get_config(), "resize": way})
-    detector.set_weights(lively_detector().get_weights())
+    config = enliven(detector).get_config()
+    detector, lively = ssd_keras.Detector.from_config({**config, "resize": way}), detector
+    detector.set_weights(lively.get_weights())
     ready = resize(image, (SIZE, SIZE), way)
     (wanted,) = detector.detect_batches([ready[None]], score_threshold=0.3)
     wanted = detector.in_image(wanted, image.shape[:2])

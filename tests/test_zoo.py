@@ -446,7 +446,7 @@ def sides(anchors):
 
 
 def test_a_detector_with_a_finer_map_comes_back_from_its_file(tmp_path):
-    detector = ssd_keras.create("DSSD_MobileNet_96", names(2), width=0.25, finest_stride=8)
+    detector = ssd_keras.create("SSD_MobileNet_96", names(2), width=0.25, finest_stride=8)
     detector.save(tmp_path / "finer.keras")
     again = ssd_keras.load(tmp_path / "finer.keras")
     image = np.random.default_rng(0).uniform(0, 255, (1, 96, 96, 3)).astype("float32")

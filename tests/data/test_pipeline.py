@@ -279,16 +279,26 @@ def test_options_that_are_not_asked_for_change_no_bit(source, reference):
     assert_same(batches(source, **off), reference)
 
 
-def test_at_the_end_images_are_changed_little(source):
-    strong = batches(source, augmentation="mosaic", scale_jitter=0.5)
+@pytest.mark.parametrize("augmentation", ["ssd", pytest.param("mosaic", marks=pytest.mark.slow)])
+def test_at_the_end_images_are_changed_little(source, augmentation):
+    strong = batches(source, augmentation=augmentation, scale_jitter=0.5)
     weak = batches(source, augmentation="light")
-    both = batches(source, augmentation="mosaic", scale_jitter=0.5, weak_from=4)
+    both = batches(source, augmentation=augmentation, scale_jitter=0.5, weak_from=4)
     assert_same(both[:4], strong[:4])
     assert_same(both[4:], weak[4:])
     assert any((a[0] != b[0]).any() for a, b in zip(strong[4:], weak[4:], strict=True))
 
 
-@pytest.mark.parametrize("options", [{"scale_jitter": 0.5}, {"balanced": True}, {"weak_from": 2}])
+SOME_OPTIONS = [{"scale_jitter": 0.5}, {"balanced": True}, {"weak_from": 2}]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"scale_jitter": 0.5, "balanced": True, "weak_from": 4},
+        *(pytest.param(one, marks=pytest.mark.slow) for one in SOME_OPTIONS),
+    ],
+)
 def test_options_of_recipes_resume(source, options):
     whole = batches(source, **options)
     assert_same(batches(source, first_step=3, steps=3, **options), whole[3:])

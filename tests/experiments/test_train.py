@@ -12,7 +12,11 @@ from tests import programs
 from tests.experiments.programs import end, start
 
 # Default boxes are fitted to the data first, for which detectors are built.
-PUBLISHED_BOXES = ["--train_data=shapes#train", "--default_boxes=published", "--width=0.25"]
+PUBLISHED_BOXES = [
+    "--train_data=shapes#train,count=40,size=32",
+    "--default_boxes=published",
+    "--width=0.25",
+]
 FAULTS = {
     "misspelt model": (
         ["--model=SSD_MobilNet_300", "--train_data=shapes#train"],
