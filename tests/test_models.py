@@ -138,13 +138,7 @@ def test_any_box_network_goes_with_a_users_own_backbone(box_network, tmp_path):
         np.testing.assert_array_equal(value, detector(images)[key])
 
 
-# XLA takes most of the time there, and most of it to make fast what runs once.
-UNDER_JAX = {
-    **os.environ,
-    "KERAS_BACKEND": "jax",
-    "JAX_PLATFORMS": "cpu",
-    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-}
+UNDER_JAX = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
 WITHOUT_TENSORFLOW = """
 import sys
 

@@ -12,7 +12,7 @@ import ssd_keras
 from ssd_keras.training import callbacks
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.eager]
 SETTINGS = {
     "model": "SSD_Tiny_32",
     "backbone": f"{ROOT / 'tests' / 'tiny.py'}:backbone",
