@@ -18,8 +18,8 @@ def same_classes(new: Sequence[str], trained: Sequence[str]) -> dict[int, int]:
     """Which class of a trained detector each of the new ones is.
 
     Names are the same in any case of letters and with blanks, hyphens or underscores between
-    words; then come the names that COCO, VOC and Open Images have for one class, by the table. No
-    class is taken twice.
+    words; then come words that are written as one, and the names that COCO, VOC and Open Images
+    have for one class, by the table. Plurals are other names. No class is taken twice.
 
     Returns:
         Index in `new` -> index in `trained`, of those that are in both.
@@ -35,16 +35,24 @@ def same_classes(new: Sequence[str], trained: Sequence[str]) -> dict[int, int]:
 
 
 def _usual(name: str) -> str:
-    """COCO's name of a class that has several."""
-    key = match_key(name)
+    """COCO's name of a class that has several, without blanks: "TrafficLight", "motor bike"."""
+    key = _without_blanks(match_key(name))
     return _aliases().get(key, key)
+
+
+def _without_blanks(name: str) -> str:
+    return name.replace(" ", "")
 
 
 @functools.cache
 def _aliases() -> dict[str, str]:
     with ALIASES.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    return {alias: row["name"] for row in rows for alias in row["aliases"].split(";")}
+    return {
+        _without_blanks(alias): _without_blanks(row["name"])
+        for row in rows
+        for alias in row["aliases"].split(";")
+    }
 
 
 def keep_columns(
