@@ -20,8 +20,8 @@ from tests.training.ten_steps import tiny_detector
 pytestmark = pytest.mark.eager
 SETTINGS = RunSettings(
     model="SSD_MobileNet_96",
-    train_data="shapes#train,count=12",
-    eval_data="shapes#val,count=5",
+    train_data="shapes#train,count=12,size=96",
+    eval_data="shapes#val,count=5,size=96",
     width=0.25,
     augmentation="light",
     max_boxes=16,
@@ -114,8 +114,8 @@ def test_a_run_that_was_stopped_ends_with_the_weights_of_one_that_was_not(
 def test_a_short_run_that_was_killed_goes_on_with_the_next_step(tiny_model, tmp_path, monkeypatch):
     """The same in miniature: the second of two epochs is begun, checkpointed and killed."""
     settings = changed(
-        train_data="shapes#train,count=8", eval_data="", epochs=2, accumulation=1, warmup_epochs=0,
-        batch_norm_batches=0,
+        train_data="shapes#train,count=8,size=96", eval_data="", epochs=2, accumulation=1,
+        warmup_epochs=0, batch_norm_batches=0,
     )  # fmt: skip
     monkeypatch.setattr(callbacks.figures, "save", lambda figure, path: Path(path).touch())
     train(settings, tmp_path / "straight")
