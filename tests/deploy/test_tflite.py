@@ -71,8 +71,8 @@ def test_a_higher_threshold_and_fewer_slots(detector, assembled):
 def test_the_file_suppresses_as_the_detector_does(detector, monkeypatch):
     settings = {"score_threshold": 0.2, "max_detections": 12, "class_agnostic": True}
     monkeypatch.setattr(detector, "suppression", settings)
-    # The network is converted already.
-    monkeypatch.setattr(tflite, "_network", lambda *given: TFLiteFile(raw("none")))
+    converted = raw("none")
+    monkeypatch.setattr(tflite, "_network", lambda *given: TFLiteFile(converted))
     file = deploy.to_tflite(detector)
     assert settings.items() <= metadata.settings_of(packed_files(file)).items()
     found = deploy.TFLiteDetector(file).detect(UNSEEN[0])
