@@ -1,8 +1,13 @@
 """A small detector with lively outputs, and the files made from it, each made once a test run."""
 
 import functools
+import importlib.util
 import io
+import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -17,10 +22,12 @@ from ssd_keras.deploy.decoding import decoding_of
 from ssd_keras.deploy.tflite_file import TFLiteFile
 from ssd_keras.resizing import resize
 from ssd_keras.traversal import leaf_layers
+from tests.conftest import ROOT
 from tests.temporary import once
 
 CLASSES = ("cat", "dog", "bird")
 WEAK_BRANCH = 0.25
+MEDIAPIPE_SCRIPT = Path(__file__).with_name("mediapipe_detect.py")
 # The last batch norm of a bottleneck; MobileNet's conv_pw_3_bn is none.
 RESIDUAL_BRANCH_END = re.compile(r"(block|extra|module)\w*_3_bn$")
 
@@ -72,6 +79,29 @@ def enliven(detector: ssd_keras.Detector, images: list | None = None) -> ssd_ker
                 kernel = detector.get_layer(head).kernel
                 kernel.assign(kernel * factor)
     return detector
+
+
+def python_with_mediapipe() -> str:
+    """An interpreter that has mediapipe: this one, or that of a folder beside the project."""
+    if importlib.util.find_spec("mediapipe") is not None:
+        return sys.executable
+    beside = ROOT.parent / "venv_mp" / "bin" / "python"
+    if not beside.exists():
+        pytest.skip("needs mediapipe: pip install mediapipe")
+    return str(beside)
+
+
+def mediapipe_found(images: Path, *models: Path) -> list[list[dict]]:
+    """What MediaPipe finds with each model in each image of a .npy, in this order."""
+    done = subprocess.run(
+        [python_with_mediapipe(), MEDIAPIPE_SCRIPT, images, *models],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
 
 
 def run(content: bytes, **inputs: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,4 +1,6 @@
-"""Run by test_mediapipe.py in a process of its own: MODEL.tflite IMAGES.npy -> detections as JSON.
+"""Run by tests in a process of its own: IMAGES.npy MODEL.tflite ... -> detections as JSON.
+
+A line for each image of each model.
 
 Kept apart, because MediaPipe may end or stop the whole process on a file it does not like.
 """
@@ -11,14 +13,15 @@ import numpy as np
 from mediapipe.tasks.python import BaseOptions, vision
 
 
-def main(model: str, images: str):
-    options = vision.ObjectDetectorOptions(
-        base_options=BaseOptions(model_asset_path=model), score_threshold=0.3
-    )
-    with vision.ObjectDetector.create_from_options(options) as detector:
-        for image in np.load(images):
-            frame = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image)
-            print(json.dumps([_row(found) for found in detector.detect(frame).detections]))
+def main(images: str, *models: str):
+    for model in models:
+        options = vision.ObjectDetectorOptions(
+            base_options=BaseOptions(model_asset_path=model), score_threshold=0.3
+        )
+        with vision.ObjectDetector.create_from_options(options) as detector:
+            for image in np.load(images):
+                frame = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image)
+                print(json.dumps([_row(found) for found in detector.detect(frame).detections]))
 
 
 def _row(found) -> dict:

@@ -1,11 +1,6 @@
 """The real MediaPipe ObjectDetector loads the files and gives our boxes and labels."""
 
 import functools
-import importlib.util
-import json
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -17,46 +12,25 @@ from ssd_keras import deploy
 from ssd_keras.deploy import postprocess
 from ssd_keras.deploy.tflite_file import TFLiteFile
 from ssd_keras.detections import Detections
-from tests.conftest import ROOT
-from tests.deploy.conftest import CLASSES, enliven, pictures
+from tests.deploy.conftest import CLASSES, enliven, mediapipe_found, pictures
 
 pytestmark = pytest.mark.slow
 
-SECONDS = 240
-SCRIPT = Path(__file__).with_name("mediapipe_detect.py")
 IMAGES = pictures(3, seed=9)
 PHOTOGRAPHS = "data/voc2012_100/VOCdevkit/VOC2012/JPEGImages"
 SIDE = 300
 
 
-def python_with_mediapipe() -> str:
-    """An interpreter that has mediapipe: this one, or that of a folder beside the project."""
-    if importlib.util.find_spec("mediapipe") is not None:
-        return sys.executable
-    beside = ROOT.parent / "venv_mp" / "bin" / "python"
-    if not beside.exists():
-        pytest.skip("needs mediapipe: pip install mediapipe")
-    return str(beside)
-
-
 @pytest.fixture(scope="module")
 def mediapipe_detect(tmp_path_factory):
     """`mediapipe_detect(content, images)`: what MediaPipe finds in each image."""
-    python, folder = python_with_mediapipe(), tmp_path_factory.mktemp("mediapipe")
+    folder = tmp_path_factory.mktemp("mediapipe")
 
     def detect(content: bytes, images: list[np.ndarray]) -> list[list[dict]]:
         path = folder / "model.tflite"
         path.write_bytes(content)
         np.save(folder / "images.npy", np.stack(images))
-        done = subprocess.run(
-            [python, SCRIPT, path, folder / "images.npy"],
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-        return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+        return mediapipe_found(folder / "images.npy", path)
 
     return detect
 

@@ -12,9 +12,10 @@ from ssd_keras import deploy, zoo
 from ssd_keras.boxes import Suppression
 from ssd_keras.deploy import tflite
 from ssd_keras.resizing import resize
+from ssd_keras.weights import catalogue
 from tests import tiny
 from tests.comparing import assert_same_detections
-from tests.deploy.conftest import CLASSES, complete, enliven, pictures, run
+from tests.deploy.conftest import CLASSES, complete, enliven, mediapipe_found, pictures, run
 
 pytestmark = pytest.mark.slow
 
@@ -80,18 +81,15 @@ def test_raw_outputs_are_keras_own(family):
             assert difference < 1e-3 * np.abs(wanted[name]).max(), name
 
 
-# A backbone and a box network of each kind; int8 takes as long again.
-INT8_FAMILIES = [
-    "SSD_VGG16",
-    "SSDLite_MobileNetV2",
-    "SSDLite_MobileNetV3Small",
-    "SSDLite_MobileDetCPU",
-    "SSDLite_MobileDetEdgeTPU",
-    "DSSD_MobileNet",
+# What the published weights are imported as, and of box networks beside it one each.
+IMPORTED = sorted({re.sub(r"_\d+$", "", entry.architecture) for entry in catalogue.entries()})
+INT8_FAMILIES = [*IMPORTED, "DSSD_MobileNet", "PANLite_MobileNetV2", "YOLO_Inception", RECTANGLE]
+# Of imported ones a core of each kind of arithmetic, and a predictor that levels share.
+FOR_MEDIAPIPE = [
     "FPNLite_MobileNetV2",
-    "PANLite_MobileNetV2",
-    "YOLO_Inception",
-    RECTANGLE,
+    "SSDLite_MobileDetCPU",
+    "SSDLite_MobileNetV3SmallReduced",
+    "SSD_MobileNet",
 ]
 
 
@@ -109,6 +107,45 @@ def test_int8_changes_raw_outputs_about_as_much_as_slight_image_noise(family):
         change = np.concatenate([outputs[name] for outputs in found]) - ours
         yardstick = np.asarray(noisy[name]) - ours
         assert np.mean(change**2) < 2.5 * np.mean(yardstick**2), name
+
+
+@pytest.fixture(scope="module")
+def int8_files(tmp_path_factory):
+    """The whole int8 file of each."""
+    folder, files = tmp_path_factory.mktemp("int8"), {}
+    suppression = Suppression(max_detections=20, score_threshold=0.3)
+    options = tflite.Options(quantization="int8", suppression=suppression)
+    for family in FOR_MEDIAPIPE:
+        files[family] = folder / f"{family}.tflite"
+        files[family].write_bytes(complete(raw(family, "int8"), small(family), options))
+    return files
+
+
+@pytest.fixture(scope="module")
+def found_by_mediapipe(int8_files, tmp_path_factory):
+    """Of each what MediaPipe finds in each image."""
+    images = tmp_path_factory.mktemp("images") / "images.npy"
+    np.save(images, np.concatenate(images_of(small(FOR_MEDIAPIPE[0]))).astype(np.uint8))
+    lines = iter(mediapipe_found(images, *int8_files.values()))
+    return {family: [next(lines) for _ in UNSEEN] for family in int8_files}
+
+
+@pytest.mark.parametrize("family", FOR_MEDIAPIPE)
+def test_mediapipe_and_litert_load_int8_files_of_imported_architectures(
+    int8_files, found_by_mediapipe, family
+):
+    assert family in IMPORTED
+    runner = deploy.TFLiteDetector(int8_files[family])
+    near = []
+    for image, rows in zip(images_of(small(family)), found_by_mediapipe[family], strict=True):
+        ours = runner.detect(image[0].astype(np.uint8))
+        assert len(rows) <= len(ours)
+        for row in rows:
+            # It cuts boxes to whole pixels.
+            same = np.abs(96 * ours.boxes - row["box"]).max(-1) < 2
+            near.append(np.any(same & (np.array(ours.names) == row["name"])))
+    assert len(near) > 3
+    assert np.mean(near) >= 0.5
 
 
 def threshold_of(family: str) -> float:
