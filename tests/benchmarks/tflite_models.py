@@ -7,7 +7,7 @@ the float32 file's raw outputs from Keras', relative to the largest output. "bui
 Keras' detections that the complete float32 file finds, same class, boxes within 0.5 px. "noise":
 the int8 file's raw outputs, root mean square difference relative to their spread; beside it what
 grey-level noise of deviation 2 in the image does to Keras, since networks with random weights
-amplify any small change. Each model has a process of its own.
+amplify any small change. ms: the least of three medians. Each model has a process of its own.
 
 python -m tests.benchmarks.tflite_models --write_table [--models=...]
 
@@ -132,7 +132,7 @@ def measure(name: str) -> dict:
         sizes[quantization] = len(content)
         runner = deploy.TFLiteDetector(content, FLAGS.threads)
         found[quantization] = runner.detect(picture)
-        milliseconds[quantization] = runner.milliseconds(FLAGS.runs)
+        milliseconds[quantization] = min(runner.milliseconds(FLAGS.runs) for _ in range(3))
 
     keras.utils.set_random_seed(0)
     classes = [f"class {index}" for index in range(FLAGS.classes)]
