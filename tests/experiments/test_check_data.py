@@ -134,10 +134,10 @@ def test_records_of_little_are_packed_knowingly(tmp_path):
     [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
 )
 def test_records_that_are_interrupted_leave_nothing(tmp_path, sign, code):
-    flags = ("--data=shapes#train,count=600", f"--out={tmp_path}/out/x")
+    flags = ("--data=shapes#train,count=1500", f"--out={tmp_path}/out/x")
     process = start("make_records", *flags)
     while not list((tmp_path / "out").glob(".*.tfrecord")) and process.runs():
-        time.sleep(0.1)
+        time.sleep(0.02)
     process.send_signal(sign)
     assert end(process).code == code
     assert not list((tmp_path / "out").iterdir())
