@@ -87,6 +87,13 @@ def number(value: float | None, digits: int, dash: str = "-") -> str:
     return dash if value is None or not math.isfinite(value) else f"{value:,.{digits}f}"
 
 
+def pace(count: int, seconds: float) -> str:
+    """How many a second, or how long each where a second is too short for one."""
+    if 0 < count < seconds:
+        return f"{number(seconds / count, 1)} seconds each"
+    return f"{number(count / max(seconds, 1e-9), 1)} a second"
+
+
 def join_names(names, most: int = 8) -> str:
     """Names in a sentence: "cat, dog, ..."."""
     names = list(names)

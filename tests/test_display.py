@@ -64,3 +64,17 @@ def test_names_in_a_sentence():
 def test_texts_of_several_lines_keep_them_and_nothing_that_steers():
     shown = display.without_controls("a\tb\n\x1b[2J\u202e\x9b1m고")
     assert shown == "a\tb\n\\x1b[2J\\u202e\\x9b1m고"
+
+
+@pytest.mark.parametrize(
+    ("count", "seconds", "said"),
+    [
+        (1, 66.31, "66.3 seconds each"),
+        (4, 10, "2.5 seconds each"),
+        (10, 10, "1.0 a second"),
+        (303, 24, "12.6 a second"),
+        (0, 3, "0.0 a second"),
+    ],
+)
+def test_a_pace_says_something_of_slow_things_too(count, seconds, said):
+    assert display.pace(count, seconds) == said

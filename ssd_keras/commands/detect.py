@@ -33,7 +33,7 @@ from ssd_keras import drawing, files, large_pictures, video
 from ssd_keras.commands import _suppression, _tiles
 from ssd_keras.data.decoded import ArrayPicture
 from ssd_keras.data.images import ImageError, read_image
-from ssd_keras.display import printable
+from ssd_keras.display import pace, printable
 from ssd_keras.errors import UserError
 from ssd_keras.image_search import FoundImages, find_images
 from ssd_keras.tiled_detection import Picture, detect_tiled, open_picture
@@ -215,7 +215,7 @@ class Speed:
     def __str__(self) -> str:
         count, seconds = self.others if self.others[0] else self.first
         built = "" if self.others[0] else ", building the program included"
-        return f"{count / max(seconds, 1e-9):.1f} a second detecting{built}"
+        return f"{pace(count, seconds)} detecting{built}"
 
 
 def count_names(detections) -> str:
@@ -250,9 +250,7 @@ def finish(done: int, what: str, speed: Speed, started: float, out: Path) -> Non
     """How fast it was and where the results lie."""
     if sys.stdout.isatty():
         print("\r" + " " * 40 + "\r", end="")
-    whole = max(time.monotonic() - started, 1e-9)
+    whole = pace(done, time.monotonic() - started)
     counted = what if done != 1 else what.removesuffix("s")
-    print(
-        f"{done} {counted}: {speed}; {done / whole:.1f} a second with reading, drawing and writing."
-    )
+    print(f"{done} {counted}: {speed}; {whole} with reading, drawing and writing.")
     print(f"Pictures and JSON: {out}")
