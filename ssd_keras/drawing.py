@@ -79,7 +79,7 @@ def draw_boxes(
     width, height = picture.size
     order = np.arange(len(labels)) if scores is None else np.argsort(-np.asarray(scores))
     order = [i for i in order if labels[i] >= 0 and np.isfinite(boxes[i]).all()]
-    side = min(min(width, height), _ROOM * _usual_side(boxes[order], width, height))
+    side = min(min(width, height), _ROOM * usual_side(boxes[order], (height, width)))
     thickness = max(1 if min(width, height) < 100 else 2, round(side / 200))
     size = max(_SMALLEST_TEXT + 3, round(side / 30))
     draw = ImageDraw.Draw(picture)
@@ -100,11 +100,16 @@ def draw_boxes(
     return np.asarray(picture)
 
 
-def _usual_side(boxes: np.ndarray, width: int, height: int) -> float:
-    """Median of the objects' sides in pixels; without objects there is no bound."""
+def usual_side(boxes: np.ndarray, size: tuple[int, int]) -> float:
+    """Median of the objects' sides in pixels of an image of (height, width); inf without objects.
+
+    Args:
+        boxes: `[N, 4]`, in shares of the image.
+        size: of the image.
+    """
     if not len(boxes):
         return float("inf")
-    sides = (boxes[:, 2:] - boxes[:, :2]).clip(0, 1) * (height, width)
+    sides = (boxes[:, 2:] - boxes[:, :2]).clip(0, 1) * size
     return float(np.median(np.sqrt(sides.prod(1))))
 
 

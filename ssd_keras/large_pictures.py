@@ -51,18 +51,12 @@ def draw_large(picture, found: Detections) -> np.ndarray:
 def is_readable(found: Detections, size: tuple[int, int]) -> bool:
     """Whether names can be read in a picture of all of an image of (height, width)."""
     scale = LARGE / max(size)
-    return scale >= 1 or not len(found) or usual_side(found, size) * scale >= READABLE
-
-
-def usual_side(found: Detections, size: tuple[int, int]) -> float:
-    """Median of the objects' sides in pixels of an image of (height, width)."""
-    sides = (found.boxes[:, 2:] - found.boxes[:, :2]) * size
-    return float(np.median(np.sqrt(sides.clip(0).prod(1))))
+    return scale >= 1 or drawing.usual_side(found.boxes, size) * scale >= READABLE
 
 
 def part_side(found: Detections, size: tuple[int, int]) -> int:
     """Side of a part, in pixels of the image, in which the usual object can be seen well."""
-    scale = np.clip(WANTED / max(usual_side(found, size), 1e-9), 0.25, _MOST_ENLARGED)
+    scale = np.clip(WANTED / max(drawing.usual_side(found.boxes, size), 1e-9), 0.25, _MOST_ENLARGED)
     return round(PART / scale)
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from ssd_keras.boxes.geometry import iou_of_coordinates
 from ssd_keras.boxes.tiles import Tiling
 
 # top, left, bottom, right: the side of a box, and whether it grows towards the edge.
@@ -231,7 +232,7 @@ def _rivals(boxes, classes, of_tile, iou_threshold: float) -> Iterator[tuple[int
         near = (others < numbers) & (classes[others] == classes[numbers])
         near &= of_tile[others] != of_tile[numbers]
         numbers, others = numbers[near], others[near]
-        over = _iou_of_pairs(boxes[numbers], boxes[others]) > iou_threshold
+        over = iou_of_coordinates(boxes[numbers].T, boxes[others].T, np) > iou_threshold
         numbers, others = numbers[over], others[over]
         edges = np.flatnonzero(np.diff(numbers)) + 1
         for group, rivals in zip(np.split(numbers, edges), np.split(others, edges), strict=True):
@@ -248,12 +249,3 @@ def _chunks(count: np.ndarray) -> Iterator[tuple[int, int]]:
         stop = max(start + 1, int(np.searchsorted(ends, before + _PAIRS_AT_A_TIME, "right")))
         yield start, stop
         start = stop
-
-
-def _iou_of_pairs(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """IoU of boxes `[N, 4]` one by one; nan of two without area."""
-    sides = (np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])).clip(0)
-    both = sides[:, 0] * sides[:, 1]
-    area_a, area_b = ((box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1]) for box in (a, b))
-    with np.errstate(invalid="ignore"):
-        return both / (area_a + area_b - both)

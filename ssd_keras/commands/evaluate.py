@@ -100,8 +100,7 @@ def detect_all(rule: dict) -> tuple:
     print(f"Detected in {seconds:.1f} s ({each:.1f} ms an image, reading and start included).")
     if notice := data.unread_notice(source):
         print(f"{notice}. Their objects do not count as missed.", flush=True)
-    tiles = "" if detector.tiling is None else f", by {detector.tiling}"
-    return source, found, evaluation.level_anchors_of(detector), tiles
+    return source, found, evaluation.level_anchors_of(detector), evaluation.by_tiles(detector)
 
 
 def read(rule: dict) -> tuple:

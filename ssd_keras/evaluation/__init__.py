@@ -15,6 +15,7 @@ from ssd_keras.evaluation.measuring import Evaluation, json_ready, measure
 from ssd_keras.evaluation.metrics import DEFINITIONS, evaluate
 from ssd_keras.evaluation.of_detector import (
     DetectorEvaluation,
+    by_tiles,
     check_measurable,
     level_anchors_of,
     measure_detector,
@@ -29,6 +30,7 @@ __all__ = [
     "DetectorEvaluation",
     "Evaluation",
     "best_default_boxes",
+    "by_tiles",
     "check_measurable",
     "coco_ap",
     "confusion_matrix",

@@ -74,11 +74,15 @@ def measure_detector(
     truth = source.ground_truth()
     measured = measure(truth, found, source.classes, level_anchors=anchors, worst=worst)
     title = f"Evaluation of {detector.name}"
-    tiling = getattr(detector, "tiling", None)
-    how = "" if tiling is None else f", by {tiling}"
     return DetectorEvaluation(
-        **vars(measured), source=source, detections=found, title=title, how=how
+        **vars(measured), source=source, detections=found, title=title, how=by_tiles(detector)
     )
+
+
+def by_tiles(detector) -> str:
+    """What a report says of a detector that looks at tiles: ", by ..."; else nothing."""
+    tiling = getattr(detector, "tiling", None)
+    return "" if tiling is None else f", by {tiling}"
 
 
 def level_anchors_of(detector) -> Sequence:

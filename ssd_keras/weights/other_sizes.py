@@ -10,7 +10,7 @@ from ssd_keras.backbones import feature_maps
 from ssd_keras.box_networks.protocol import Request
 from ssd_keras.errors import UserError
 from ssd_keras.names import ModelName, parse
-from ssd_keras.presets import BOX_NETWORKS, BoxNetworkPreset, Core, find_core
+from ssd_keras.presets import BOX_NETWORKS, BoxNetworkPreset, find_core
 
 # What a layer is rebuilt with at every size.
 _OF_SIZE_OR_PRECISION = ("batch_shape", "dtype")
@@ -42,7 +42,8 @@ def at_size(config: dict, name: str) -> dict | None:
             break
     else:
         return None
-    if _is_published(config["box_network"]["config"], built, core, preset, theirs, stride):
+    request = Request(core=core, maps=feature_maps(built), image_size=theirs.image_size)
+    if stride is None and _is_published(config["box_network"]["config"], preset, request):
         return None
     backbone = _serialized(core.build(wanted.image_size, **options))
     return {**config, "name": name, "backbone": backbone}
@@ -82,26 +83,8 @@ def _layers(backbone: dict) -> list:
     return [layers, config.get("output_layers")]
 
 
-def _is_published(
-    network: dict,
-    backbone: keras.Model,
-    core: Core,
-    preset: BoxNetworkPreset,
-    name: ModelName,
-    stride: int | None,
-) -> bool:
+def _is_published(network: dict, preset: BoxNetworkPreset, request: Request) -> bool:
     """Whether a Box Network is the one that the trained detector's name builds."""
-    if stride is not None:
-        return False
-    request = Request(
-        core=core,
-        image_size=name.image_size,
-        maps=feature_maps(backbone),
-        width=1.0,
-        box_scale=None,
-        smallest_box=None,
-        finest_stride=None,
-    )
     settings = {**preset.build.settings_for(request), **preset.settings}
     published = preset.build(network["num_classes"], **settings)
     return _as_read(published.get_config()) == network
