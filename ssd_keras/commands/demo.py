@@ -17,8 +17,10 @@ from absl import flags
 from ssd_keras import data, deploy, drawing, evaluation
 from ssd_keras.commands import _program
 from ssd_keras.deploy.timing import milliseconds
+from ssd_keras.detector import Detector
 from ssd_keras.files import replace, write_text
-from ssd_keras.training import Recipe, RunFolder, RunSettings, train
+from ssd_keras.training import RunFolder
+from ssd_keras.training.one_line import train
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("run_dir", "runs/demo", "Folder of the run; the same folder goes on with it.")
@@ -34,6 +36,7 @@ flags.DEFINE_string("augmentation", "light", "'ssd', 'light' or 'none'.")
 flags.DEFINE_integer("seed", 0, "Seed of weights, data order and augmentation.")
 flags.DEFINE_integer("calibration_images", 200, "Training images that calibrate int8.")
 
+SETTINGS = ("width", "augmentation", "seed", "epochs", "batch_size", "learning_rate")
 PICTURED_IMAGES = 8
 PICTURED_SCORE = 0.4
 TIMED_IMAGES = 50
@@ -54,7 +57,7 @@ def main(_):
     """Trains, measures each form on unseen images, draws, and says what to run next."""
     started = time.monotonic()
     print("Training an SSD on drawn shapes: about 10 minutes on 2 cores.\n", flush=True)
-    detector = train(settings(), FLAGS.run_dir)
+    detector = trained_on_shapes()
     trained = time.monotonic() - started
     folder = RunFolder(FLAGS.run_dir)
     unseen = data.load_source(FLAGS.test_data, classes=detector.classes)
@@ -83,22 +86,16 @@ def main(_):
     print(farewell(folder, exported, trained, time.monotonic() - started))
 
 
-def settings() -> RunSettings:
-    """Those of a short training, by the flags."""
-    return RunSettings(
+def trained_on_shapes() -> Detector:
+    """A short training by the flags; what they do not say is chosen as in any training."""
+    return train(
+        FLAGS.train_data,
+        run_dir=FLAGS.run_dir,
         model=FLAGS.model,
-        train_data=FLAGS.train_data,
         eval_data=FLAGS.eval_data,
-        width=FLAGS.width,
-        augmentation=FLAGS.augmentation,
         eval_every=4,
-        seed=FLAGS.seed,
-        recipe=Recipe(
-            epochs=FLAGS.epochs,
-            batch_size=FLAGS.batch_size,
-            learning_rate=FLAGS.learning_rate,
-            warmup_epochs=0.5,
-        ),
+        warmup_epochs=0.5,
+        **{name: FLAGS[name].value for name in SETTINGS},
     )
 
 
