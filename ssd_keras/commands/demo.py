@@ -56,7 +56,7 @@ class Row:
 def main(_):
     """Trains, measures each form on unseen images, draws, and says what to run next."""
     started = time.monotonic()
-    print("Training an SSD on drawn shapes: about 10 minutes on 2 cores.\n", flush=True)
+    print("Training an SSD on drawn shapes: 10 to 20 minutes on 2 cores.\n", flush=True)
     detector = trained_on_shapes()
     trained = time.monotonic() - started
     folder = RunFolder(FLAGS.run_dir)
