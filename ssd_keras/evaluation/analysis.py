@@ -11,11 +11,13 @@ import numpy as np
 from ssd_keras.boxes.coverage import best_default_boxes
 from ssd_keras.boxes.numpy_boxes import inclusive_iou
 from ssd_keras.evaluation.tables import Table
-from ssd_keras.evaluation.voc import by_score, table_hits
+from ssd_keras.evaluation.voc import by_score, counted_of_classes, table_hits
 
 # Sides in pixels (root of the area). 32 and 96 are COCO's limits of small and large.
 SIZE_LIMITS = (0, 16, 32, 64, 96, 192, np.inf)
 _FALLBACK_THRESHOLD = 0.5
+# A picture of 1,203 classes would have 36,000 pixels each way.
+MOST_CONFUSED = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,9 +36,9 @@ class WorkingPoint:
 def working_points(table: Table, iou_threshold: float = 0.5) -> dict[str, WorkingPoint]:
     """The best-F1 threshold of each class; of equal ones the highest."""
     hits, counted = table_hits(table, iou_threshold)
-    objects = _objects_per_class(table)
+    objects, found = _objects_per_class(table), counted_of_classes(table, counted)
     return {
-        name: _best_f1(table, hits, counted & (table.label == i), int(objects[i]))
+        name: _best_f1(table, hits, found[i], int(objects[i]))
         for i, name in enumerate(table.classes)
     }
 
@@ -47,7 +49,8 @@ def thresholds(table: Table, points: Mapping[str, WorkingPoint]) -> np.ndarray:
     A class without one gets that of all classes pooled, or 0.5 if nothing was hit at all.
     """
     hits, counted = table_hits(table)
-    pooled = _best_f1(table, hits, counted, int(_objects_per_class(table).sum())).threshold
+    index = by_score(table.score, np.flatnonzero(counted))
+    pooled = _best_f1(table, hits, index, int(_objects_per_class(table).sum())).threshold
     fallback = _FALLBACK_THRESHOLD if np.isnan(pooled) else pooled
     values = np.array([points[name].threshold for name in table.classes], np.float64)
     return np.where(np.isnan(values), fallback, values)
@@ -128,6 +131,32 @@ def objects_found(
     return found
 
 
+def most_confused(
+    matrix: np.ndarray, classes: Sequence[str], most: int = MOST_CONFUSED
+) -> tuple[np.ndarray, list[str]]:
+    """The part of a confusion matrix that can be shown: the classes with most mistakes.
+
+    Args:
+        matrix: int `[C + 1, C + 1]`, from `confusion_matrix`.
+        classes: class names.
+        most: how many are shown; the others become one, "(others)", whose diagonal counts all that
+            they were found as among themselves.
+
+    Returns:
+        The matrix of as many or fewer classes, and their names.
+    """
+    if len(classes) <= most:
+        return matrix, list(classes)
+    mistakes = (matrix.sum(0) + matrix.sum(1) - 2 * np.diag(matrix))[:-1]
+    shown = np.sort(np.argsort(-mistakes, kind="stable")[:most])
+    group = np.full(len(matrix), most)
+    group[shown] = np.arange(most)
+    group[-1] = most + 1
+    small = np.zeros((most + 2, most + 2), matrix.dtype)
+    np.add.at(small, (group[:, None], group[None]), matrix)
+    return small, [*(classes[label] for label in shown), "(others)"]
+
+
 def recall_by_size(table: Table, found: np.ndarray) -> list[dict]:
     """Recall of objects by the root of their area in pixels.
 
@@ -191,8 +220,8 @@ def worst_images(
     ]
 
 
-def _best_f1(table: Table, hits, selected, objects: int) -> WorkingPoint:
-    index = by_score(table.score, np.flatnonzero(selected))
+def _best_f1(table: Table, hits, index: np.ndarray, objects: int) -> WorkingPoint:
+    """That of the detections at `index`, by falling score."""
     true = np.cumsum(hits[index])
     if not objects or not len(index) or not true[-1]:
         return WorkingPoint(*[float("nan")] * 4)

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
+from pycocotools.cocoeval import COCOeval, Params
 
 from ssd_keras.evaluation.tables import Table, tabulate
+from ssd_keras.evaluation.voc import of_classes
 
 NUMBERS = (
     "AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl",
@@ -40,13 +41,9 @@ def coco_ap(ground_truth: Sequence, detections: Sequence, classes: Sequence[str]
 
 def table_coco_ap(table: Table) -> dict:
     """`coco_ap` of a `Table`."""
-    ids = image_numbers(table.image_ids)
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(_truth(table, ids), _results(table, ids), iouType="bbox")
-        evaluation.params.imgIds = sorted(ids)
-        evaluation.params.catIds = list(range(1, len(table.classes) + 1))
-        evaluation.evaluate()
-        evaluation.accumulate()
+        evaluation = COCOeval(iouType="bbox")
+        evaluation.eval = _curves(table, evaluation.params)
         evaluation.summarize()
     numbers = {name: _or_nan(value) for name, value in zip(NUMBERS, evaluation.stats, strict=True)}
     # [IoU, recall, class, area, detections]: area 0 is every size, the last entry 100 detections.
@@ -55,6 +52,37 @@ def table_coco_ap(table: Table) -> dict:
         "per_class": _per_class(table.classes, precision),
         "per_class_50": _per_class(table.classes, precision[:1]),
     }
+
+
+def _curves(table: Table, params: Params) -> dict[str, np.ndarray]:
+    """What pycocotools accumulates, -1 where there is nothing: `precision` [IoU, recall, class,
+    area, detections] and `recall` [IoU, class, area, detections].
+
+    It looks at every class in every image; so each class is given to it alone, with the images that
+    have it. That changes no number, and most classes are in few images.
+    """
+    ids, count = image_numbers(table.image_ids), len(table.classes)
+    ends = count, len(params.areaRng), len(params.maxDets)
+    precision = np.full((len(params.iouThrs), len(params.recThrs), *ends), -1.0)
+    recall = np.full((len(params.iouThrs), *ends), -1.0)
+    objects, found = of_classes(table.object_label, count), of_classes(table.label, count)
+    for label in range(count):
+        if len(objects[label]):
+            one = _of_class(table, ids, objects[label], found[label])
+            precision[:, :, label] = one["precision"][:, :, 0]
+            recall[:, label] = one["recall"][:, 0]
+    return {"precision": precision, "recall": recall}
+
+
+def _of_class(table: Table, ids: Sequence[int], objects, found) -> dict[str, np.ndarray]:
+    """The same of one class, whose objects and detections stand at `objects` and `found`."""
+    images = np.union1d(table.object_image[objects], table.image[found])
+    numbers = sorted(ids[image] for image in images)
+    truth = _dataset(numbers, _truth(table, ids, objects))
+    evaluation = COCOeval(truth, _dataset(numbers, _results(table, ids, found)), iouType="bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    return evaluation.eval
 
 
 def image_numbers(image_ids: Sequence) -> list[int]:
@@ -66,51 +94,43 @@ def image_numbers(image_ids: Sequence) -> list[int]:
     return list(range(1, len(image_ids) + 1))
 
 
-def _truth(table: Table, ids: Sequence[int]) -> COCO:
-    return _dataset(
-        table,
-        ids,
-        [
-            {
-                # pycocotools marks "no match" by 0, so an annotation must not have that id.
-                "id": i + 1,
-                "image_id": ids[table.object_image[i]],
-                "category_id": int(table.object_label[i]) + 1,
-                "bbox": box,
-                "area": float(table.object_area[i]),
-                "iscrowd": int(table.object_crowd[i]),
-            }
-            for i, box in enumerate(_xywh(table.object_box))
-        ],
-    )
+def _truth(table: Table, ids: Sequence[int], objects: np.ndarray) -> list[dict]:
+    return [
+        {
+            # pycocotools marks "no match" by 0, so an annotation must not have that id.
+            "id": int(i) + 1,
+            "image_id": ids[table.object_image[i]],
+            "category_id": 1,
+            "bbox": box,
+            "area": float(table.object_area[i]),
+            "iscrowd": int(table.object_crowd[i]),
+        }
+        for i, box in zip(objects, _xywh(table.object_box[objects]), strict=True)
+    ]
 
 
-def _results(table: Table, ids: Sequence[int]) -> COCO:
+def _results(table: Table, ids: Sequence[int], found: np.ndarray) -> list[dict]:
     # COCO.loadRes fails on an empty list, so the results are laid out here as it does it.
-    return _dataset(
-        table,
-        ids,
-        [
-            {
-                "id": i + 1,
-                "image_id": ids[table.image[i]],
-                "category_id": int(table.label[i]) + 1,
-                "bbox": box,
-                "score": float(table.score[i]),
-                "area": box[2] * box[3],
-                "iscrowd": 0,
-            }
-            for i, box in enumerate(_xywh(table.box))
-        ],
-    )
+    return [
+        {
+            "id": int(i) + 1,
+            "image_id": ids[table.image[i]],
+            "category_id": 1,
+            "bbox": box,
+            "score": float(table.score[i]),
+            "area": box[2] * box[3],
+            "iscrowd": 0,
+        }
+        for i, box in zip(found, _xywh(table.box[found]), strict=True)
+    ]
 
 
-def _dataset(table: Table, ids: Sequence[int], annotations: list[dict]) -> COCO:
+def _dataset(images: Sequence[int], annotations: list[dict]) -> COCO:
     data = COCO()
     data.dataset = {
         "info": {},
-        "images": [{"id": number} for number in ids],
-        "categories": [{"id": i + 1, "name": name} for i, name in enumerate(table.classes)],
+        "images": [{"id": number} for number in images],
+        "categories": [{"id": 1, "name": "of one class"}],
         "annotations": annotations,
     }
     data.createIndex()

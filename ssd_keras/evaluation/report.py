@@ -10,6 +10,7 @@ from ssd_keras import drawing, figures
 from ssd_keras.detections import Detections
 from ssd_keras.errors import UserError
 from ssd_keras.evaluation import page
+from ssd_keras.evaluation.analysis import most_confused
 from ssd_keras.evaluation.errors import KINDS, MEANING
 from ssd_keras.evaluation.measuring import Evaluation
 from ssd_keras.evaluation.metrics import DEFINITIONS
@@ -167,8 +168,13 @@ def _confusion_section(evaluation: Evaluation, classes: Sequence[str]) -> str:
         if rows
         else "<p>No object was taken for one of another class.</p>"
     )
-    picture = page.figure(figures.confusion(matrix, classes), "confusion matrix")
+    shown, names = most_confused(matrix, classes)
+    picture = page.figure(figures.confusion(shown, names), "confusion matrix")
     text = (
+        f"Of {len(classes):,} classes the {len(names) - 1} with most mistakes. "
+        if len(names) != len(classes)
+        else ""
+    ) + (
         "Detections from the best-F1 score threshold up, IoU 0.5. Row: what the object is; column: "
         "what it was found as; a row is darker where more of its objects went."
     )

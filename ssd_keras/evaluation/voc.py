@@ -71,6 +71,13 @@ def by_score(scores: np.ndarray, index: np.ndarray) -> np.ndarray:
     return index[np.argsort(-scores[index], kind="stable")]
 
 
+def of_classes(labels: np.ndarray, count: int, scores: np.ndarray | None = None) -> list:
+    """For each of `count` classes where it stands in `labels`; with scores, by falling score."""
+    keys = (labels,) if scores is None else (-scores, labels)
+    order = np.lexsort(keys)
+    return np.split(order, np.searchsorted(labels[order], np.arange(1, count)))
+
+
 def ap_of_hits(
     table: Table, hits: np.ndarray, counted: np.ndarray, method: str = "all_point"
 ) -> dict:
@@ -79,15 +86,23 @@ def ap_of_hits(
         raise ValueError(f"Unknown method '{method}': it is one of {', '.join(METHODS)}.")
     objects = np.bincount(table.object_label[~table.object_ignored], minlength=len(table.classes))
     per_class, curves = {}, {}
+    found = counted_of_classes(table, counted)
     for label, name in enumerate(table.classes):
         if not objects[label]:
             per_class[name] = float("nan")
             continue
-        index = by_score(table.score, np.flatnonzero((table.label == label) & counted))
+        index = found[label]
         recall, precision = curve(hits[index], int(objects[label]))
         per_class[name] = average_precision(recall, precision, method)
         curves[name] = {"recall": recall, "precision": precision, "score": table.score[index]}
     return {"map": mean(per_class.values()), "per_class": per_class, "curves": curves}
+
+
+def counted_of_classes(table: Table, counted: np.ndarray) -> list[np.ndarray]:
+    """For each class its detections that count, by falling score as of `by_score`."""
+    index = np.flatnonzero(counted)
+    parts = of_classes(table.label[index], len(table.classes), table.score[index])
+    return [index[part] for part in parts]
 
 
 def curve(hits: np.ndarray, objects: int) -> tuple[np.ndarray, np.ndarray]:

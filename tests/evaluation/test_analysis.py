@@ -88,6 +88,22 @@ def test_confusion_matrix(case):
     assert {tuple(map(int, at)): int(matrix[tuple(at)]) for at in np.argwhere(matrix)} == expected
 
 
+def test_of_many_classes_the_most_confused_are_shown():
+    #        a  b  c  d  missed
+    matrix = [
+        [5, 0, 0, 0, 1],
+        [0, 7, 3, 0, 0],
+        [0, 1, 2, 0, 0],
+        [0, 0, 1, 4, 0],
+        [0, 2, 0, 1, 0],
+    ]
+    small, names = analysis.most_confused(np.array(matrix), "abcd", 2)
+    assert names == ["b", "c", "(others)"]
+    assert small.tolist() == [[7, 3, 0, 0], [1, 2, 0, 0], [0, 1, 9, 1], [2, 0, 1, 0]]
+    whole, names = analysis.most_confused(np.array(matrix), "abcd", 4)
+    assert (whole.tolist(), names) == (matrix, list("abcd"))
+
+
 def test_recall_by_size():
     objects = [(0, 0, 0, 10, 10), (0, 0, 20, 32, 52), (0, 40, 0, 99, 30), (0, 0, 60, 10, 70)]
     data = table(objects, [(0, 0.9, *objects[0][1:]), (0, 0.2, *objects[1][1:])])

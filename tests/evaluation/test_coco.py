@@ -69,6 +69,63 @@ def test_areas_of_annotations_decide_what_is_small(shared):
     assert ((table.object_area < 32**2) != (of_boxes < 32**2)).sum() > 50
 
 
+def test_class_by_class_gives_what_pycocotools_gives_for_all_together():
+    """Few scores, so that most are equal; images in no order; classes without objects or boxes."""
+    random, classes = np.random.default_rng(0), tuple("abcdef")
+
+    def rows(count, *values):
+        corner = random.uniform(0, 60, (count, 2)).round()
+        sides = random.uniform(10, 40, (count, 2)).round()
+        labels = random.choice([0, 1, 2, 4], count)
+        return np.column_stack([labels, *values, corner, corner + sides])
+
+    truths = [truth(*rows(6), image_id=str(37 * n % 41), crowd=(0,)) for n in range(40)]
+    truths = [t for t in truths if random.random() < 0.8 or not len(t)] + [truth(image_id="50")]
+    founds = []
+    for one in truths:
+        boxes = one.boxes * 100 + random.normal(0, 2, (len(one), 4)).round()
+        scores = random.integers(1, 5, len(one)) / 5
+        near = np.column_stack([one.labels, scores, boxes])
+        others = rows(8, random.integers(1, 5, 8) / 5)
+        founds.append(found(*near, *others, (5, 0.9, *BOX), classes=classes))
+    table = tabulate(truths, founds, classes)
+    ours, expected = coco_ap(truths, founds, classes), together(table)
+    assert 0.1 < expected[0] < 0.9
+    np.testing.assert_array_equal(np.nan_to_num([ours[name] for name in NUMBERS], nan=-1), expected)
+
+
+def together(table):
+    """The twelve numbers, from pycocotools with all classes and images at once."""
+
+    def dataset(image, label, boxes, **columns):
+        made = pycocotools.coco.COCO()
+        sides = np.concatenate([boxes[:, 1::-1], (boxes[:, 2:] - boxes[:, :2])[:, ::-1]], 1)
+        rows = [
+            {"id": i + 1, "image_id": int(table.image_ids[image[i]]), "bbox": side.tolist(),
+             "category_id": int(label[i]), **{key: column[i] for key, column in columns.items()}}
+            for i, side in enumerate(sides)
+        ]  # fmt: skip
+        made.dataset = {
+            "images": [{"id": int(name)} for name in table.image_ids],
+            "categories": [{"id": number} for number in range(len(table.classes))],
+            "annotations": rows,
+        }
+        made.createIndex()
+        return made
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        crowd = table.object_crowd.astype(int).tolist()
+        objects = table.object_image, table.object_label, table.object_box
+        truths = dataset(*objects, area=table.object_area.tolist(), iscrowd=crowd)
+        area = (table.box[:, 2:] - table.box[:, :2]).prod(1).tolist()
+        founds = dataset(table.image, table.label, table.box, area=area, score=table.score.tolist())
+        evaluation = pycocotools.cocoeval.COCOeval(truths, founds, "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return evaluation.stats
+
+
 def program_numbers(source, path):
     """What `experiments.evaluate --detections` does."""
     truths = source.ground_truth()
