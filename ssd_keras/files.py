@@ -54,8 +54,7 @@ def refuse_remote(place: str | os.PathLike, what: str) -> None:
     if is_remote(place):
         raise UserError(
             f"'{place}' is not on this machine, and {what} cannot lie there: only records "
-            "(tfrecord:) are read from and written to such places. Take a local folder, or mount "
-            "the place as one."
+            "(tfrecord:) and run folders may. Take a local folder, or mount the place as one."
         )
 
 

@@ -1,7 +1,7 @@
 """Places that are no files of this machine, such as `gs://bucket/records`, by `tf.io.gfile`.
 
 TensorFlow opens `gs://` by itself, and `s3://` and `hdfs://` once the package `tensorflow-io` is
-imported. Records are read from such places and written to them; anything else is refused by name.
+imported. Records and run folders may lie on such places; anything else is refused by name.
 """
 
 from __future__ import annotations
@@ -96,6 +96,27 @@ def size_of(place: str) -> int:
         return os.path.getsize(place)
     with faults(place):
         return files().stat(place).length
+
+
+def stamp_of(place: str) -> tuple[int, int] | None:
+    """Bytes and time (ns, 0 where the place knows none) of a remote file; None if it is not there.
+
+    Raises:
+        UserError: the place cannot be read.
+    """
+    import tensorflow as tf
+
+    with faults(place):
+        try:
+            found = files().stat(place)
+        except tf.errors.NotFoundError:
+            return None
+    return found.length, found.mtime_nsec
+
+
+def copy(source: str | os.PathLike, target: str | os.PathLike) -> None:
+    """Copies a file from or to elsewhere, piece by piece; errors are those of TensorFlow."""
+    files().copy(os.fspath(source), os.fspath(target), overwrite=True)
 
 
 def open_binary(place: str) -> BinaryIO:

@@ -1,4 +1,7 @@
-"""A run folder: all that a training run was and is, written so that a crash loses nothing."""
+"""A run folder: all that a training run was and is, written so that a crash loses nothing.
+
+One on a remote place is worked on in a copy here, see `working_copy`.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,10 @@ from pathlib import Path
 
 from ssd_keras import locks
 from ssd_keras.errors import UserError, missing_place, one_line
-from ssd_keras.files import refuse_remote, write_text
+from ssd_keras.files import is_remote, write_text
 from ssd_keras.labels import check_names, label_text, read_labels
 from ssd_keras.reading import exists, read_bytes, read_json, reading
+from ssd_keras.working_copy import working_copy
 
 MAX_SETTINGS_BYTES = 4 << 20
 MAX_HISTORY_BYTES = 256 << 20
@@ -34,11 +38,19 @@ class RunFolder:
     history.csv             a row an epoch
     pictures/               curves and predictions
     tensorboard/            the same for TensorBoard
+
+    Attributes:
+        path: the folder; of one on a remote place its copy here.
+        place: how the user names it.
+
+    Raises:
+        UserError: it is on a place that nothing here can open.
     """
 
-    def __init__(self, path: str | Path):
-        refuse_remote(path, "a run folder")
-        self.path = Path(path)
+    def __init__(self, path: str | os.PathLike):
+        self._copy = working_copy(path) if is_remote(path) else None
+        self.path = self._copy.path if self._copy else Path(path)
+        self.place = self._copy.place if self._copy else str(self.path)
         self.settings_file = self.path / "settings.json"
         self.labels_file = self.path / "labels.txt"
         self.state = self.path / "training_state.npz"
@@ -50,11 +62,38 @@ class RunFolder:
         self.predictions = self.pictures / "predictions.png"
         self.tensorboard = self.path / "tensorboard"
 
+    def fetch(self, *files: Path):
+        """Brings files of a remote place here, by default all that a run goes on from.
+
+        Raises:
+            UserError: the place cannot be read.
+        """
+        if self._copy is not None:
+            usual = (self.labels_file, self.settings_file, self.history_file, self.best, self.last)
+            # The state first: what else there is then is as new as it.
+            wanted = files or (self.state, *usual)
+            self._copy.fetch(file.relative_to(self.path).as_posix() for file in wanted)
+
+    def send(self):
+        """Sends to a remote place what has changed here, last of all what a run goes on from.
+
+        Raises:
+            UserError: the place cannot be written, or another run has written to it.
+        """
+        if self._copy is not None:
+            self._copy.send((self.settings_file.name, self.state.name), _BUSY)
+
+    def file(self, name: str) -> Path:
+        """A file of the folder by its name; of a remote place, once it has been fetched."""
+        self.fetch(self.path / name)
+        return self.path / name
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Makes the folder if need be and keeps other runs out of it; who only reads may.
 
-        What a run that was killed left half-written is removed.
+        What a run that was killed left half-written is removed. A remote place cannot be locked;
+        that another run has written to it shows when the next checkpoint is sent.
 
         Raises:
             UserError: another process holds the folder, or it cannot be made.
@@ -62,7 +101,10 @@ class RunFolder:
         self._make()
         with locks.lock(self.path, _BUSY):
             self._remove_leftovers()
+            if self._copy is not None:
+                self._copy.remove_leftovers(("", self.pictures.name, self.tensorboard.name))
             yield
+            self.send()
 
     def check_free(self):
         """Refuses a folder that another process holds, before anything is computed for it."""
@@ -105,7 +147,7 @@ class RunFolder:
         """
         if not exists(self.settings_file):
             raise UserError(
-                f"'{self.path}' is not a run folder: it has no {self.settings_file.name}."
+                f"'{self.place}' is not a run folder: it has no {self.settings_file.name}."
             )
         settings = read_json(self.settings_file, MAX_SETTINGS_BYTES, _ADVICE, finite=False)
         parts = [settings]
@@ -147,10 +189,11 @@ class RunFolder:
         if not exists(self.path):
             raise missing_place("run folder or .keras file", self.path)
         for file in (self.best, self.last):
+            self.fetch(file)
             if exists(file):
                 return file
         raise UserError(
-            f"Run folder '{self.path}' holds no trained detector (best.keras): let the training "
+            f"Run folder '{self.place}' holds no trained detector (best.keras): let the training "
             "finish its first epoch, or check the path."
         )
 
@@ -216,9 +259,17 @@ class RunFolder:
                 for key in changed[:3]
             )
             raise UserError(
-                f"Run folder '{self.path}' was started with {listed}: repeat the values it was "
+                f"Run folder '{self.place}' was started with {listed}: repeat the values it was "
                 "started with to go on with it, or give another --run_dir."
             )
+
+
+def run_folder_of(detector: str | os.PathLike) -> RunFolder:
+    """The run folder that is named, or the folder of a .keras file that is."""
+    parent, name = os.path.split(os.fspath(detector))
+    if is_remote(detector):
+        return RunFolder(parent if name.endswith(".keras") else detector)
+    return RunFolder(detector if os.path.isdir(detector) else parent)
 
 
 def _parse_history(text: str) -> list[dict[str, float]]:

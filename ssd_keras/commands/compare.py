@@ -23,7 +23,7 @@ from absl import flags
 from ssd_keras import comparison, data, figures, locks
 from ssd_keras.commands import _program
 from ssd_keras.errors import UserError
-from ssd_keras.files import replace, write_text
+from ssd_keras.files import refuse_remote, replace, write_text
 
 SMALL = {
     "model": ["SSD_MobileNet_96", "DSSD_MobileNet_96 fusion=product"],
@@ -84,6 +84,7 @@ def main(_):
             raise UserError(f"--{name} is missing (or try --small).")
     # Without it the process would end at once and leave its run without a checkpoint.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    refuse_remote(FLAGS.runs_dir, "a comparison")
     out = Path(FLAGS.out or FLAGS.runs_dir)
     train_source = data.load_source(FLAGS.train_data)
     eval_source = data.load_source(FLAGS.eval_data, classes=train_source.classes)

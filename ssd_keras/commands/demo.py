@@ -18,7 +18,7 @@ from ssd_keras import data, deploy, drawing, evaluation
 from ssd_keras.commands import _program
 from ssd_keras.deploy.timing import milliseconds
 from ssd_keras.detector import Detector
-from ssd_keras.files import replace, write_text
+from ssd_keras.files import refuse_remote, replace, write_text
 from ssd_keras.training import RunFolder
 from ssd_keras.training.one_line import train
 
@@ -55,6 +55,7 @@ class Row:
 
 def main(_):
     """Trains, measures each form on unseen images, draws, and says what to run next."""
+    refuse_remote(FLAGS.run_dir, "the demonstration")
     started = time.monotonic()
     print("Training an SSD on drawn shapes: 10 to 20 minutes on 2 cores.\n", flush=True)
     detector = trained_on_shapes()

@@ -37,8 +37,9 @@ flags.DEFINE_string("run_dir", None, "Folder for the detector.", required=True)
 def main(_):
     """Imports, writes the run folder and prints what was mapped."""
     folder = RunFolder(FLAGS.run_dir)
+    folder.fetch()
     if folder.path.is_file() or folder.best.exists() or folder.settings_file.exists():
-        raise UserError(f"'{folder.path}' holds a run already: give another --run_dir.")
+        raise UserError(f"'{folder.place}' holds a run already: give another --run_dir.")
     imported = import_detector(
         FLAGS.source,
         prototxt=FLAGS.prototxt or None,
@@ -57,11 +58,11 @@ def main(_):
         write_text(folder.path / "import_report.txt", full_report(imported))
         replace(folder.best, detector.save)
     print(imported.report())
-    detect = _program.command("detect", f"--run_dir={folder.path}")
-    train = _program.command("train", f"--model={detector.name}", f"--weights={folder.path}")
+    detect = _program.command("detect", f"--run_dir={folder.place}")
+    train = _program.command("train", f"--model={detector.name}", f"--weights={folder.place}")
     print(
         f"It detects as the original does: {detector.suppression}.\n"
-        f"Written: '{folder.best}'. Next:\n"
+        f"Written: '{folder.place}/{folder.best.name}'. Next:\n"
         f"  {detect} --images=GLOB --out=DIR\n"
         f"  {train} --train_data=SPEC --run_dir=DIR"
     )

@@ -135,6 +135,11 @@ class Source:
     def __len__(self) -> int:
         return len(self._examples)
 
+    @property
+    def sample(self) -> Source:
+        """What is known of it before it is read: all, unless it is read in sequence."""
+        return self
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.spec!r}: {len(self)} images, {self.classes})"
 

@@ -196,6 +196,7 @@ class Checkpoints(keras.callbacks.Callback):
             )
             half = self.steps.within_epoch < self.steps.steps_per_epoch
             checkpoint.save_state(self.folder.state, self.model, progress, with_means=half)
+            self.folder.send()
         self.saved_at = time.monotonic()
 
     def end(self):

@@ -13,7 +13,7 @@ from ssd_keras.data import Source, open_source
 from ssd_keras.detector import Detector
 from ssd_keras.errors import UserError, unknown
 from ssd_keras.names import ModelName
-from ssd_keras.run_folder import RunFolder
+from ssd_keras.run_folder import RunFolder, run_folder_of
 from ssd_keras.training import run
 from ssd_keras.training.default_boxes import describe, fit_default_boxes
 from ssd_keras.training.defaults import suggest
@@ -60,6 +60,7 @@ def train(
         raise UserError("A backbone of your own needs a model's name, such as SSD_Mine_300.")
     model = model or model_to_train(given.get("weights", ""))
     zoo.parse(model, given.get("backbone"))
+    folder = RunFolder(run_dir)
     # Before anything is computed, which several devices may ask for.
     find_devices(given.get("devices", RunSettings.devices))
     source = open_source(train_data)
@@ -71,7 +72,7 @@ def train(
     found = suggest(model, len(source), given | {"tiles": found.tiles})
     if found.default_boxes == "auto":
         asked = "default_boxes" in given
-        folder = RunFolder(run_dir)
+        folder.fetch(folder.settings_file)
         if not asked and folder.settings_file.is_file():
             found = _with_its_boxes(found, folder.settings())
         else:
@@ -86,10 +87,10 @@ def _boxes_of_start(model: str, given: Mapping) -> dict:
     Nothing where the user says what they are, or the start is no run of the same core.
     """
     names = ("finest_stride", "smallest_box")
-    start = Path(given.get("weights") or "")
-    folder = RunFolder(start if start.is_dir() else start.parent)
     if not given.get("weights") or any(name in given for name in (*names, "box_scale")):
         return {}
+    folder = run_folder_of(given["weights"])
+    folder.fetch(folder.settings_file)
     if not folder.settings_file.is_file():
         return {}
     stored = folder.settings()
@@ -115,6 +116,7 @@ def _with_its_boxes(settings: RunSettings, stored: Mapping) -> RunSettings:
 
 def _with_fitting_boxes(settings: RunSettings, source: Source, asked: bool) -> RunSettings:
     """Settings whose default boxes meet the data; without objects only who asks is told of it."""
+    source = source.sample
     if not asked and not any(len(truth.boxes) for truth in source.ground_truth()):
         return dataclasses.replace(settings, default_boxes="published")
     fitted, fits = fit_default_boxes(settings, source)

@@ -44,7 +44,7 @@ def train(settings: RunSettings, run_dir: str, *, train_source=None, eval_source
 
     Args:
         settings: every value of the run.
-        run_dir: the run folder; several machines must share it.
+        run_dir: the run folder; several machines must share it, or it lies on a remote place.
         train_source, eval_source: what `settings.train_data` and `settings.eval_data` name, if
             they are open already; the first one seen through tiles if that is how it is trained on.
 
@@ -54,8 +54,9 @@ def train(settings: RunSettings, run_dir: str, *, train_source=None, eval_source
     """
     name = zoo.parse(settings.model, settings.backbone)
     devices = find_devices(settings.devices)
+    folder = RunFolder(run_dir)
     if devices.is_chief:
-        RunFolder(run_dir).check_free()
+        folder.check_free()
     recipe = settings.recipe
     devices.check_batch(recipe.batch_size)
     if recipe.accumulation > 1 and devices.replicas > 1 and keras.backend.backend() != "jax":
@@ -76,7 +77,7 @@ def train(settings: RunSettings, run_dir: str, *, train_source=None, eval_source
         )
     run = _Run(
         settings,
-        RunFolder(run_dir),
+        folder,
         devices,
         train_source,
         eval_source,
@@ -85,7 +86,8 @@ def train(settings: RunSettings, run_dir: str, *, train_source=None, eval_source
         steps_per_epoch=data.steps_per_epoch(train_source, recipe.batch_size),
     )
     detector = run.build()
-    with run.folder.lock() if devices.is_chief else contextlib.nullcontext():
+    folder.fetch()
+    with folder.lock() if devices.is_chief else contextlib.nullcontext():
         run.open_folder(detector)
         return _train(run, detector)
 
@@ -176,6 +178,8 @@ class _Run:
                 "keras": keras.__version__,
             }
         )
+        # That nothing can be written there shows before the first step.
+        self.folder.send()
 
     def is_finished(self, step: int) -> bool:
         """Whether all epochs are done, or the run has ended early."""
@@ -192,7 +196,7 @@ class _Run:
                 f"it ended early after {step // self.steps_per_epoch} of {self.recipe.epochs} "
                 f"epochs, {self.settings.patience} evaluations without a better result"
             )
-        return f"The run in '{self.folder.path}' is finished: {how}."
+        return f"The run in '{self.folder.place}' is finished: {how}."
 
     def rolled_back(self, explosion: on.Explosion, progress) -> checkpoint.Progress:
         """Where to go on after an explosion; raises it again if that is not wanted."""
@@ -202,6 +206,8 @@ class _Run:
             raise UserError(
                 f"{explosion} Going back and lowering the rate {MAX_ROLLBACKS} times did not help."
             ) from explosion
+        if not self.devices.is_chief:
+            self.folder.fetch(self.folder.state)
         before = checkpoint.read_progress(self.folder.state)
         after = checkpoint.Progress(
             before.step, progress.rate_factor * ROLLBACK_FACTOR, progress.rollbacks + 1
@@ -347,6 +353,8 @@ class _Run:
         return round(self.steps * (1.0 - share)) if share else None
 
     def _ids_of_batch(self, step: int) -> list[str]:
+        if self.train_source.sample is not self.train_source:
+            return [f"some of {self.settings.train_data}, read in sequence"]
         indices = data.batch_indices(
             self.train_source,
             step,
@@ -376,7 +384,7 @@ class _Run:
             f"{recipe.epochs} epochs of {self.steps_per_epoch} steps, batch {recipe.batch_size}, "
             f"{recipe.optimizer}, learning rate {recipe.learning_rate:g}; "
             f"{self.devices.describe()} ({find_accelerator()}), {self.precision}; "
-            f"run folder '{self.folder.path}'"
+            f"run folder '{self.folder.place}'"
         )
         if notice := precision_notice(self.precision, self.name.backbone):
             print(notice)
@@ -393,7 +401,7 @@ class _Run:
 
 def _as_read(source: data.Source) -> data.Source:
     """The images, of which the defects were counted; not their tiles."""
-    return source.source if isinstance(source, TiledSource) else source
+    return (source.source if isinstance(source, TiledSource) else source).sample
 
 
 def _counted(source: data.Source, spec: str) -> str:

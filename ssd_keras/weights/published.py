@@ -11,9 +11,9 @@ from pathlib import Path
 import ssd_keras
 from ssd_keras import locks
 from ssd_keras.errors import UserError, did_you_mean
-from ssd_keras.files import disk_errors, replace, write_text
+from ssd_keras.files import disk_errors, is_remote, replace, write_text
 from ssd_keras.reading import exists
-from ssd_keras.run_folder import RunFolder
+from ssd_keras.run_folder import RunFolder, run_folder_of
 from ssd_keras.weights import archives, fetching
 from ssd_keras.weights.catalogue import Entry, Remote, find_entry, is_published, list_weights
 from ssd_keras.weights.imported import Imported
@@ -26,17 +26,30 @@ def detector_file(name: str | os.PathLike) -> Path:
 
     Args:
         name: a run folder (its best weights), a .keras file, or a name of `list_weights`, whose
-            file is fetched and imported the first time. What lies on the disk goes first.
+            file is fetched and imported the first time. What lies on the disk goes first. A run
+            folder and its files may lie on a remote place.
 
     Raises:
         UserError: there is no such detector, or its published weights cannot be had.
     """
     path = Path(name)
+    if is_remote(name):
+        return _remote_file(name)
     if exists(path):
         return RunFolder(path).detector_file() if path.is_dir() else path
     if means_published(name):
         return published_file(find_entry(os.fspath(name)))
     raise _no_detector(path)
+
+
+def _remote_file(name: str | os.PathLike) -> Path:
+    folder = run_folder_of(name)
+    if not os.fspath(name).endswith(".keras"):
+        return folder.detector_file()
+    file = folder.file(os.path.basename(name))
+    if not exists(file):
+        raise UserError(f"There is no .keras file '{name}'.")
+    return file
 
 
 def means_published(name: str | os.PathLike) -> bool:
@@ -52,10 +65,11 @@ def results_folder(name: str | os.PathLike, ending: str) -> Path:
         ending: what the results are.
 
     Returns:
-        The run folder, the folder of a .keras file, or NAME_ENDING for published weights.
+        The run folder, the folder of a .keras file, or NAME_ENDING for published weights and
+        remote places.
     """
-    if means_published(name):
-        return Path(f"{os.fspath(name)}_{ending}")
+    if means_published(name) or is_remote(name):
+        return Path(f"{Path(name).stem}_{ending}")
     path = Path(name)
     return path if path.is_dir() else path.parent
 

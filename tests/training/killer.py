@@ -12,10 +12,14 @@ import sys
 
 import numpy as np
 
+from ssd_keras import remote
+
 MOMENTS = ("half a file", "before it reaches the disk", "before it is moved", "after it is moved")
+# Of a run on a remote place.
+SENDING = ("before it is sent", "before it has its name there", "after it has its name there")
 
 
-def die(*_):
+def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -56,8 +60,14 @@ def make_deadly(moment: str, count: int):
         os.fsync = deadly(os.fsync, count, before=die)
     elif moment == "before it is moved":
         os.replace = deadly(os.replace, count, before=die)
-    else:
+    elif moment == "after it is moved":
         os.replace = deadly(os.replace, count, after=die)
+    elif moment == "before it is sent":
+        remote.copy = deadly(remote.copy, count, before=die)
+    elif moment == "before it has its name there":
+        remote.files().rename = deadly(remote.files().rename, count, before=die)
+    else:
+        remote.files().rename = deadly(remote.files().rename, count, after=die)
 
 
 if __name__ == "__main__":
