@@ -14,6 +14,7 @@ from ssd_keras.data import units
 from ssd_keras.errors import missing_place, unknown
 
 IMAGES, UNITS = {"images": "DIR"}, {"units": "UNIT"}
+SEQUENTIAL = {"sequential": "IMAGES"}
 _SIGN = re.compile(r"[#?,+]")
 _OPTION = re.compile(r",(\w+)=")
 

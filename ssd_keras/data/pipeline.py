@@ -18,10 +18,11 @@ import tensorflow as tf
 from absl import logging
 
 from ssd_keras.data import augmentation as augment
-from ssd_keras.data import images, jpeg
+from ssd_keras.data import images, jpeg, streamed_batches
 from ssd_keras.data.balance import repeats
 from ssd_keras.data.ground_truth import table_of
 from ssd_keras.data.source import Source
+from ssd_keras.data.streamed import StreamedSource
 from ssd_keras.data.tiled import grouped_order
 from ssd_keras.errors import UserError, unknown
 from ssd_keras.resizing import HALF_PIXEL, resize_tensor
@@ -81,13 +82,22 @@ def training_batches(
         `[B, K, 4]`, padded in the same way.
     """
     _check_training(source, augmentation, image_size, batch_size, shard)
+    changes = (augmentation, image_size, dtype, resize, scale_jitter, weak_from)
+    if isinstance(source, StreamedSource):
+        if balanced or augmentation == "mosaic":
+            raise source.refusal()
+        chain = _Chain(None, _Order(len(source), batch_size, seed), *changes)
+        prepare_record = functools.partial(_prepare_record, chain, max_boxes)
+        return streamed_batches.batches(
+            source, prepare_record, batch_size, seed, first_step, steps, shard, parallelism
+        )
     _say_cut_off(source, max_boxes)
     part, parts = shard
     share = batch_size // parts
     read, fast = _training_reader(source, cache_bytes)
     regions = _most_ignored(source) * (4 if augmentation == "mosaic" else 1)
     order = _order(source, batch_size, seed, balanced)
-    chain = _Chain(read, order, augmentation, image_size, dtype, resize, scale_jitter, weak_from)
+    chain = _Chain(read, order, *changes)
 
     def prepare(position, careful):
         step, slot = position // share, position % share + part * share
@@ -101,6 +111,14 @@ def training_batches(
         return image, {"boxes": boxes, "labels": labels, "ignored": ignored}
 
     return _batches(prepare, first_step, steps, share, fast, parallelism)
+
+
+def _prepare_record(chain: _Chain, max_boxes: int, step, slot, read):
+    """A training image of a record, which `read` gives, and its ground truth."""
+    chain = dataclasses.replace(chain, read=read)
+    image, boxes, labels = chain.picture(step, slot, careful=None)
+    boxes, labels = _pad(boxes, labels, max_boxes)
+    return image, {"boxes": boxes, "labels": labels}
 
 
 def _check_training(source, augmentation, image_size, batch_size, shard) -> None:
@@ -201,7 +219,7 @@ class _Chain:
     """From a place in the order to a training image.
 
     Attributes:
-        read: from an index to image, boxes and labels.
+        read: from an index to image, boxes and labels; None until it is known.
         order: which image it is.
         augmentation: one of `augmentation.NAMES`.
         image_size: (height, width).
@@ -211,7 +229,7 @@ class _Chain:
         weak_from: the step from which the augmentation is "light" alone; None for never.
     """
 
-    read: Callable
+    read: Callable | None
     order: _Order
     augmentation: str
     image_size: tuple[int, int]

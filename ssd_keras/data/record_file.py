@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import re
 import struct
@@ -65,6 +66,32 @@ def records(path: str, problems: list[Problem]) -> Iterator[tuple[int, int, byte
                     problems.append(_broken(path, index, "is damaged: its checksum differs"))
     except OSError as error:
         raise UserError(f"'{path}' cannot be read: {one_line(error)}.") from error
+
+
+def first_records(
+    path: str, count: int, problems: list[Problem]
+) -> Iterator[tuple[int, int, bytes]]:
+    """As `records`, of the first `count` alone; no more of the file is read.
+
+    Raises:
+        UserError: the file cannot be read, or is compressed.
+    """
+    try:
+        with remote.open_binary(path) as file:
+            for index, offset, length in itertools.islice(_frames(file, path, problems), count):
+                file.seek(offset)
+                data, tail = file.read(length), file.read(_TAIL.size)
+                if tail == _TAIL.pack(masked_crc32c(data)):
+                    yield index, offset, data
+                else:
+                    problems.append(_broken(path, index, "is damaged: its checksum differs"))
+    except OSError as error:
+        raise UserError(f"'{path}' cannot be read: {one_line(error)}.") from error
+
+
+def bytes_around(length: int) -> int:
+    """What a record of so many bytes takes in its file."""
+    return _HEAD.size + length + _TAIL.size
 
 
 def _frames(file: BinaryIO, path: str, problems: list[Problem]) -> Iterator[Frame]:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from ssd_keras import remote
-from ssd_keras.data import options, packed, record_index, split_folders
+from ssd_keras.data import options, packed, record_index, split_folders, streamed
 from ssd_keras.data.record_file import is_record
 from ssd_keras.data.source import LEFT_OUT, NOTED, Problem, Source
 from ssd_keras.data.tfrecord_classes import (
@@ -39,7 +39,8 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
 
     Args:
         spec: how the user named the data, for messages.
-        place: a file, a folder, or a glob of files; `,units=UNIT` behind it, see `units`.
+        place: a file, a folder, or a glob of files; `,units=UNIT` behind it, see `units`, and
+            `,sequential=IMAGES`, see `streamed`.
         split: files whose name begins with it, or that lie in a folder of that name, in a folder.
         classes: class names; None takes them from the .classes.txt that `write` leaves beside its
             files, from a label map (.pbtxt) beside them, or else those that occur, sorted; classes
@@ -48,11 +49,13 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
     Raises:
         UserError: no such file, or not one usable image.
     """
-    place, chosen = options.split(spec, place, options.UNITS)
+    place, chosen = options.split(spec, place, options.UNITS | options.SEQUENTIAL)
     if remote.is_remote(place):
         remote.check(place)
     files = _files(spec, place, split)
     problems: list[Problem] = []
+    if "sequential" in chosen:
+        return streamed.load(spec, files, classes, chosen, problems)
     indexed = record_index.read(files, problems)
     if indexed is not None:
         problems += _missing_shards(files, len(indexed.table), asked=remote.is_file(place))

@@ -27,33 +27,41 @@ class Entry(NamedTuple):
 
 
 def read_entries(path: str, problems: list[Problem]) -> Iterator[Entry]:
+    """The good records of a file; what is wrong with others is added to `problems`."""
+    for record in records(path, problems):
+        if entry := read_entry(path, *record, problems):
+            yield entry
+
+
+def read_entry(
+    path: str, index: int, offset: int, data: bytes, problems: list[Problem]
+) -> Entry | None:
+    """A record, whose `data` begin at `offset` of its file; None if it cannot be used."""
     import tensorflow as tf
 
-    for index, offset, data in records(path, problems):
-        place = f"{path}, record {index}"
-        try:
-            feature = tf.train.Example.FromString(data).features.feature
-        except Exception as error:
-            message = f"is no tf.train.Example ({one_line(error)})"
-            problem = Problem("broken_record", place, message, REFUSED, images_lost=1)
-            problems.append(problem)
-            continue
-        record = _Record(feature, place)
-        row, numbers = _row(record, problems)
-        if row is None:
-            continue
-        if fault := record.fault_of_image():
-            problems.append(row.left_out("broken_image", place, fault))
-            continue
-        encoded = record.first("image/encoded")
-        try:
-            header = images.parse_header(encoded, place)
-        except images.ImageError as error:
-            problems.append(row.left_out("broken_image", place, error.reason))
-            continue
-        location = packed.Location(path, offset + data.index(encoded), len(encoded))
-        others = record.text("image/filename"), f"{os.path.basename(path)}-{index}"
-        yield Entry(row, header, location, numbers, others)
+    place = f"{path}, record {index}"
+    try:
+        feature = tf.train.Example.FromString(data).features.feature
+    except Exception as error:
+        message = f"is no tf.train.Example ({one_line(error)})"
+        problems.append(Problem("broken_record", place, message, REFUSED, images_lost=1))
+        return None
+    record = _Record(feature, place)
+    row, numbers = _row(record, problems)
+    if row is None:
+        return None
+    if fault := record.fault_of_image():
+        problems.append(row.left_out("broken_image", place, fault))
+        return None
+    encoded = record.first("image/encoded")
+    try:
+        header = images.parse_header(encoded, place)
+    except images.ImageError as error:
+        problems.append(row.left_out("broken_image", place, error.reason))
+        return None
+    location = packed.Location(path, offset + data.index(encoded), len(encoded))
+    others = record.text("image/filename"), f"{os.path.basename(path)}-{index}"
+    return Entry(row, header, location, numbers, others)
 
 
 class _Record:
