@@ -25,6 +25,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 from absl import app, flags
 
+from tests.benchmarks import alone
+
 FLAGS = flags.FLAGS
 flags.DEFINE_list("images", ["1000", "10000", "100000"], "Sizes of the sets.")
 flags.DEFINE_float("objects", 7.27, "Objects an image.")
@@ -44,50 +46,21 @@ def main(argv):
     """Prints the table."""
     del argv
     if FLAGS.only:
+        from ssd_keras import data  # noqa: F401  (not part of what is measured)
+
         measure, _, folder = FLAGS.only.partition(":")
-        print(json.dumps(measured(MEASURES[measure], Path(folder))))
+        print(alone.measured(lambda: MEASURES[measure](Path(folder))))
         return
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(FLAGS.folder or temporary)
-        print("| images | what | CPU s | wall s | GiB | |")
-        print("|---|---|---|---|---|---|")
+        print(f"| images | what {alone.HEAD}\n|---|---|---|---|---|---|")
         for count in map(int, FLAGS.images):
             folder = drawn(root / str(count), count)
             for measure in FLAGS.measures:
-                print(f"| {count:,} | {measure} | {' | '.join(row(measure, folder))} |", flush=True)
-
-
-def row(measure: str, folder: Path) -> list[str]:
-    """The cells of a measurement, made by another process, or why there are none."""
-    flags_given = [f"--{name}={FLAGS[name].value}" for name in ("steps",)]
-    command = [sys.executable, __file__, f"--only={measure}:{folder}", *flags_given]
-    cache = folder / "cache"
-    environment = os.environ | {"SSD_KERAS_CACHE": str(cache)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    if done.returncode:
-        why = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        return ["", "", "", f"failed: {why[:200]}"]
-    found = json.loads(done.stdout.strip().splitlines()[-1])
-    return [f"{found['cpu']:.1f}", f"{found['wall']:.1f}", f"{found['peak']:.2f}", found["said"]]
-
-
-def measured(measure, folder: Path) -> dict:
-    """Seconds, peak of memory in GiB and what else there is to say of a measurement."""
-    from ssd_keras import data  # noqa: F401  (not part of what is measured)
-
-    wall, cpu = time.perf_counter(), cpu_seconds()
-    said = measure(folder)
-    return {
-        "wall": time.perf_counter() - wall,
-        "cpu": cpu_seconds() - cpu,
-        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
-        "said": said,
-    }
-
-
-def cpu_seconds() -> float:
-    """Of this process and those that it has started and waited for."""
-    return sum(os.times()[:4])
+                given = [f"--only={measure}:{folder}", f"--steps={FLAGS.steps}"]
+                cache = {"SSD_KERAS_CACHE": str(folder / "cache")}
+                cells = alone.row("tests.benchmarks.growth", given, cache)
+                print(f"| {count:,} | {measure} {cells}", flush=True)
 
 
 def load(folder: Path) -> str:

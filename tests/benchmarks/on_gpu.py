@@ -31,6 +31,7 @@ flags.DEFINE_list(
 flags.DEFINE_list("precisions", ["float32", "mixed_bfloat16", "mixed_float16"], "Keras policies.")
 flags.DEFINE_list("xla", ["on", "off"], "Whether XLA compiles the step; off needs TensorFlow.")
 flags.DEFINE_integer("classes", 80, "Classes of the detectors.")
+flags.DEFINE_float("width", 1.0, "Multiplier of their channels.")
 flags.DEFINE_integer("steps", 30, "Steps that are timed, after 5 to warm up.")
 flags.DEFINE_float("minutes", 8.0, "No further line is begun after this time.")
 flags.DEFINE_string("only", "", "MODEL:BATCH:PRECISION:XLA, measured in this process.")
@@ -82,7 +83,7 @@ def lines() -> list[str]:
 
 def table_row(line: str) -> list[str]:
     """The cells of one line, measured by another process, or why there are none."""
-    flags_given = [f"--{name}={FLAGS[name].value}" for name in ("classes", "steps")]
+    flags_given = [f"--{name}={FLAGS[name].value}" for name in ("classes", "width", "steps")]
     command = [sys.executable, "-m", "tests.benchmarks.on_gpu", f"--only={line}", *flags_given]
     done = subprocess.run(command, capture_output=True, text=True)
     model, batch, precision, xla = line.split(":")
@@ -115,7 +116,8 @@ def measure(model: str, batch: str, precision: str, xla: str) -> dict[str, float
 
     keras.utils.set_random_seed(0)
     keras.config.set_dtype_policy(precision)
-    detector = ssd_keras.create(model, [f"class {i}" for i in range(FLAGS.classes)])
+    classes = [f"class {i}" for i in range(FLAGS.classes)]
+    detector = ssd_keras.create(model, classes, width=FLAGS.width)
     keras.config.set_dtype_policy("float32")
     images, truth = example(int(batch), detector.image_size)
     detector.compile(
