@@ -6,6 +6,7 @@ before anything is trained wrongly. tests/test_keras_compat.py shows that each s
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import keras
@@ -59,6 +60,27 @@ def operations_of(model: keras.Model) -> list[tuple]:
         parents = [parent.operation for node in nodes for parent in node.parent_nodes]
         found.append((operation, parents))
     return found
+
+
+def run_through(model: keras.Model, inputs, compute: Callable):
+    """What a functional model gives if each of its operations is computed by another function.
+
+    Args:
+        model: a functional model.
+        inputs: its tensors.
+        compute: called with an operation, a layer most often, and its arguments.
+    """
+    run = _require(model, "_run_through_graph", "to train as an int8 file computes")
+    return run(inputs, operation_fn=lambda operation: functools.partial(compute, operation))
+
+
+def replace_call(model: keras.Model, call: Callable):
+    """Lets a model compute its outputs by another function of its inputs.
+
+    Whether it is training each layer learns from the call that is going on.
+    """
+    _require(model, "_call_has_training_arg", "to train as an int8 file computes")
+    model.call = lambda inputs, training=None, mask=None: call(inputs)
 
 
 # === Optimizers ===

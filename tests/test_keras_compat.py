@@ -160,3 +160,30 @@ def test_operations_come_with_those_they_depend_on_in_their_order():
     ]
     assert sorted(found[1:3]) == [("left", ["images"]), ("right", ["images"])]
     assert [found[0], found[3]] == [("images", []), ("sum", ["left", "right"])]
+
+
+def test_each_operation_of_a_model_is_computed_by_another_function():
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, keras.layers.ReLU(name="second")(keras.layers.Dense(2)(inputs)))
+    seen = []
+
+    def compute(operation, *args, **kwargs):
+        seen.append(operation.name)
+        return operation(*args, **kwargs) + 1.0
+
+    x = np.ones((1, 3), "float32")
+    plain = keras.ops.convert_to_numpy(model.layers[1](x))
+    found = keras_compat.run_through(model, x, compute)
+    np.testing.assert_allclose(found, np.maximum(plain + 1, 0) + 1, rtol=1e-6)
+    assert seen == [model.layers[1].name, "second"]
+
+
+def test_a_model_computes_by_another_function_and_its_layers_know_whether_it_trains():
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, keras.layers.Dropout(0.999, seed=0)(inputs))
+    keras_compat.replace_call(model, lambda x: model.layers[1](x) * 2.0)
+    x = np.ones((1, 3), "float32")
+    np.testing.assert_array_equal(model(x, training=False), 2 * x)
+    np.testing.assert_array_equal(model(x, training=True), 0 * x)
+    model.compile("sgd", "mse", jit_compile=False)
+    assert model.evaluate(x, 2 * x, verbose=0) == 0.0

@@ -91,6 +91,12 @@ flags.DEFINE_list(
     "freeze", [], "What is not trained: 'backbone', 'batch_norm', 'backbone_batch_norm', layers."
 )
 flags.DEFINE_string("stage", "", "Stage of a DSSD's training: 'joint', 'stage1' or 'stage2'.")
+flags.DEFINE_bool(
+    "quantize_aware",
+    RunSettings.quantize_aware,
+    "Train as the int8 file computes: a few epochs more of a detector, with --weights, that loses "
+    "too much in int8.",
+)
 
 flags.DEFINE_string("augmentation", None, "'ssd', 'light', 'mosaic' or 'none'." + BY_MODEL_AND_DATA)
 flags.DEFINE_float(

@@ -30,6 +30,7 @@ from ssd_keras.training.precision import (
     find_accelerator,
     precision_notice,
 )
+from ssd_keras.training.quantize_aware import make_quantize_aware
 from ssd_keras.training.settings import RunSettings
 from ssd_keras.training.stages import freeze_for_stage
 from ssd_keras.training.tiles import tiled
@@ -159,6 +160,8 @@ class _Run:
         if self.settings.stage:
             freeze_for_stage(detector, self.settings.stage)
         freeze(detector, self.settings.freeze)
+        if self.settings.quantize_aware:
+            make_quantize_aware(detector)
         return detector
 
     def open_folder(self, detector: Detector):

@@ -18,7 +18,7 @@ ON_NAN = ("stop", "rollback")
 # Settings that there have not always been: a run folder holds them where they are not as before.
 SINCE = ("accept_losses", "resize", "objective", "min_negatives", "scale_jitter", "weak_end")
 SINCE += ("balance_classes", "default_boxes", "tiles", "tile_overlap", "tile_whole")
-SINCE += ("min_visible", "empty_tiles")
+SINCE += ("min_visible", "empty_tiles", "quantize_aware")
 DEFAULT_BOXES = ("published", "auto")
 
 
@@ -54,6 +54,8 @@ class RunSettings:
         model_options: further arguments of the box network, see `ssd_keras.create`.
         freeze: parts that are not trained, see `freezing.freeze`.
         stage: stage of a DSSD's training, see `stages.freeze_for_stage`; "" for no stage.
+        quantize_aware: whether it computes in training as its int8 file will, see
+            `quantize_aware`; for a short training of one that loses too much in int8.
         augmentation: "ssd", "light", "mosaic" or "none".
         scale_jitter: images are shown up to this share larger or smaller, on top of the
             augmentation; 0 for not.
@@ -101,6 +103,7 @@ class RunSettings:
     model_options: Mapping = dataclasses.field(default_factory=dict)
     freeze: tuple[str, ...] = ()
     stage: str = ""
+    quantize_aware: bool = False
     augmentation: str = "light"
     scale_jitter: float = 0.0
     weak_end: float = 0.0
