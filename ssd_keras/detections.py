@@ -210,10 +210,10 @@ class Detections:
         if ending == ".csv":
             return write_text(path, _as_csv(self.rows()))
         if ending in PICTURES:
-            from ssd_keras import drawing
+            from ssd_keras import sheets
 
             picture = self.draw(image)
-            return replace(path, lambda temporary: drawing.save(picture, temporary))
+            return replace(path, lambda temporary: sheets.save(picture, temporary))
         raise unknown("kind of file", ending or path.name, (".json", ".csv", *PICTURES))
 
     def __repr__(self) -> str:

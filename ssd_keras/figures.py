@@ -9,9 +9,10 @@ import matplotlib.figure
 import numpy as np
 from matplotlib.text import Text
 
-from ssd_keras import drawing, fonts
+from ssd_keras import fonts, sheets
 from ssd_keras.display import printable
-from ssd_keras.drawing import PALETTE, as_uint8, class_color
+from ssd_keras.drawing import PALETTE, class_color
+from ssd_keras.sheets import as_uint8
 
 
 def training_curves(rows: Sequence[Mapping]) -> Figure:
@@ -306,7 +307,7 @@ def box_sizes(
 def save(picture: np.ndarray | Figure, path: str | Path) -> Path:
     """Writes a figure or a picture `[H, W, 3]` in the format that the file's name says."""
     if not isinstance(picture, matplotlib.figure.Figure):
-        return drawing.save(picture, path)
+        return sheets.save(picture, path)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     picture.savefig(path)

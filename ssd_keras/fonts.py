@@ -14,6 +14,9 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+from PIL import ImageDraw, ImageFont
+
 # Words in the names of signs, and what has them.
 _ADVICE = (
     (("HANGUL", "CJK", "HIRAGANA", "KATAKANA"), "a font for Korean, Chinese and Japanese",
@@ -131,6 +134,33 @@ def forget() -> None:
     for cached in (_fonts, _first_with, _signs_of, font_runs):
         cached.cache_clear()
     _missing_said.clear()
+
+
+@functools.lru_cache(maxsize=256)
+def _font(size: int, path: str | None = None) -> ImageFont.FreeTypeFont:
+    path = path or default_font()
+    return ImageFont.truetype(path, size) if path else ImageFont.load_default(size)
+
+
+class Line:
+    """A line of text in one or more fonts.
+
+    Attributes:
+        width, height: pixels that it takes.
+    """
+
+    def __init__(self, text: str, size: int):
+        self.parts = [(part, _font(size, path)) for part, path in font_runs(text)]
+        self.width = int(np.ceil(sum(font.getlength(part) for part, font in self.parts)))
+        metrics = [font.getmetrics() for _, font in self.parts]
+        self.ascent = max((ascent for ascent, _ in metrics), default=0)
+        self.height = self.ascent + max((descent for _, descent in metrics), default=0)
+
+    def draw(self, draw: ImageDraw.ImageDraw, x: float, y: float, color) -> None:
+        """Draws the line with its left upper corner at x, y."""
+        for part, font in self.parts:
+            draw.text((x, y + self.ascent), part, font=font, anchor="ls", fill=color)
+            x += font.getlength(part)
 
 
 def families(texts: Iterable[str]) -> list[str]:

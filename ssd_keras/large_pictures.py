@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ssd_keras import drawing
+from ssd_keras import drawing, fonts, sheets
 from ssd_keras.detections import Detections
 from ssd_keras.display import printable
 
@@ -43,8 +43,8 @@ def draw_large(picture, found: Detections) -> np.ndarray:
     side = part_side(found, picture.size)
     parts = densest_parts(found.of_image(picture.size).pixels(), picture.size, side, MOST_PARTS)
     details = [_detail(picture, found, part, n) for n, part in enumerate(parts, start=1)]
-    beside = drawing.grid([details[::2], details[1::2]], gap=4)
-    sheet = drawing.grid([[_overview(whole, found, parts, picture.size)], [beside]], gap=4)
+    beside = sheets.grid([details[::2], details[1::2]], gap=4)
+    sheet = sheets.grid([[_overview(whole, found, parts, picture.size)], [beside]], gap=4)
     return np.concatenate([sheet, _legend(found, sheet.shape[1])])
 
 
@@ -79,7 +79,7 @@ def shrunk(picture, most: tuple[int, int]) -> np.ndarray:
         low, high = first * height / rows, last * height / rows
         # A pixel may take something of the rows next to its own.
         top, bottom = max(0, int(low) - 1), min(height, int(np.ceil(high)) + 1)
-        read = Image.fromarray(drawing.as_uint8(picture.window((top, 0, bottom, width))))
+        read = Image.fromarray(sheets.as_uint8(picture.window((top, 0, bottom, width))))
         box = (0, low - top, width, min(high - top, bottom - top))
         out[first:last] = read.resize((columns, last - first), Image.Resampling.BOX, box)
     return out
@@ -123,7 +123,7 @@ def _detail(picture, found: Detections, part: Sequence[int], number: int) -> np.
     boxes = (found.boxes.astype(np.float64) * np.tile(picture.size, 2) - start) / extent
     center = (boxes[:, :2] + boxes[:, 2:]) / 2
     inside = ((center >= 0) & (center <= 1)).all(1)
-    pixels = drawing.fit(picture.window(part), PART, max_width=PART)
+    pixels = sheets.fit(picture.window(part), PART, max_width=PART)
     drawn = drawing.draw_boxes(
         pixels, boxes[inside], found.labels[inside], found.classes, found.scores[inside]
     )
@@ -146,7 +146,7 @@ def _numbered(image: np.ndarray, frames, numbers) -> np.ndarray:
     for (top, left, bottom, right), number in zip(frames, numbers, strict=True):
         draw.rectangle((left, top, right, bottom), outline=(0, 0, 0), width=4)
         draw.rectangle((left + 1, top + 1, right - 1, bottom - 1), outline=(255, 255, 255), width=2)
-        line = drawing.Line(str(number), 20)
+        line = fonts.Line(str(number), 20)
         draw.rectangle((left, top, left + line.width + 10, top + line.height + 4), fill=(0, 0, 0))
         line.draw(draw, left + 5, top + 2, (255, 255, 255))
     return np.asarray(picture)
@@ -159,9 +159,9 @@ def _legend(found: Detections, width: int) -> np.ndarray:
     draw = ImageDraw.Draw(sheet)
     x = 8
     for shown, (label, count) in enumerate(counts):
-        line = drawing.Line(f"{printable(found.classes[label], 40)} {count:,}", 16)
+        line = fonts.Line(f"{printable(found.classes[label], 40)} {count:,}", 16)
         if x + line.width + 220 > width:
-            more = drawing.Line(f"and {len(counts) - shown} more classes", 16)
+            more = fonts.Line(f"and {len(counts) - shown} more classes", 16)
             more.draw(draw, x, 6, (30, 30, 30))
             break
         draw.rectangle((x, 8, x + 16, 24), fill=drawing.class_color(label), outline=(0, 0, 0))

@@ -4,9 +4,8 @@ import types
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from ssd_keras import drawing
+from ssd_keras import drawing, sheets
 from ssd_keras.detections import Detections
 
 CLASSES = ("cat", "dog", "a rather long class name")
@@ -104,14 +103,6 @@ def test_other_shapes_are_refused(shape):
         drawing.draw_boxes(np.zeros(shape), [], [], CLASSES)
 
 
-@pytest.mark.parametrize(
-    ("size", "expected"),
-    [((1, 1), (240, 240)), ((100, 50), (500, 250)), ((240, 900), (240, 900)), ((1, 500), (1, 500))],
-)
-def test_small_images_are_enlarged_by_a_whole_factor(size, expected):
-    assert drawing.legible(image(*size)).shape[:2] == expected
-
-
 def record(**flags):
     return types.SimpleNamespace(boxes=np.array([[0.2, 0.2, 0.8, 0.8]]), labels=[0], **flags)
 
@@ -153,17 +144,6 @@ def test_matched_boxes_are_drawn_and_counted():
     assert (picture[150:179, 220:269] == GREY).all()
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"), [("a.png", "PNG"), ("a.jpg", "JPEG"), ("b/c.png", "PNG")]
-)
-def test_arrays_are_saved(tmp_path, name, kind):
-    pixels = np.broadcast_to(np.linspace(0, 255, 48)[:, None, None], (48, 32, 3)).astype(np.uint8)
-    with Image.open(drawing.save(pixels, tmp_path / name)) as saved:
-        assert saved.format == kind
-        difference = np.abs(np.int32(saved.convert("RGB")) - pixels)
-    assert difference.max() <= (0 if kind == "PNG" else 4)
-
-
 STRANGE = (
     "$x^2$ & $5", "a\nb", "\x1b[31mred", "<script>alert(1)</script>", "_hidden", "very " * 200,
     "\u202egnp", "שלום", "😀", "\u3164", "", "\0", "\ud800",
@@ -183,7 +163,7 @@ def test_every_name_is_shown_and_does_nothing(name):
     ]
     for picture in pictures:
         assert (picture != bare).any(-1).sum() > 50
-    assert drawing.grid([[image(20, 20)]], [name]).shape[0] == 20 + 30 + 3 * 8 - 8
+    assert sheets.grid([[image(20, 20)]], [name]).shape[0] == 20 + 30 + 3 * 8 - 8
 
 
 def test_names_that_differ_look_different():

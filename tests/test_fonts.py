@@ -109,7 +109,9 @@ def test_figures_show_hangul(system, tmp_path):
     assert "Test Korean" in label.get_fontfamily()
 
 
-@pytest.mark.parametrize("place", ["drawing.py", "display.py", "detections.py", "data"])
+@pytest.mark.parametrize(
+    "place", ["drawing.py", "sheets.py", "display.py", "detections.py", "data"]
+)
 def test_boxes_are_drawn_without_matplotlib(place):
     place = Path(fonts.__file__).parent / place
     for file in [place] if place.is_file() else place.glob("*.py"):

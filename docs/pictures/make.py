@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from PIL import Image, ImageDraw
 
-from ssd_keras import boxes, drawing, figures
+from ssd_keras import boxes, drawing, figures, sheets
 from ssd_keras.box_networks.published_anchors import Pyramid, scale_anchors
 from ssd_keras.evaluation.voc import average_precision, curve
 from ssd_keras.model_table import model_table
@@ -170,7 +170,7 @@ def tasks(say) -> np.ndarray:
         "Segmentation: each pixel",
     )
     columns = [[whole], [one], [every], [painted.astype(np.uint8)]]
-    return drawing.grid(columns, [say(title) for title in titles])
+    return sheets.grid(columns, [say(title) for title in titles])
 
 
 def parts(say) -> figures.Figure:
@@ -218,7 +218,7 @@ def default_boxes(say) -> np.ndarray:
             [drawing.draw_boxes(canvas, shown, range(per_cell), CLASSES, captions=nameless)]
         )
         titles.append(say("{0} x {0} cells, {1} boxes", side, f"{level.count:,}"))
-    return drawing.grid(columns, titles)
+    return sheets.grid(columns, titles)
 
 
 def matching(say) -> np.ndarray:
@@ -246,7 +246,7 @@ def matching(say) -> np.ndarray:
         say("Default boxes that learn an object"),
         f"{say('One of them, and its code')}: {numbers}",
     )
-    return drawing.grid([[left], [right]], titles)
+    return sheets.grid([[left], [right]], titles)
 
 
 def negatives(say) -> np.ndarray:
@@ -265,7 +265,7 @@ def negatives(say) -> np.ndarray:
     counts = (matched >= 0).sum(), hard.sum()
     rest = say("{0} other default boxes do not count", f"{len(anchors) - sum(counts):,}")
     titles = (say("positives: {0}", counts[0]), f"{say('hard negatives: {0}', counts[1])}; {rest}")
-    return drawing.grid(panels, titles)
+    return sheets.grid(panels, titles)
 
 
 def suppression(say) -> np.ndarray:
@@ -283,7 +283,7 @@ def suppression(say) -> np.ndarray:
         say("Before suppression: {0}", len(before[0])),
         say("After suppression: {0}", len(after[0])),
     )
-    return drawing.grid([[first], [second]], titles)
+    return sheets.grid([[first], [second]], titles)
 
 
 def decoder(say) -> figures.Figure:
@@ -351,7 +351,7 @@ def rgb(color) -> tuple[float, ...]:
 
 
 def enlarged(picture: np.ndarray) -> np.ndarray:
-    return drawing.fit(picture, 420, max_width=420)
+    return sheets.fit(picture, 420, max_width=420)
 
 
 PICTURES = {

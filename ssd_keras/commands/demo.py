@@ -14,7 +14,7 @@ from pathlib import Path
 
 from absl import flags
 
-from ssd_keras import data, deploy, drawing, evaluation
+from ssd_keras import data, deploy, drawing, evaluation, sheets
 from ssd_keras.commands import _program
 from ssd_keras.deploy.timing import milliseconds
 from ssd_keras.detector import Detector
@@ -158,7 +158,7 @@ def draw(images: dict, source, found, path: Path):
         source.classes,
         score_threshold=PICTURED_SCORE,
     )
-    replace(path, lambda temporary: drawing.save(picture, temporary))
+    replace(path, lambda temporary: sheets.save(picture, temporary))
 
 
 def farewell(folder: RunFolder, exported, trained: float, total: float) -> str:

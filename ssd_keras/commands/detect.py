@@ -29,7 +29,7 @@ import numpy as np
 from absl import flags
 
 import ssd_keras
-from ssd_keras import drawing, files, large_pictures, video
+from ssd_keras import files, large_pictures, sheets, video
 from ssd_keras.commands import _suppression, _tiles
 from ssd_keras.data.decoded import ArrayPicture
 from ssd_keras.data.images import ImageError, read_image
@@ -159,9 +159,9 @@ def write(place: Path, path: Path, picture: Picture, detections, *, tiled: bool)
     drawn = place.with_name(f"{place.name}.jpg")
     if tiled and max(picture.size) > large_pictures.LARGE:
         sheet = large_pictures.draw_large(picture, detections)
-        files.replace(drawn, lambda temporary: drawing.save(sheet, temporary))
+        files.replace(drawn, lambda temporary: sheets.save(sheet, temporary))
     else:
-        detections.save(drawn, drawing.legible(picture.window((0, 0, *picture.size))))
+        detections.save(drawn, sheets.legible(picture.window((0, 0, *picture.size))))
 
 
 def detect_video(detector, frames: video.Frames, out: Path) -> None:

@@ -12,10 +12,10 @@ from ssd_keras import data
 from ssd_keras.errors import UserError
 from ssd_keras.names import parse
 from ssd_keras.run_folder import RunFolder
+from ssd_keras.training.building import build
 from ssd_keras.training.default_boxes import fit_default_boxes
 from ssd_keras.training.defaults import suggest
 from ssd_keras.training.recipe import Recipe
-from ssd_keras.training.run import build
 from ssd_keras.training.settings import RunSettings
 from ssd_keras.training.tiles import tiled
 

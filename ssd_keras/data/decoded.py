@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from ssd_keras.data import pillow
-from ssd_keras.data.images import decode_image, is_deep, load_upright, to_rgb
+from ssd_keras.data.images import decode_image
+from ssd_keras.data.pixels import is_deep, load_upright, to_rgb
 
 
 class ArrayPicture:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from ssd_keras import drawing
+from ssd_keras import drawing, sheets
 from ssd_keras.data.images import ImageError
 from ssd_keras.data.pipeline import training_batches
 from ssd_keras.data.source import Source
@@ -69,4 +69,4 @@ def _tile(image, boxes, labels, classes) -> np.ndarray:
 
 
 def _grid(tiles, columns) -> np.ndarray:
-    return drawing.grid([tiles[column::columns] for column in range(min(columns, len(tiles)))])
+    return sheets.grid([tiles[column::columns] for column in range(min(columns, len(tiles)))])

@@ -13,7 +13,7 @@ import numpy as np
 from absl import logging
 
 from ssd_keras import remote
-from ssd_keras.data import checks, images, packed, tfrecord_classes
+from ssd_keras.data import images, packed, row_checks, tfrecord_classes
 from ssd_keras.data.record_file import bytes_around, first_records
 from ssd_keras.data.source import LEFT_OUT, REFUSED, Problem, Source
 from ssd_keras.data.tfrecord_examples import Entry, read_entry
@@ -49,7 +49,7 @@ class StreamedSource(Source):
         super().__init__(spec, sample.classes, [], sample.problems)
         self.files, self.number_names, self.unit = list(files), number_names, unit
         self.left_out: Counter[str] = Counter()
-        self._sample, self._names = sample, checks.ClassNames(sample.classes)
+        self._sample, self._names = sample, row_checks.ClassNames(sample.classes)
 
     def __len__(self) -> int:
         return self._count
@@ -97,7 +97,7 @@ class StreamedSource(Source):
         name_all([entry], self.spec, self.number_names, problems)
         if self.unit:
             entry.row.state_unit(self.unit)
-        truth = checks.check_row(entry.row, entry.header, self._names, problems)
+        truth = row_checks.check_row(entry.row, entry.header, self._names, problems)
         if truth is None:
             return None
         at = entry.location

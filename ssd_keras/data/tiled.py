@@ -185,6 +185,11 @@ class _Images:
             size -= image.nbytes
 
 
+def whole_images(source: Source) -> Source:
+    """The images whose annotations were read: of tiles, those that they are cut from."""
+    return (source.source if isinstance(source, TiledSource) else source).sample
+
+
 def grouped_order(groups: np.ndarray, size: int, seed: int, epoch: int) -> np.ndarray:
     """A random order in which `size` members of a group follow each other, int64 `[N]`.
 

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from ssd_keras.data import pillow
-from ssd_keras.data.images import to_rgb
 from ssd_keras.data.pillow import ImageError
+from ssd_keras.data.pixels import to_rgb
 from ssd_keras.errors import one_line
 from ssd_keras.files import open_regular
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ssd_keras import drawing, figures
+from ssd_keras import drawing, figures, sheets
 from ssd_keras.detections import Detections
 from ssd_keras.errors import UserError
 from ssd_keras.evaluation import page
@@ -217,7 +217,7 @@ def _above_thresholds(found: Detections, thresholds: np.ndarray) -> Detections:
 
 def _pair(pixels: np.ndarray, truth, found, classes) -> str:
     """The ground truth and what was found, side by side."""
-    pixels = drawing.fit(pixels, _PICTURE_SIZE[0], max_width=_PICTURE_SIZE[1])
+    pixels = sheets.fit(pixels, _PICTURE_SIZE[0], max_width=_PICTURE_SIZE[1])
     left = drawing.draw_truth(pixels, truth, classes)
     right = drawing.draw_boxes(pixels, found.boxes, found.labels, classes, found.scores)
     return page.jpeg(left, "ground truth") + page.jpeg(right, "found")

@@ -14,7 +14,7 @@ from ssd_keras.data import Source
 from ssd_keras.data.inspection import resized_boxes
 from ssd_keras.errors import UserError
 from ssd_keras.presets import find_core
-from ssd_keras.training.run import build
+from ssd_keras.training.building import build
 from ssd_keras.training.settings import RunSettings
 from ssd_keras.zoo import parse
 

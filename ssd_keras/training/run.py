@@ -5,30 +5,29 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import math
 
 import keras
 
 from ssd_keras import data, zoo
 from ssd_keras.batch_norm import BatchStatistics
 from ssd_keras.data import verdict
-from ssd_keras.data.tiled import TiledSource
+from ssd_keras.data.tiled import whole_images
 from ssd_keras.data.verdict import MOST_LOST
 from ssd_keras.detector import Detector
-from ssd_keras.display import join_names
 from ssd_keras.errors import UserError
 from ssd_keras.float32 import float32_copy
 from ssd_keras.keras_compat import keep_weights_at_end
 from ssd_keras.run_folder import RunFolder
 from ssd_keras.training import callbacks as on
 from ssd_keras.training import checkpoint
+from ssd_keras.training.announcement import announcement, finished_message
+from ssd_keras.training.building import build
 from ssd_keras.training.distribution import Devices, find_devices
 from ssd_keras.training.freezing import freeze
 from ssd_keras.training.precision import (
     choose_jit,
     choose_precision,
     find_accelerator,
-    precision_notice,
 )
 from ssd_keras.training.quantize_aware import make_quantize_aware
 from ssd_keras.training.settings import RunSettings
@@ -76,7 +75,7 @@ def train(settings: RunSettings, run_dir: str, *, train_source=None, eval_source
             f"'{settings.train_data}' has {len(train_source)} images, fewer than one batch of "
             f"{recipe.batch_size}: give a smaller --batch_size or more images."
         )
-    run = _Run(
+    run = Run(
         settings,
         folder,
         devices,
@@ -93,13 +92,14 @@ def train(settings: RunSettings, run_dir: str, *, train_source=None, eval_source
         return _train(run, detector)
 
 
-def _train(run: _Run, detector: Detector) -> Detector:
+def _train(run: Run, detector: Detector) -> Detector:
     devices = run.devices
     progress = checkpoint.read_progress(run.folder.state)
     if run.is_finished(progress.step):
-        print(run.finished_message(progress.step))
+        print(finished_message(run, progress.step))
         return zoo.load(run.folder.path)
-    run.announce(detector, progress)
+    if devices.is_chief:
+        print(announcement(run, detector, progress.step), flush=True)
     while True:
         try:
             with devices.explain_errors():
@@ -121,13 +121,13 @@ def _check_data(settings: RunSettings, train_source, eval_source):
     """Raises UserError where nothing or little is left of the data and that is not accepted."""
     if settings.accept_losses:
         return
-    verdict.check_fit(verdict.judge(_as_read(train_source)), "to train on")
+    verdict.check_fit(verdict.judge(whole_images(train_source)), "to train on")
     if eval_source is not None:
         verdict.check_fit(verdict.judge(eval_source), "to judge by")
 
 
 @dataclasses.dataclass(frozen=True)
-class _Run:
+class Run:
     """A run with all that its settings came to."""
 
     settings: RunSettings
@@ -190,17 +190,6 @@ class _Run:
         rows = self.folder.history(epochs)[:epochs]
         return step >= self.steps or (not within and on.is_stalled(rows, self.settings.patience))
 
-    def finished_message(self, step: int) -> str:
-        """What is said of a finished run."""
-        if step >= self.steps:
-            how = f"all {self.recipe.epochs} epochs are done"
-        else:
-            how = (
-                f"it ended early after {step // self.steps_per_epoch} of {self.recipe.epochs} "
-                f"epochs, {self.settings.patience} evaluations without a better result"
-            )
-        return f"The run in '{self.folder.place}' is finished: {how}."
-
     def rolled_back(self, explosion: on.Explosion, progress) -> checkpoint.Progress:
         """Where to go on after an explosion; raises it again if that is not wanted."""
         if self.settings.on_nan != "rollback":
@@ -255,7 +244,7 @@ class _Run:
         finally:
             checkpoints.restore_handler()
         if steps.step < self.steps:
-            print(self.finished_message(steps.step))
+            print(finished_message(self, steps.step))
         return judged
 
     def _compile(self, detector, progress):
@@ -367,79 +356,6 @@ class _Run:
         )
         truth = self.train_source.ground_truth()
         return [truth[index].image_id for index in indices]
-
-    def announce(self, detector: Detector, progress: checkpoint.Progress):
-        """Says what is going to be trained, on what and how."""
-        if not self.devices.is_chief:
-            return
-        settings, recipe, classes = self.settings, self.recipe, self.train_source.classes
-        judged_on = ""
-        if self.eval_source is not None:
-            judged_on = f", judged on {len(self.eval_source)} of {settings.eval_data}"
-        trained = sum(math.prod(v.shape) for v in detector.trainable_variables)
-        frozen = f", {detector.count_params() - trained:,} of them not trained"
-        print(
-            f"{settings.model}: {detector.count_params():,} parameters"
-            f"{frozen if settings.freeze or settings.stage else ''}, "
-            f"{len(detector.box_network.anchors):,} default boxes, "
-            f"{len(classes)} classes ({join_names(classes)})\n"
-            f"{_counted(self.train_source, settings.train_data)}{judged_on}\n"
-            f"{recipe.epochs} epochs of {self.steps_per_epoch} steps, batch {recipe.batch_size}, "
-            f"{recipe.optimizer}, learning rate {recipe.learning_rate:g}; "
-            f"{self.devices.describe()} ({find_accelerator()}), {self.precision}; "
-            f"run folder '{self.folder.place}'"
-        )
-        if notice := precision_notice(self.precision, self.name.backbone):
-            print(notice)
-        for source in (self.train_source, self.eval_source):
-            if source is not None and (line := verdict.line(verdict.judge(_as_read(source)))):
-                print(line)
-        if detector.started_from:
-            print(detector.started_from)
-        if progress.step:
-            epoch, within = divmod(progress.step, self.steps_per_epoch)
-            print(f"going on after epoch {epoch}" + (f" and {within} steps" if within else ""))
-        print(flush=True)
-
-
-def _as_read(source: data.Source) -> data.Source:
-    """The images, of which the defects were counted; not their tiles."""
-    return (source.source if isinstance(source, TiledSource) else source).sample
-
-
-def _counted(source: data.Source, spec: str) -> str:
-    if not isinstance(source, TiledSource):
-        return f"{len(source)} images of {spec}"
-    left = f" ({source.dropped:,} without objects are left out)" if source.dropped else ""
-    return f"{len(source.source)} images of {spec} as {len(source):,} {source.tiling}{left}"
-
-
-def build(settings: RunSettings, classes: tuple[str, ...]) -> Detector:
-    """The detector of a run, before training."""
-    weights = settings.backbone_weights
-    detector = zoo.create(
-        settings.model,
-        classes,
-        backbone_weights=None if weights in ("none", "") else weights,
-        backbone=settings.backbone,
-        weights=settings.weights or None,
-        width=settings.width,
-        box_scale=settings.box_scale or None,
-        smallest_box=settings.smallest_box,
-        finest_stride=settings.finest_stride,
-        resize=settings.resize or None,
-        **_objective(settings),
-        **settings.model_options,
-    )
-    detector.suppression = detector.suppression.replace(**settings.suppression)
-    detector.tiling = settings.tiling
-    return detector
-
-
-def _objective(settings: RunSettings) -> dict:
-    """What is said of the objective, as options of the box network."""
-    given = {"objective": settings.objective or None, "min_negatives": settings.min_negatives}
-    return {name: value for name, value in given.items() if value is not None}
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ssd_keras import drawing
+from ssd_keras import sheets
 from ssd_keras.detector import Detector
 from ssd_keras.files import replace
 from ssd_keras.run_folder import RunFolder
@@ -40,7 +40,7 @@ class TensorBoard(keras.callbacks.Callback):
                 if is_best(self.rows):
                     replace(
                         self.folder.predictions,
-                        lambda path: drawing.save(picture, path),
+                        lambda path: sheets.save(picture, path),
                     )
         self.writer.flush()
 

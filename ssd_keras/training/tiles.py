@@ -8,6 +8,7 @@ from ssd_keras.data import Source
 from ssd_keras.data.tile_sizes import TileFit, fit_tile_size
 from ssd_keras.data.tiled import TiledSource
 from ssd_keras.errors import UserError
+from ssd_keras.training.building import build
 from ssd_keras.training.settings import RunSettings
 
 
@@ -40,9 +41,6 @@ def fit_tiles(settings: RunSettings, source: Source) -> list[TileFit]:
     Raises:
         UserError: the detector has no default boxes, or there is no object.
     """
-    # Here, because building a detector takes the whole of training.
-    from ssd_keras.training.run import build
-
     if not any(one.is_object.any() for one in source.ground_truth()):
         raise UserError(f"'{source.spec}' has no object to fit tiles to.")
     detector = build(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ssd_keras import data
-from ssd_keras.data import coco_table, inspection, pipeline
+from ssd_keras.data import coco_table, inspection
 from ssd_keras.errors import UserError
 from tests.data import samples, trees
 
@@ -327,7 +327,6 @@ def test_images_of_a_stated_size_are_read_in_batches_as_those_that_were_opened(
         return source, {key: value.numpy() for key, value in batch.items()}
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "CACHE_BYTES", 0)
         opened, one = batches()
         patch.setattr(coco_table, "MOST_OPENED", 0)
         believing, other = batches()

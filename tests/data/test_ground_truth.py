@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ssd_keras.data import checks
+from ssd_keras.data import row_checks
 from ssd_keras.data.ground_truth import GroundTruth, TruthTable, joined, table_of
 from ssd_keras.data.images import Header
 from ssd_keras.data.rows import Headers, Row, RowTable
@@ -91,11 +91,11 @@ def test_rows_are_checked_together_as_one_by_one(monkeypatch, seed):
     random = np.random.default_rng(seed)
     pairs = [random_row(random, number) for number in range(300)]
     table, headers = RowTable.of(row for row, _ in pairs), Headers.of(head for _, head in pairs)
-    monkeypatch.setattr(checks, "_BLOCK", 100)
+    monkeypatch.setattr(row_checks, "_BLOCK", 100)
     together, alone = [], []
-    names = checks.ClassNames(NAMES)
-    found, kept = checks._check_rows(table, headers, names, together)
-    one_by_one = [checks.check_row(row, header, names, alone) for row, header in pairs]
+    names = row_checks.ClassNames(NAMES)
+    found, kept = row_checks.check_rows(table, headers, names, together)
+    one_by_one = [row_checks.check_row(row, header, names, alone) for row, header in pairs]
     assert list(map(str, together)) == list(map(str, alone))
     assert kept.tolist() == [n for n, one in enumerate(one_by_one) if one is not None]
     good = [one for one in one_by_one if one is not None]

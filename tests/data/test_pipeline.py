@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ssd_keras import data, resizing
-from ssd_keras.data import tfrecord
+from ssd_keras.data import augmentation, tfrecord
 from ssd_keras.errors import UserError
 from tests.data import samples
 from tests.data.samples import voc_image, voc_object
@@ -50,6 +50,23 @@ def test_parallelism_changes_no_bit(source, reference, parallelism):
 
 def test_the_cache_changes_no_bit(source, reference):
     assert_same(batches(source, cache_bytes=0), reference)
+
+
+def test_a_source_is_traced_and_decoded_once_for_all_batches_of_it(tmp_path, monkeypatch):
+    for index in range(4):
+        voc_image(tmp_path, f"{index}", voc_object(), seed=index)
+    source = data.load_source(f"voc:{tmp_path}", ["cat"])
+    read, traced = [], []
+    image, apply = source.image, augmentation.apply
+    monkeypatch.setattr(source, "image", lambda index: read.append(index) or image(index))
+    monkeypatch.setattr(augmentation, "apply", lambda *given: traced.append(1) or apply(*given))
+    first = batches(source, steps=1)
+    assert (sorted(read), len(traced)) == ([0, 1, 2, 3], 1)
+    again = batches(source, steps=2)
+    assert (sorted(read), len(traced)) == ([0, 1, 2, 3], 1)
+    assert_same(again[:1], first)
+    batches(source, steps=1, augmentation="light")
+    assert (sorted(read), len(traced)) == ([0, 1, 2, 3], 2)
 
 
 @pytest.mark.parametrize("first", [pytest.param(1, marks=pytest.mark.slow), 3])

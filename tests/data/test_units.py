@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ssd_keras.data import checks, images
+from ssd_keras.data import checks, images, row_checks
 
 RNG = np.random.default_rng(0)
 
@@ -24,7 +24,7 @@ def checked(corners, *, normalized, size=(480, 640), unit=None):
     header = images.Header(*size, standard_jpeg=True)
     table, headers = checks.RowTable.of([row]), checks.Headers.of([header])
     checks.check_units("csv:x", table, headers, problems, unit)
-    truth = checks.check_row(row, header, checks.ClassNames(["cat"]), problems)
+    truth = row_checks.check_row(row, header, row_checks.ClassNames(["cat"]), problems)
     return truth, problems
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssd_keras.training import callbacks
+from ssd_keras import figures
 from tests.training import fit_and_train
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize("ema", [pytest.param(0.0, marks=pytest.mark.slow), 0.9])
 def test_their_weights_are_equal_to_the_bit(tmp_path, monkeypatch, ema):
     # Drawing takes longer than training here.
-    monkeypatch.setattr(callbacks.figures, "save", lambda figure, path: Path(path).touch())
+    monkeypatch.setattr(figures, "save", lambda figure, path: Path(path).touch())
     settings = dataclasses.replace(
         fit_and_train.SETTINGS,
         model="SSD_Tiny_32",

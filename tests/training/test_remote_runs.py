@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ssd_keras import remote, working_copy
+from ssd_keras import figures, remote, working_copy
 from ssd_keras.errors import UserError
 from ssd_keras.training import Recipe, RunFolder, RunSettings, callbacks, run, train
 from tests.training import killer
@@ -33,7 +33,7 @@ def tiny_model(monkeypatch):
     """A network that is made in a moment, and curves that nobody draws."""
     monkeypatch.setattr(run, "build", lambda _, classes: tiny_detector("SSD_Smooth_64", classes))
     monkeypatch.setattr(run.zoo, "parse", lambda *_: run.zoo.ModelName("SSD", "Smooth", (64, 64)))
-    monkeypatch.setattr(callbacks.figures, "save", lambda figure, path: Path(path).touch())
+    monkeypatch.setattr(figures, "save", lambda figure, path: Path(path).touch())
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from ssd_keras import data
+from ssd_keras import data, figures
 from ssd_keras.errors import UserError
 from ssd_keras.objectives.multibox import multibox_loss, multibox_targets
 from ssd_keras.training import Recipe, RunFolder, RunSettings, callbacks, checkpoint, run, train
@@ -117,7 +117,7 @@ def test_a_short_run_that_was_killed_goes_on_with_the_next_step(tiny_model, tmp_
         train_data="shapes#train,count=8,size=96", eval_data="", epochs=2, accumulation=1,
         warmup_epochs=0, batch_norm_batches=0,
     )  # fmt: skip
-    monkeypatch.setattr(callbacks.figures, "save", lambda figure, path: Path(path).touch())
+    monkeypatch.setattr(figures, "save", lambda figure, path: Path(path).touch())
     train(settings, tmp_path / "straight")
     terminate = lambda: os.kill(os.getpid(), signal.SIGTERM)  # noqa: E731
     before(monkeypatch, callbacks.Checkpoints, "on_train_batch_end", 3, terminate)
@@ -164,7 +164,7 @@ def test_losses_are_said_before_training_and_may_be_accepted(
     settings = changed(train_data=spec, eval_data="", epochs=1)
     with pytest.raises(UserError, match="9 of 13 objects are lost"):
         train(settings, tmp_path / "run")
-    monkeypatch.setattr(run._Run, "fit", lambda *_: pytest.skip("said and begun"))
+    monkeypatch.setattr(run.Run, "fit", lambda *_: pytest.skip("said and begun"))
     with pytest.raises(pytest.skip.Exception):
         train(dataclasses.replace(settings, accept_losses=True), tmp_path / "run")
     assert "9 of 13 objects are lost (9 zero_area). ssd-keras check-data" in capsys.readouterr().out

@@ -8,7 +8,7 @@ import pytest
 from ssd_keras.boxes import Suppression
 from ssd_keras.errors import UserError
 from ssd_keras.training import RunSettings
-from ssd_keras.training.run import build
+from ssd_keras.training.building import build
 
 
 def test_settings_are_stored_as_json_gives_them_back():

@@ -1,0 +1,97 @@
+"""Which image is at which place of which batch: a function of the seed and the step."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from ssd_keras.data.balance import repeats
+from ssd_keras.data.source import Source
+from ssd_keras.data.tiled import grouped_order
+
+TILES_TOGETHER = 8  # tiles of an image that are trained on at a time
+
+
+def order_of(source: Source, batch_size: int, seed: int, balanced: bool) -> Order:
+    """The order of the images, each once or as often as balance asks for."""
+    shown = np.repeat(np.arange(len(source)), repeats(source)) if balanced else None
+    if source.groups is not None:
+        groups = source.groups if shown is None else source.groups[shown]
+        shown = () if shown is None else tuple(shown.tolist())
+        return GroupedOrder(len(groups), batch_size, seed, shown, groups)
+    if shown is None:
+        return Order(len(source), batch_size, seed)
+    return Order(len(shown), batch_size, seed, tuple(shown.tolist()))
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """Which image is at which place of which batch.
+
+    Attributes:
+        count: images that are shown before any is shown again.
+        batch_size: over all shards.
+        seed: of the run.
+        shown: the index of each of them; empty where it is each image once.
+    """
+
+    count: int
+    batch_size: int
+    seed: int
+    shown: tuple[int, ...] = ()
+
+    def index(self, step, slot, extra: int = 0):
+        """Index of the image; another `extra` gives further permutations."""
+        count, batch_size = self.count, self.batch_size
+        per_epoch = max(1, count // batch_size)
+        rounds = -(-batch_size // count)  # more than one only where a batch repeats images
+        place = (step % per_epoch) * batch_size + slot
+        epoch = step // per_epoch * rounds + place // count
+        place = self._shuffled(place % count, epoch, extra)
+        return tf.gather(tf.constant(self.shown, place.dtype), place) if self.shown else place
+
+    def _shuffled(self, place, epoch, extra: int):
+        order = tf.stack([self._seed32 + extra, tf.cast(epoch, tf.int32)])
+        return tf.random.experimental.index_shuffle(place, order, self.count - 1)
+
+    def key(self, step, slot, extra: int = 0):
+        """The seed of the random changes at a place, int `[2]`."""
+        seed = tf.constant([self._seed32, 20117 + extra])
+        return tf.random.experimental.stateless_fold_in(seed, step * self.batch_size + slot)
+
+    @property
+    def _seed32(self) -> np.int32:
+        return np.int32(self.seed % (1 << 31))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class GroupedOrder(Order):
+    """An order in which several members of a group, the tiles of an image, follow each other.
+
+    Attributes:
+        groups: int `[count]`, ascending.
+    """
+
+    groups: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, int))
+
+    # One by one: the orders of an epoch are kept by it.
+    __eq__, __hash__ = object.__eq__, object.__hash__
+
+    def _shuffled(self, place, epoch, extra: int):
+        def look_up(place, epoch):
+            return self._epoch(int(epoch), extra)[int(place)]
+
+        found = tf.numpy_function(look_up, [place, epoch], tf.int64, stateful=False)
+        return tf.ensure_shape(found, [])
+
+    def _epoch(self, epoch: int, extra: int) -> np.ndarray:
+        size = max(1, min(TILES_TOGETHER, self.batch_size // 2))
+        return _grouped_order(self, size, int(self._seed32) + extra, epoch)
+
+
+@functools.lru_cache(maxsize=8)
+def _grouped_order(order: GroupedOrder, size: int, seed: int, epoch: int) -> np.ndarray:
+    return grouped_order(order.groups, size, seed, epoch)

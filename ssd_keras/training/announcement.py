@@ -1,0 +1,77 @@
+"""What a run says of itself before it begins, and when there is nothing left to do."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from ssd_keras import data
+from ssd_keras.data import verdict
+from ssd_keras.data.tiled import TiledSource, whole_images
+from ssd_keras.detector import Detector
+from ssd_keras.display import join_names
+from ssd_keras.training.precision import find_accelerator, precision_notice
+
+if TYPE_CHECKING:
+    from ssd_keras.training.run import Run
+
+
+def announcement(run: Run, detector: Detector, step: int) -> str:
+    """What is going to be trained, on what and how, from a step on; ends with an empty line."""
+    lines = [_model(run, detector), _data(run), _training(run)]
+    lines.append(precision_notice(run.precision, run.name.backbone))
+    sources = filter(None, (run.train_source, run.eval_source))
+    lines += [verdict.line(verdict.judge(whole_images(source))) for source in sources]
+    lines.append(detector.started_from)
+    if step:
+        epoch, within = divmod(step, run.steps_per_epoch)
+        lines.append(f"going on after epoch {epoch}" + (f" and {within} steps" if within else ""))
+    return "\n".join([*filter(None, lines), ""])
+
+
+def _model(run: Run, detector: Detector) -> str:
+    parameters = f"{detector.count_params():,} parameters"
+    if run.settings.freeze or run.settings.stage:
+        trained = sum(math.prod(v.shape) for v in detector.trainable_variables)
+        parameters += f", {detector.count_params() - trained:,} of them not trained"
+    classes = run.train_source.classes
+    return (
+        f"{run.settings.model}: {parameters}, {len(detector.box_network.anchors):,} default boxes, "
+        f"{len(classes)} classes ({join_names(classes)})"
+    )
+
+
+def _data(run: Run) -> str:
+    learned = _counted(run.train_source, run.settings.train_data)
+    if run.eval_source is None:
+        return learned
+    return f"{learned}, judged on {len(run.eval_source)} of {run.settings.eval_data}"
+
+
+def _counted(source: data.Source, spec: str) -> str:
+    if not isinstance(source, TiledSource):
+        return f"{len(source)} images of {spec}"
+    left = f" ({source.dropped:,} without objects are left out)" if source.dropped else ""
+    return f"{len(source.source)} images of {spec} as {len(source):,} {source.tiling}{left}"
+
+
+def _training(run: Run) -> str:
+    recipe = run.recipe
+    return (
+        f"{recipe.epochs} epochs of {run.steps_per_epoch} steps, batch {recipe.batch_size}, "
+        f"{recipe.optimizer}, learning rate {recipe.learning_rate:g}; "
+        f"{run.devices.describe()} ({find_accelerator()}), {run.precision}; "
+        f"run folder '{run.folder.place}'"
+    )
+
+
+def finished_message(run: Run, step: int) -> str:
+    """What is said of a finished run."""
+    if step >= run.steps:
+        how = f"all {run.recipe.epochs} epochs are done"
+    else:
+        how = (
+            f"it ended early after {step // run.steps_per_epoch} of {run.recipe.epochs} "
+            f"epochs, {run.settings.patience} evaluations without a better result"
+        )
+    return f"The run in '{run.folder.place}' is finished: {how}."
