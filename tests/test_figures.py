@@ -43,7 +43,7 @@ FIGURES = {
     "no costs": lambda: figures.error_costs({"missed": np.nan}, {"missed": np.nan}),
     "recall": lambda: figures.recall_bars({"all": ROWS, "best": UNKNOWN}, "By size"),
     "confusion": lambda: figures.confusion(np.eye(4, dtype=int), CLASSES),
-    "big confusion": lambda: figures.confusion(np.eye(81, dtype=int), [str(i) for i in range(80)]),
+    "big confusion": lambda: figures.confusion(np.eye(46, dtype=int), [str(i) for i in range(45)]),
     "coverage": lambda: figures.coverage([0.1, 0.5], [0.4, 0.9], [0, 1]),
     "no coverage": lambda: figures.coverage([], [], []),
     "pyramids": lambda: figures.feature_pyramids(
@@ -66,7 +66,7 @@ DRAWN = {
     "no costs": (1, 0, 2, 0, 0, 0),
     "recall": (1, 0, 2, 0, 0, 2),
     "confusion": (1, 0, 0, 1, 0, 4),
-    "big confusion": (1, 0, 0, 1, 0, 81),
+    "big confusion": (1, 0, 0, 1, 0, 46),
     "coverage": (1, 1, 0, 0, 2, 0),
     "no coverage": (1, 1, 0, 0, 0, 0),
     "pyramids": (6, 0, 0, 5, 0, 0),

@@ -20,6 +20,8 @@ from ssd_keras.resizing import resize
 from tests.comparing import assert_same_detections
 from tests.deploy.conftest import CLASSES, pictures, raw, run
 
+# Detectors beside the files run step by step; what is converted is traced all the same.
+pytestmark = pytest.mark.eager
 PIXELS = np.array([120, 160, 120, 160])
 UNSEEN = pictures(4, seed=9)
 
