@@ -173,7 +173,7 @@ def _network(detector: keras.Model, decoding: Decoding, quantization: str, image
     model = float32_model(detector)
     if quantization == "int8":
         return _int8_network(model, decoding, calibration)
-    content = convert(_predict(model), _image_spec(model), quantization=quantization)
+    content = convert(_predict(model), image_spec(model), quantization=quantization)
     return _read_converted(content, model, quantization)
 
 
@@ -231,10 +231,11 @@ def _quantize(
 ) -> bytes:
     """The network in int8 with the parts of its outputs as outputs."""
     function = _predict(split_levels(model, outputs))
-    return convert(function, _image_spec(model), quantization="int8", calibration=calibration)
+    return convert(function, image_spec(model), quantization="int8", calibration=calibration)
 
 
-def _image_spec(model: keras.Model) -> tf.TensorSpec:
+def image_spec(model: keras.Model) -> tf.TensorSpec:
+    """The input of the network, one float image."""
     return tf.TensorSpec([1, *model.image_size, 3], tf.float32, "image")
 
 
