@@ -32,11 +32,12 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
     place, chosen = options.split(spec, place, options.IMAGES | options.UNITS)
     layout = coco_layout.find(spec, place, split, chosen.get("images"))
     problems: list[Problem] = []
-    content = coco_content.read(layout.path, problems)
-    categories = dict(_categories(content.categories, layout.path, problems))
-    pictures = _pictures(content.images, layout, problems)
-    table = _table(content.annotations, layout.path, categories, pictures, problems)
-    del content, pictures
+    with coco_content.no_collection():
+        content = coco_content.read(layout.path, problems)
+        categories = dict(_categories(content.categories, layout.path, problems))
+        pictures = _pictures(content.images, layout, problems)
+        table = _table(content.annotations, layout.path, categories, pictures, problems)
+        del content, pictures
     if classes is None:
         in_order = sorted(categories, key=lambda key: (isinstance(key, str), key))
         classes = list(dict.fromkeys(categories[key] for key in in_order))
@@ -138,7 +139,7 @@ def _find_images(
     anywhere = image_index.ImageIndex([layout.root]) if layout.root else None
     for place, name in enumerate(wanted):
         one = found[name]
-        if one == image_index.MISSING and anywhere is not None:
+        if not one.path and one == image_index.MISSING and anywhere is not None:
             other = anywhere.find(name)
             one = other if other.sure else one
         pictures.paths.append(one.path or "")

@@ -97,7 +97,7 @@ def read(path: str, problems: list[Problem]) -> Content:
 
 def _read(path: str, problems: list[Problem]) -> Content:
     try:
-        with open_file(path, limit=MAX_JSON_BYTES) as file, _no_collection():
+        with open_file(path, limit=MAX_JSON_BYTES) as file, no_collection():
             return _gather(json_lists.pieces(file, KEYS))
     except json_lists.Unusual:
         content = _whole(path, problems)
@@ -105,7 +105,7 @@ def _read(path: str, problems: list[Problem]) -> Content:
 
 
 @contextlib.contextmanager
-def _no_collection():
+def no_collection():
     """Keeps Python from looking for cycles, of which JSON has none, at every thousandth list."""
     was_on = gc.isenabled()
     gc.disable()

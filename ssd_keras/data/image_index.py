@@ -78,7 +78,13 @@ class ImageIndex:
         """The file of each name; one that two names may mean is neither's, if none is sure."""
         names = list(dict.fromkeys(names))
         self._list_files(len(names))
-        found = {name: self.find(name) for name in names}
+        listed = self._listed
+        found = {
+            name: Found(listed[name], sure=True) if name in listed else self.find(name)
+            for name in names
+        }
+        if all(one.sure for one in found.values()):
+            return found
         claims = defaultdict(list)
         for name, one in found.items():
             if one.path:

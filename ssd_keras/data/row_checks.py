@@ -105,7 +105,8 @@ def _write_faultless(table, headers, labels, block: slice, boxes, area) -> np.nd
         wrong = labels[part] < 0
         for fault in _wrong(corners, clipped):
             wrong |= fault
-        wrong |= np.abs(clipped - corners).max(1, initial=0) > table.tolerance[block][row]
+        moved = units.by_columns(np.maximum, np.abs(clipped - corners))
+        wrong |= moved > table.tolerance[block][row]
         if not table.unit_stated:
             wrong |= units.in_another_unit(corners, normalized[row])
         wrong |= _may_repeat(row, labels[part], clipped)
@@ -223,7 +224,7 @@ def _faults(row, header, names, labels, boxes, clipped) -> list[tuple[int, Probl
 def _wrong(boxes, clipped) -> tuple[np.ndarray, ...]:
     """bool `[n]` for each of `_FAULTS`."""
     return (
-        ~np.isfinite(boxes).all(1),
+        ~units.by_columns(np.logical_and, np.isfinite(boxes)),
         (boxes[:, 2] < boxes[:, 0]) | (boxes[:, 3] < boxes[:, 1]),
         (boxes[:, 2] == boxes[:, 0]) | (boxes[:, 3] == boxes[:, 1]),
         (clipped[:, 2] <= clipped[:, 0]) | (clipped[:, 3] <= clipped[:, 1]),

@@ -225,6 +225,9 @@ _NUMBER = re.compile(
 )
 
 
+_LARGEST_INT = 1 << 53
+
+
 def number(value) -> float | None:
     """A number, or the number that a text is, as float; None for anything else.
 
@@ -233,6 +236,8 @@ def number(value) -> float | None:
     """
     if type(value) is float or value is None:
         return value
+    if type(value) is int and -_LARGEST_INT < value < _LARGEST_INT:
+        return float(value)
     if isinstance(value, bool):
         return None
     if isinstance(value, str):
