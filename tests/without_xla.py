@@ -4,6 +4,7 @@ The same functions, as plain TensorFlow. Tests that compare the two, and those t
 as users do, are not run so: they are marked `xla`.
 """
 
+import contextlib
 import functools
 
 from ssd_keras.boxes import xla
@@ -39,3 +40,13 @@ def run_eagerly():
 
     tf.config.run_functions_eagerly(True)
     return lambda: tf.config.run_functions_eagerly(False)
+
+
+@contextlib.contextmanager
+def eagerly():
+    """Lets what is within run untraced, where what stands beside it, as a conversion, must not."""
+    take_back = run_eagerly()
+    try:
+        yield
+    finally:
+        take_back()

@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from ssd_keras.data.balance import repeats
 from ssd_keras.data.source import Source
-from ssd_keras.data.tiled import grouped_order
 
 TILES_TOGETHER = 8  # tiles of an image that are trained on at a time
 
@@ -89,9 +88,29 @@ class GroupedOrder(Order):
 
     def _epoch(self, epoch: int, extra: int) -> np.ndarray:
         size = max(1, min(TILES_TOGETHER, self.batch_size // 2))
-        return _grouped_order(self, size, int(self._seed32) + extra, epoch)
+        return _kept_order(self, size, int(self._seed32) + extra, epoch)
 
 
 @functools.lru_cache(maxsize=8)
-def _grouped_order(order: GroupedOrder, size: int, seed: int, epoch: int) -> np.ndarray:
+def _kept_order(order: GroupedOrder, size: int, seed: int, epoch: int) -> np.ndarray:
     return grouped_order(order.groups, size, seed, epoch)
+
+
+def grouped_order(groups: np.ndarray, size: int, seed: int, epoch: int) -> np.ndarray:
+    """A random order in which `size` members of a group follow each other, int64 `[N]`.
+
+    Each group is shuffled and cut into runs of `size`; the runs are shuffled.
+
+    Args:
+        groups: of each element, ascending.
+        size: of a run.
+        seed, epoch: the same give the same order.
+    """
+    rng = np.random.Generator(np.random.Philox(key=[seed % (1 << 63), epoch]))
+    # By sorting random numbers: what NumPy's own shuffle does may change with its version.
+    within = np.lexsort((rng.random(len(groups)), groups))
+    starts = np.flatnonzero(np.r_[True, np.diff(groups) > 0]) if len(groups) else np.zeros(0, int)
+    place = np.arange(len(groups)) - np.repeat(starts, np.diff(np.r_[starts, len(groups)]))
+    run = np.cumsum(place % size == 0) - 1
+    rank = rng.random(run[-1] + 1 if len(run) else 0)
+    return within[np.lexsort((place, rank[run]))]

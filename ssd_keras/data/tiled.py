@@ -188,23 +188,3 @@ class _Images:
 def whole_images(source: Source) -> Source:
     """The images whose annotations were read: of tiles, those that they are cut from."""
     return (source.source if isinstance(source, TiledSource) else source).sample
-
-
-def grouped_order(groups: np.ndarray, size: int, seed: int, epoch: int) -> np.ndarray:
-    """A random order in which `size` members of a group follow each other, int64 `[N]`.
-
-    Each group is shuffled and cut into runs of `size`; the runs are shuffled.
-
-    Args:
-        groups: of each element, ascending.
-        size: of a run.
-        seed, epoch: the same give the same order.
-    """
-    rng = np.random.Generator(np.random.Philox(key=[seed % (1 << 63), epoch]))
-    # By sorting random numbers: what NumPy's own shuffle does may change with its version.
-    within = np.lexsort((rng.random(len(groups)), groups))
-    starts = np.flatnonzero(np.r_[True, np.diff(groups) > 0]) if len(groups) else np.zeros(0, int)
-    place = np.arange(len(groups)) - np.repeat(starts, np.diff(np.r_[starts, len(groups)]))
-    run = np.cumsum(place % size == 0) - 1
-    rank = rng.random(run[-1] + 1 if len(run) else 0)
-    return within[np.lexsort((place, rank[run]))]

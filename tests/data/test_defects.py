@@ -298,7 +298,8 @@ def test_evaluation_on_all_defects_runs_to_the_end(tmp_path):
 def test_what_is_unreadable_is_said_once(tmp_path, caplog):
     source = make(tmp_path, ["image truncated"])
     with caplog.at_level("WARNING"):
-        list(data.training_batches(source, image_size=(32, 32), batch_size=3, steps=8))
+        plain = {"image_size": (32, 32), "batch_size": 3, "augmentation": "none"}
+        list(data.training_batches(source, steps=8, **plain))
     assert len([r for r in caplog.records if "d03.jpg" in r.getMessage()]) == 1
 
 

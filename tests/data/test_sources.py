@@ -292,7 +292,8 @@ def test_reading_leaves_the_users_files_as_they_are(form, tmp_path):
         )
     before = _state(folder)
     source = data.load_source(spec)
-    next(iter(data.training_batches(source, image_size=(32, 32), batch_size=2, steps=1)))
+    plain = {"image_size": (32, 32), "batch_size": 2, "augmentation": "none"}
+    next(iter(data.training_batches(source, steps=1, **plain)))
     inspection.inspect_images(source)
     assert len(before) >= 4
     assert _state(folder) == before

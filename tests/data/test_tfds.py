@@ -49,7 +49,8 @@ def test_voc_2007_and_2012_are_one_set():
             np.testing.assert_array_equal(truths[offset + index].boxes, expected.boxes)
             np.testing.assert_array_equal(truths[offset + index].labels, expected.labels)
             np.testing.assert_array_equal(source.image(offset + index), part.image(index))
-    ((images, _),) = data.training_batches(source, image_size=(32, 32), batch_size=8, steps=1)
+    plain = {"image_size": (32, 32), "batch_size": 8, "augmentation": "none"}
+    ((images, _),) = data.training_batches(source, steps=1, **plain)
     assert images.shape == (8, 32, 32, 3)
 
 
@@ -112,7 +113,8 @@ def test_a_builder_on_disk_is_read(folder):
 
 def test_a_builder_on_disk_trains(folder):
     source = data.load_source(f"{folder[0]}#train")
-    batches = data.training_batches(source, image_size=(32, 32), batch_size=2, steps=2)
+    plain = {"image_size": (32, 32), "batch_size": 2, "augmentation": "none"}
+    batches = data.training_batches(source, steps=2, **plain)
     assert [images.shape for images, _ in batches] == [(2, 32, 32, 3)] * 2
 
 

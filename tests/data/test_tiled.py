@@ -1,6 +1,7 @@
 """Any source seen through tiles."""
 
 import collections
+import functools
 import threading
 
 import numpy as np
@@ -11,7 +12,7 @@ from ssd_keras.boxes.tiles import Tiling
 from ssd_keras.data import tfrecord
 from ssd_keras.data.pipeline import batch_indices, training_batches
 from ssd_keras.data.source import GroundTruth, Source
-from ssd_keras.data.tiled import TiledSource, grouped_order
+from ssd_keras.data.tiled import TiledSource
 from ssd_keras.errors import UserError
 
 TILING = Tiling(height=64, width=64, overlap=0.25)
@@ -147,18 +148,6 @@ def test_shares_that_are_none_are_refused(values):
         tiled([[0, 0, 9, 9]], **values)
 
 
-def test_an_order_of_tiles_is_one_and_keeps_some_together():
-    groups = np.repeat(np.arange(20), 7)
-    order = grouped_order(groups, 3, seed=5, epoch=1)
-    assert sorted(order) == list(range(140))
-    assert order.tolist() == grouped_order(groups, 3, 5, 1).tolist()
-    others = [grouped_order(groups, 3, *which) for which in ((5, 2), (6, 1))]
-    assert all((order != other).any() for other in others)
-    changes = np.count_nonzero(np.diff(groups[order]))
-    assert changes <= 20 * 3 - 1
-    assert (np.diff(groups[order]) < 0).any()
-
-
 def large_set():
     rng = np.random.default_rng(0)
     boxes = []
@@ -168,10 +157,14 @@ def large_set():
     return Large([(140, 140)] * 4, boxes)
 
 
+@functools.cache
+def large_tiles():
+    return TiledSource(large_set(), TILING)
+
+
 def batches(first, steps, **options):
-    source = TiledSource(large_set(), TILING)
     chosen = {"image_size": (32, 32), "batch_size": 4, "augmentation": "light", "seed": 3}
-    found = training_batches(source, first_step=first, steps=steps, **(chosen | options))
+    found = training_batches(large_tiles(), first_step=first, steps=steps, **(chosen | options))
     return [(images.numpy(), {k: v.numpy() for k, v in truth.items()}) for images, truth in found]
 
 
@@ -209,7 +202,8 @@ def test_ignored_regions_reach_the_batch():
 
 def test_sources_without_tiles_give_what_they_gave():
     source = data.load_source("shapes#train,count=8,size=40")
-    (_, truth), *_ = training_batches(source, image_size=(32, 32), batch_size=4, steps=1)
+    plain = {"image_size": (32, 32), "batch_size": 4, "augmentation": "none"}
+    (_, truth), *_ = training_batches(source, steps=1, **plain)
     assert set(truth) == {"boxes", "labels"}
 
 

@@ -19,9 +19,8 @@ from ssd_keras.errors import UserError
 from ssd_keras.resizing import resize
 from tests.comparing import assert_same_detections
 from tests.deploy.conftest import CLASSES, pictures, raw, run
+from tests.without_xla import eagerly
 
-# Detectors beside the files run step by step; what is converted is traced all the same.
-pytestmark = pytest.mark.eager
 PIXELS = np.array([120, 160, 120, 160])
 UNSEEN = pictures(4, seed=9)
 
@@ -30,9 +29,15 @@ def assert_same(found, wanted):
     assert_same_detections(found, wanted, box_atol=0.5 / PIXELS.max(), score_atol=1e-4)
 
 
+def detect(detector, images, **settings):
+    """What the detector finds; for a few images it is not worth tracing."""
+    with eagerly():
+        return detector.detect(images, **settings)
+
+
 @pytest.fixture(scope="module")
 def wanted(detector):
-    return detector.detect(UNSEEN)
+    return detect(detector, UNSEEN)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
@@ -67,7 +72,7 @@ def test_a_higher_threshold_and_fewer_slots(detector, assembled):
     settings = {"max_detections": 9, "score_threshold": 0.4, "iou_threshold": 0.3}
     runner = deploy.TFLiteDetector(assembled("builtin", **settings))
     for image in UNSEEN:
-        assert_same(runner.detect(image), detector.detect(image, **settings))
+        assert_same(runner.detect(image), detect(detector, image, **settings))
 
 
 def test_the_file_suppresses_as_the_detector_does(detector, monkeypatch):
@@ -79,7 +84,7 @@ def test_the_file_suppresses_as_the_detector_does(detector, monkeypatch):
     assert settings.items() <= metadata.settings_of(packed_files(file)).items()
     found = deploy.TFLiteDetector(file).detect(UNSEEN[0])
     assert len(found) > 2
-    assert_same(found, detector.detect(UNSEEN[0]))
+    assert_same(found, detect(detector, UNSEEN[0]))
     told = deploy.TFLiteDetector(deploy.to_tflite(detector, max_detections=2))
     assert len(told.detect(UNSEEN[0])) == 2
 
@@ -277,4 +282,4 @@ def test_the_file_says_how_its_images_are_resized_and_its_runner_does_so(
     assert said in card.description
     runner = deploy.TFLiteDetector(float_file, trusted=True)
     runner.settings = card.settings
-    assert_same(runner.detect(UNSEEN[0]), detector.detect(UNSEEN[0]))
+    assert_same(runner.detect(UNSEEN[0]), detect(detector, UNSEEN[0]))

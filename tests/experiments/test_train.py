@@ -51,7 +51,13 @@ FAULTS = {
         "error: --backbone needs a --model",
     ),
     "misspelt stage": (
-        [*PUBLISHED_BOXES, "--stage=stage3", "--model=DSSD_MobileNet_96"],
+        [
+            *PUBLISHED_BOXES[:2],
+            "--stage=stage3",
+            "--model=DSSD_Tiny_32",
+            "--backbone=tests/tiny.py:backbone",
+            "--model_options=extras=[]",
+        ],
         "error: There is no stage 'stage3'. Did you mean 'stage",
     ),
 }

@@ -13,7 +13,6 @@ from ssd_keras import data, figures
 from ssd_keras.errors import UserError
 from ssd_keras.objectives.multibox import multibox_loss, multibox_targets
 from ssd_keras.training import Recipe, RunFolder, RunSettings, callbacks, checkpoint, run, train
-from ssd_keras.training.callbacks import copy_weights, duration, is_best, is_stalled
 from tests.data import lossy, samples
 from tests.training.ten_steps import tiny_detector
 
@@ -24,7 +23,7 @@ SETTINGS = RunSettings(
     eval_data="shapes#val,count=5,size=96",
     width=0.25,
     augmentation="light",
-    max_boxes=16,
+    max_boxes=4,
     eval_every=2,
     recipe=Recipe(epochs=3, batch_size=4, warmup_epochs=0.5, accumulation=2, ema=0.9),
 )
@@ -309,66 +308,3 @@ def test_images_without_objects_train_without_harm(labels):
     ]
     assert any(moved) == bool((labels >= 0).any())
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
-
-
-def test_averaged_weights_are_what_is_judged():
-    trained, judged = (
-        keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, kernel_initializer="zeros")])
-        for _ in range(2)
-    )
-    optimizer = Recipe(
-        optimizer="sgd",
-        momentum=0.0,
-        learning_rate=1.0,
-        schedule="steps",
-        warmup_epochs=0,
-        weight_decay=0.0,
-        clip_norm=0.0,
-        ema=0.75,
-        epochs=1,
-    ).build_optimizer(1000)
-    trained.compile(optimizer)
-    optimizer.build(trained.trainable_variables)
-    for _ in range(3):
-        optimizer.apply([keras.ops.ones((2, 1)), keras.ops.zeros((1,))])
-    assert copy_weights(trained, judged)
-    # Weights were -1, -2, -3; the first average is the first weight.
-    average = 0.75 * (0.75 * -1 + 0.25 * -2) + 0.25 * -3
-    np.testing.assert_allclose(judged.get_weights()[0], average, rtol=1e-6)
-    np.testing.assert_array_equal(trained.get_weights()[0], -3)
-
-
-@pytest.mark.parametrize(
-    ("rows", "expected"),
-    [
-        ([{"loss": 2.0}], True),
-        ([{"loss": 2.0}, {"loss": 2.5}], False),
-        ([{"loss": 2.0, "ap50": 0.5}, {"loss": 1.0}], False),
-        ([{"loss": 2.0, "ap50": 0.5}, {"loss": 3.0, "ap50": 0.6}], True),
-        ([{"loss": 2.0, "ap50": 0.5}, {"loss": 1.0, "ap50": 0.4}], False),
-    ],
-)
-def test_the_best_epoch_is_that_of_the_highest_map_else_of_the_lowest_loss(rows, expected):
-    assert is_best(rows) is expected
-
-
-@pytest.mark.parametrize(
-    ("scores", "patience", "expected"),
-    [
-        ([0.5, 0.4, 0.4], 2, True),
-        ([0.5, 0.4, 0.6], 2, False),
-        ([0.5, 0.4], 2, False),
-        ([0.5, 0.4, 0.4], 0, False),
-        ([0.5, 0.6, 0.6, 0.6], 2, True),
-    ],
-)
-def test_patience_ends_after_so_many_evaluations_without_a_better_one(scores, patience, expected):
-    rows = [row for score in scores for row in ({"loss": 1.0}, {"loss": 1.0, "ap50": score})]
-    assert is_stalled(rows, patience) is expected
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(45, "45 s"), (89.6, "90 s"), (720, "12 min"), (11_100, "3 h 05 min")]
-)
-def test_durations_are_told_in_words(seconds, words):
-    assert duration(seconds) == words
