@@ -22,7 +22,8 @@ def announcement(run: Run, detector: Detector, step: int) -> str:
     lines.append(precision_notice(run.precision, run.name.backbone))
     sources = filter(None, (run.train_source, run.eval_source))
     lines += [verdict.line(verdict.judge(whole_images(source))) for source in sources]
-    lines.append(detector.started_from)
+    if detector.started_from is not None:
+        lines.append(str(detector.started_from))
     if step:
         epoch, within = divmod(step, run.steps_per_epoch)
         lines.append(f"going on after epoch {epoch}" + (f" and {within} steps" if within else ""))

@@ -1,0 +1,58 @@
+"""What a run says of itself before it begins."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from ssd_keras import data
+from ssd_keras.training import Recipe, RunSettings
+from ssd_keras.training.announcement import announcement
+from ssd_keras.weights.detector_files import StartReport
+
+DATA = "shapes#train,count=3,size=96"
+
+
+@pytest.fixture
+def run():
+    settings = RunSettings("SSD_MobileNet_96", DATA, recipe=Recipe(epochs=2, batch_size=3))
+    return SimpleNamespace(
+        settings=settings,
+        recipe=settings.recipe,
+        train_source=data.load_source(DATA),
+        eval_source=None,
+        precision="float32",
+        name=SimpleNamespace(backbone="MobileNet"),
+        devices=SimpleNamespace(describe=lambda: "1 device"),
+        folder=SimpleNamespace(place="runs/a"),
+        steps_per_epoch=1,
+    )
+
+
+@pytest.fixture
+def detector():
+    return SimpleNamespace(
+        count_params=lambda: 1234,
+        trainable_variables=[],
+        box_network=SimpleNamespace(anchors=range(10)),
+        started_from=None,
+    )
+
+
+def test_a_new_run(run, detector):
+    model, images, steps, end = announcement(run, detector, 0).split("\n")
+    assert model.startswith("SSD_MobileNet_96: 1,234 parameters, 10 default boxes, 4 classes (")
+    assert images == f"3 images of {DATA}"
+    assert steps.startswith("2 epochs of 1 steps, batch 3, ") and "run folder 'runs/a'" in steps
+    assert end == ""
+
+
+def test_a_run_that_starts_from_a_detector_says_what_it_took(run, detector):
+    layers = SimpleNamespace(loaded=["a", "b"])
+    detector.started_from = StartReport(Path("runs/coco"), layers, (), {"cat": "cat"}, ("dog",))
+    lines = announcement(run, detector, 0).split("\n")
+    assert "2 layers start from 'runs/coco'" in lines[3] and "dog is new" in lines[3]
+
+
+def test_a_run_that_goes_on_says_from_where(run, detector):
+    assert "going on after epoch 1" in announcement(run, detector, 1).split("\n")
