@@ -9,6 +9,7 @@ from ssd_keras import data
 from ssd_keras.training import Recipe, RunSettings
 from ssd_keras.training.announcement import announcement
 from ssd_keras.weights.detector_files import StartReport
+from ssd_keras.weights.keras_files import LoadReport
 
 DATA = "shapes#train,count=3,size=96"
 
@@ -43,15 +44,17 @@ def test_a_new_run(run, detector):
     model, images, steps, end = announcement(run, detector, 0).split("\n")
     assert model.startswith("SSD_MobileNet_96: 1,234 parameters, 10 default boxes, 4 classes (")
     assert images == f"3 images of {DATA}"
-    assert steps.startswith("2 epochs of 1 steps, batch 3, ") and "run folder 'runs/a'" in steps
+    assert steps.startswith("2 epochs of 1 steps, batch 3, ")
+    assert "run folder 'runs/a'" in steps
     assert end == ""
 
 
 def test_a_run_that_starts_from_a_detector_says_what_it_took(run, detector):
-    layers = SimpleNamespace(loaded=["a", "b"])
+    layers = LoadReport(("a", "b"), (), {}, ())
     detector.started_from = StartReport(Path("runs/coco"), layers, (), {"cat": "cat"}, ("dog",))
-    lines = announcement(run, detector, 0).split("\n")
-    assert "2 layers start from 'runs/coco'" in lines[3] and "dog is new" in lines[3]
+    said = announcement(run, detector, 0).split("\n")[3]
+    assert said.startswith("2 layers start from 'runs/coco'")
+    assert "dog is new" in said
 
 
 def test_a_run_that_goes_on_says_from_where(run, detector):
