@@ -144,6 +144,21 @@ class Calibration:
         rest._images = {k: image for k, image in self._images.items() if k not in names}
         return rest
 
+    def with_whole_range(self) -> Calibration:
+        """The same, reaching from 0 to 255: where they do not, two corners of the first image do.
+
+        An int8 file takes the range that it was shown for that of a pixel's byte, so calibrated
+        with dark photographs alone it would see all images darker than they are.
+        """
+        whole = copy.copy(self)
+        whole._images = dict(self._images)
+        images = self._images.values()
+        if min(map(np.min, images)) > 0 or max(map(np.max, images)) < 255:
+            name, first = next(iter(self._images.items()))
+            whole._images[name] = first = first.copy()
+            first[0, 0], first[-1, -1] = 0, 255
+        return whole
+
     def explosions(self, model: keras.Model) -> dict[str, float]:
         """The images on which the network's values are far larger than usual, worst first.
 

@@ -221,6 +221,7 @@ def _quantize_with_better_images(
 
 def _join_levels(content: bytes, model: keras.Model, outputs: list[JoinedOutput]) -> TFLiteFile:
     file = _read_converted(content, model, "int8")
+    check_pixels(file)
     file.dequantize_last()
     file.append(TFLiteFile(join_model(outputs)))
     return file
@@ -231,7 +232,8 @@ def _quantize(
 ) -> bytes:
     """The network in int8 with the parts of its outputs as outputs."""
     function = _predict(split_levels(model, outputs))
-    return convert(function, image_spec(model), quantization="int8", calibration=calibration)
+    shown = None if calibration is None else calibration.with_whole_range()
+    return convert(function, image_spec(model), quantization="int8", calibration=shown)
 
 
 def image_spec(model: keras.Model) -> tf.TensorSpec:
@@ -260,6 +262,17 @@ def check_weights(file: TFLiteFile, model: keras.Model, quantization: str):
         raise RuntimeError(
             f"The converted file holds {found} bytes of constants, but the model's kernels alone "
             f"take {expected}: weights were lost in the conversion."
+        )
+
+
+def check_pixels(file: TFLiteFile):
+    """Notices an int8 file that would not take the bytes of an image for its pixels."""
+    (image,) = file.graph.inputs
+    found = file.graph.tensors[image].quantization
+    if not np.allclose(found.scale, 1.0, atol=1e-6) or any(found.zeroPoint):
+        raise RuntimeError(
+            f"The converted file takes a pixel p for (p - {found.zeroPoint}) * {found.scale}, not "
+            "for p: the calibration images do not reach from 0 to 255."
         )
 
 

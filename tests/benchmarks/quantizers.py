@@ -40,7 +40,7 @@ def main(_):
     images = deploy.calibration_images(
         data.load_source(FLAGS.calibration_data), FLAGS.calibration_images
     )
-    calibration = Calibration(images, detector.image_size, detector.resize)
+    calibration = Calibration(images, detector.image_size, detector.resize).with_whole_range()
     print(HEAD)
     for name, network in networks(detector, calibration).items():
         content = complete(detector, network(), "int8" if name == "converter, int8" else "none")

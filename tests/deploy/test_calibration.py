@@ -45,6 +45,24 @@ def calibration(levels: list[int]) -> Calibration:
 
 
 @pytest.mark.parametrize(
+    ("levels", "expected"),
+    [
+        ([60, 180], [[0, 60, 255], [180]]),
+        ([0, 180], [[0, 255], [180]]),
+        ([60, 255], [[0, 60, 255], [255]]),
+        ([60, 0, 255], [[60], [0], [255]]),
+    ],
+    ids=["dull", "never bright", "never dark", "of the whole range"],
+)
+def test_what_the_converter_is_shown_reaches_from_black_to_white(levels, expected):
+    images = calibration(levels)
+    shown = list(images.with_whole_range())
+    assert [list(np.unique(image)) for image in shown] == expected
+    assert np.sum(shown[0] != levels[0]) <= 2 * 3
+    assert [list(np.unique(image)) for image in images] == [[level] for level in levels]
+
+
+@pytest.mark.parametrize(
     ("levels", "found"),
     [
         ([10, 11, 12, 99], {}),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from ai_edge_litert.compiled_model import CompiledModel
 from ai_edge_litert.cpu_options import CpuOptions
+from ai_edge_litert.interpreter import Interpreter
 from ai_edge_litert.options import Options
 
 from ssd_keras import deploy
@@ -202,6 +203,25 @@ def test_exports_are_reproducible(assembled, float_file):
 def test_calibration_images_that_cannot_be_right(detector, images, message):
     with pytest.raises(UserError, match=message):
         deploy.to_tflite(detector, quantization="int8", calibration_images=images)
+
+
+@pytest.mark.slow
+def test_a_pixel_is_its_byte_however_dull_the_calibration_images_are(detector):
+    """They reach from 60 to 180; of other images nothing may be seen darker or brighter."""
+    dull = [(60 + image.astype(float) * 120 / 255).astype(np.uint8) for image in pictures(16)]
+    content = deploy.raw_network(detector, quantization="int8", calibration_images=dull)
+    interpreter = Interpreter(model_content=content)
+    (image,) = interpreter.get_input_details()
+    assert image["quantization"] == (pytest.approx(1.0), 0)
+
+
+def test_a_file_that_does_not_take_bytes_for_pixels_is_noticed(raw_int8):
+    file = TFLiteFile(raw_int8)
+    tflite.check_pixels(file)
+    quantization = file.graph.tensors[file.graph.inputs[0]].quantization
+    quantization.scale = quantization.scale * 0.7
+    with pytest.raises(RuntimeError, match="do not reach from 0 to 255"):
+        tflite.check_pixels(file)
 
 
 def test_int8_without_images(detector):
