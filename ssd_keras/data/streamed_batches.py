@@ -102,5 +102,8 @@ def _records(files, seed: int, epoch, count: int):
         deterministic=True,
     )
     mixed = tf.cast(seed % (1 << 31), tf.int64) + (epoch + 1) * 1_000_003
+    # The seed of this graph alone, so that the order depends on no other; with 0 TensorFlow would
+    # ask whether `mixed`, a tensor, is 0.
+    tf.compat.v1.set_random_seed(1)
     shuffled = records.shuffle(SHUFFLED, seed=mixed, reshuffle_each_iteration=False)
     return shuffled.repeat().take(count)
