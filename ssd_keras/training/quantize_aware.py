@@ -101,12 +101,16 @@ def make_quantize_aware(detector: keras.Model):
     replace_call(detector, lambda images: run_through(detector, images, compute))
 
 
-def rounded_operations(model: keras.Model) -> dict[int, str]:
+def rounded_operations(model: keras.Model, *, inside: bool = False) -> dict[int, str]:
     """The operations whose results an int8 file keeps in int8: id -> name.
 
     Not those that are computed together with the next one (a convolution, its batch normalisation
     and its ReLU are one operator), nor those that only move values, nor the model's outputs, which
     are joined in float.
+
+    Args:
+        model: a functional model.
+        inside: whether it stands within another, where its outputs are maps like others.
     """
     found = {}
     graph = operations_of(model)
@@ -116,23 +120,17 @@ def rounded_operations(model: keras.Model) -> dict[int, str]:
             followers[id(parent)].append(operation)
     for operation, parents in graph:
         if isinstance(operation, keras.Model):
-            # Its outputs are maps between other layers here.
-            found |= rounded_operations(operation) | _ends(operation)
-        elif parents and followers[id(operation)] and not _keeps_levels(operation, followers):
+            found |= rounded_operations(operation, inside=True)
+            continue
+        after = followers[id(operation)]
+        if parents and (after or inside) and not _keeps_levels(operation, after):
             found[id(operation)] = operation.name
     return found
 
 
-def _ends(model: keras.Model) -> dict[int, str]:
-    followed = {id(parent) for _, parents in operations_of(model) for parent in parents}
-    ends = [op for op, _ in operations_of(model) if id(op) not in followed]
-    return {id(op): op.name for op in ends if not isinstance(op, (keras.Model, *MOVES_VALUES))}
-
-
-def _keeps_levels(operation, followers) -> bool:
+def _keeps_levels(operation, after: list) -> bool:
     if isinstance(operation, MOVES_VALUES):
         return True
-    after = followers[id(operation)]
     return len(after) == 1 and _are_one_operator(operation, after[0])
 
 
@@ -147,7 +145,7 @@ def _are_one_operator(operation, after) -> bool:
 
 
 def _with_rounded_kernels(layer, *args):
-    kernels = {id(kernel): axes for kernel, axes in _kernels(layer)}
+    kernels = _kernels(layer)
 
     def values(variables):
         return [
@@ -161,10 +159,10 @@ def _with_rounded_kernels(layer, *args):
     )[0]
 
 
-def _kernels(layer) -> list[tuple]:
-    """Each kernel of a convolution with the axes of its output channels."""
+def _kernels(layer) -> dict[int, tuple[int, ...]]:
+    """The axes of the output channels of each kernel of a convolution, by the kernel's id."""
     if isinstance(layer, layers.SeparableConv2D):
-        return [(layer.depthwise_kernel, (-2, -1)), (layer.pointwise_kernel, (-1,))]
+        return {id(layer.depthwise_kernel): (-2, -1), id(layer.pointwise_kernel): (-1,)}
     if isinstance(layer, layers.DepthwiseConv2D):
-        return [(layer.kernel, (-2, -1))]
-    return [(layer.kernel, (-2,) if isinstance(layer, layers.Conv2DTranspose) else (-1,))]
+        return {id(layer.kernel): (-2, -1)}
+    return {id(layer.kernel): (-2,) if isinstance(layer, layers.Conv2DTranspose) else (-1,)}
