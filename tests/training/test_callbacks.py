@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from ssd_keras.training import Recipe
 from ssd_keras.training.callbacks import copy_weights, duration, is_best, is_stalled
+from tests.training.plain_steps import plain_optimizer
 
 
 def test_averaged_weights_are_what_is_judged():
@@ -13,17 +13,7 @@ def test_averaged_weights_are_what_is_judged():
         keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, kernel_initializer="zeros")])
         for _ in range(2)
     )
-    optimizer = Recipe(
-        optimizer="sgd",
-        momentum=0.0,
-        learning_rate=1.0,
-        schedule="steps",
-        warmup_epochs=0,
-        weight_decay=0.0,
-        clip_norm=0.0,
-        ema=0.75,
-        epochs=1,
-    ).build_optimizer(1000)
+    optimizer = plain_optimizer(ema=0.75)
     trained.compile(optimizer)
     optimizer.build(trained.trainable_variables)
     for _ in range(3):

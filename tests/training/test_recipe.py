@@ -6,6 +6,7 @@ import pytest
 
 from ssd_keras.errors import UserError
 from ssd_keras.training import Recipe
+from tests.training.plain_steps import plain_optimizer
 
 
 def rates(recipe, steps_per_epoch):
@@ -69,17 +70,7 @@ def test_a_rollback_lowers_the_whole_schedule(schedule):
 
 def test_accumulated_gradients_make_one_update_of_their_mean():
     variable = keras.Variable([0.0])
-    optimizer = Recipe(
-        optimizer="sgd",
-        momentum=0.0,
-        learning_rate=1.0,
-        schedule="steps",
-        weight_decay=0.0,
-        warmup_epochs=0,
-        clip_norm=0.0,
-        accumulation=2,
-        epochs=1,
-    ).build_optimizer(1000)
+    optimizer = plain_optimizer(accumulation=2)
     optimizer.build([variable])
     found = []
     for gradient in (2.0, 4.0, 1.0, 1.0):
@@ -116,16 +107,7 @@ def test_decay_shrinks_kernels_alone(optimizer):
 
 def test_gradients_are_clipped_by_their_global_norm():
     variables = [keras.Variable([0.0]), keras.Variable([0.0])]
-    recipe = Recipe(
-        optimizer="sgd",
-        momentum=0.0,
-        learning_rate=1.0,
-        weight_decay=0.0,
-        warmup_epochs=0,
-        clip_norm=10.0,
-        epochs=1,
-    )
-    optimizer = recipe.build_optimizer(1000)
+    optimizer = plain_optimizer(clip_norm=10.0)
     optimizer.build(variables)
     optimizer.apply([keras.ops.array([30.0]), keras.ops.array([-40.0])])
     np.testing.assert_allclose([float(v[0]) for v in variables], [-6.0, 8.0], rtol=1e-5)
