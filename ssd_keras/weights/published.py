@@ -69,7 +69,7 @@ def results_folder(name: str | os.PathLike, ending: str) -> Path:
         remote places.
     """
     if means_published(name) or is_remote(name):
-        return Path(f"{Path(name).stem}_{ending}")
+        return Path(f"{Path(name).name.removesuffix('.keras')}_{ending}")
     path = Path(name)
     return path if path.is_dir() else path.parent
 

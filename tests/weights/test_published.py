@@ -339,3 +339,5 @@ def test_results_go_beside_the_detector_or_to_a_folder_of_its_name(tiny, tmp_pat
     assert published.results_folder(tmp_path, "exports") == tmp_path
     assert published.results_folder(str(file), "exports") == tmp_path
     assert str(published.results_folder("tiny_coco", "exports")) == "tiny_coco_exports"
+    assert str(published.results_folder("gs://bucket/run.v2", "exports")) == "run.v2_exports"
+    assert str(published.results_folder("gs://bucket/a/best.keras", "exports")) == "best_exports"
