@@ -1,13 +1,25 @@
-"""MobileNet v2, whose grids are right as Keras builds them."""
+"""MobileNet v2, as Keras has it."""
 
 from __future__ import annotations
 
 import keras
 from keras import layers
 
+from ssd_keras.backbones.mobilenet_v3 import round_channels
 from ssd_keras.backbones.normalization import BatchNormalization, rescale_to_one
 
 BATCH_NORM_MOMENTUM = 0.99
+STEM_CHANNELS, LAST_CHANNELS = 32, 1280
+# Channels after each inverted residual block, and the stride of its depthwise convolution
+# (table 2 of the paper).
+BLOCKS = (
+    *((16, 1), (24, 2), (24, 1), (32, 2), (32, 1), (32, 1)),
+    *((64, 2), (64, 1), (64, 1), (64, 1), (96, 1), (96, 1), (96, 1)),
+    *((160, 2), (160, 1), (160, 1), (320, 1)),
+)
+# A block's depthwise convolution has so many times the channels of its input; the first block's
+# has as many.
+EXPANSION = 6
 # Layers whose outputs are the maps, by the stride of the finest: those that SSD looks at, and the
 # ends of the stages, which are narrower.
 MAP_LAYERS = {
@@ -27,11 +39,12 @@ def mobilenet_v2(
     finest_stride: int = 16,
     stage_ends: bool = False,
 ) -> keras.Model:
-    """MobileNet v2 as a Core Network: `keras.applications.MobileNetV2` with its feature maps.
+    """MobileNet v2 as a Core Network.
 
-    The moving statistics of its batch norms follow faster than Keras' (momentum 0.99 for 0.999):
-    otherwise a detector that was trained for a thousand steps is still normalised with those of
-    its first minutes.
+    Layers are those of `keras.applications.MobileNetV2` with their names, so that its ImageNet
+    weights load by name. The moving statistics of its batch norms follow faster than Keras'
+    (momentum 0.99 for 0.999): otherwise a detector that was trained for a thousand steps is still
+    normalised with those of its first minutes.
 
     Args:
         image_size: (height, width) of the image in pixels.
@@ -47,23 +60,56 @@ def mobilenet_v2(
     Source: arXiv 1801.04381, section 6.2; TF Object Detection API,
     ssd_mobilenet_v2_feature_extractor.py, ssd_mobilenet_v2_fpn_keras_feature_extractor.py.
     """
+    # === Layers ===
     images = keras.Input((*image_size, 3), name="image")
-    model = keras.applications.MobileNetV2(
-        input_tensor=rescale_to_one(images),
-        input_shape=(*image_size, 3),
-        alpha=width,
-        include_top=False,
-        weights=None,
+    stem = round_channels(STEM_CHANNELS * width)
+    x = layers.Conv2D(stem, 3, strides=2, padding="same", use_bias=False, name="Conv1")(
+        rescale_to_one(images)
     )
-    model = keras.models.clone_model(model, clone_function=_with_our_batch_norms)
+    x = _relu(_batch_norm(x, "bn_Conv1"), "Conv1_relu")
+    outputs = {}
+    for number, (channels, stride) in enumerate(BLOCKS):
+        prefix = f"block_{number}_" if number else "expanded_conv_"
+        expanded = _expand(x, prefix) if number else x
+        x = _project(x, expanded, round_channels(int(channels * width)), stride, prefix)
+        outputs |= {f"{prefix}expand_relu": expanded, f"{prefix}add": x}
+    x = _conv(x, round_channels(LAST_CHANNELS * max(width, 1.0)), "Conv_1")
+    outputs["out_relu"] = _relu(_batch_norm(x, "Conv_1_bn"), "out_relu")
+    # === Functional model ===
     names = (STAGE_ENDS if stage_ends else MAP_LAYERS)[finest_stride]
-    return keras.Model(
-        model.inputs[0], {name: model.get_layer(name).output for name in names}, name="mobilenet_v2"
-    )
+    return keras.Model(images, {name: outputs[name] for name in names}, name="mobilenet_v2")
 
 
-def _with_our_batch_norms(layer: layers.Layer) -> layers.Layer:
-    config = layer.get_config()
-    if isinstance(layer, layers.BatchNormalization):
-        return BatchNormalization.from_config({**config, "momentum": BATCH_NORM_MOMENTUM})
-    return layer.__class__.from_config(config)
+def _expand(x, prefix: str):
+    """What enters the depthwise convolution of a block."""
+    x = _conv(x, EXPANSION * x.shape[-1], f"{prefix}expand")
+    return _relu(_batch_norm(x, f"{prefix}expand_BN"), f"{prefix}expand_relu")
+
+
+def _project(x, expanded, channels: int, stride: int, prefix: str):
+    """A block from its depthwise convolution on; `x` is what entered it."""
+    name = f"{prefix}depthwise"
+    if stride == 2:
+        # As "same" pads; Keras' network, and detectors that were saved, have a layer for it.
+        padding = [(size % 2, 1) for size in expanded.shape[1:3]]
+        expanded = layers.ZeroPadding2D(padding, name=f"{prefix}pad")(expanded)
+    out = layers.DepthwiseConv2D(
+        3, strides=stride, padding="same" if stride == 1 else "valid", use_bias=False, name=name
+    )(expanded)
+    out = _relu(_batch_norm(out, f"{name}_BN"), f"{name}_relu")
+    out = _batch_norm(_conv(out, channels, f"{prefix}project"), f"{prefix}project_BN")
+    if stride == 1 and x.shape[-1] == channels:
+        return layers.Add(name=f"{prefix}add")([x, out])
+    return out
+
+
+def _conv(x, channels: int, name: str):
+    return layers.Conv2D(channels, 1, padding="same", use_bias=False, name=name)(x)
+
+
+def _batch_norm(x, name: str):
+    return BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name=name)(x)
+
+
+def _relu(x, name: str):
+    return layers.ReLU(6.0, name=name)(x)
