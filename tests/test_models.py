@@ -46,13 +46,13 @@ PAIRS = [
     *((name, "float32") for name in MODELS),
     *((name, policy) for name in MIXED for policy in ("mixed_float16", "mixed_bfloat16")),
 ]
-# Those of most kinds of layers that are built in a moment; the others take minutes together, and
-# SSD trains in tests/test_detector.py.
+# Of a user's own core, which is built in a moment; the others take minutes together, and SSD trains
+# in tests/test_detector.py.
 QUICK = (
-    ("YOLO_MobileNet_96", "mixed_float16"),
-    ("DSSD_MobileNet_128x96", "float32"),
+    ("YOLO_Mine_64", "mixed_float16"),
+    ("DSSD_Mine_96x64", "float32"),
 )
-CASES = [pair if pair in QUICK else pytest.param(*pair, marks=pytest.mark.slow) for pair in PAIRS]
+CASES = [*QUICK, *(pytest.param(*pair, marks=pytest.mark.slow) for pair in PAIRS)]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -82,7 +82,8 @@ def batch(image_size, count=2):
 def test_trains_a_step_and_survives_being_saved(name, policy, set_policy, tmp_path):
     set_policy(policy)
     keras.utils.set_random_seed(0)
-    detector = ssd_keras.create(name, ["cat", "dog"], width=0.25)
+    backbone = small_backbone if "Mine" in name else None
+    detector = ssd_keras.create(name, ["cat", "dog"], width=0.25, backbone=backbone)
     images, truth = batch(detector.image_size)
     optimizer = keras.optimizers.SGD(1e-3, global_clipnorm=1.0)
     if policy == "mixed_float16":
@@ -130,7 +131,8 @@ def small_backbone(image_size):
     ],
 )
 def test_any_box_network_goes_with_a_users_own_backbone(box_network, tmp_path):
-    detector = ssd_keras.create(f"{box_network}_Mine_64", ["cat"], backbone=small_backbone)
+    name = f"{box_network}_Mine_64"
+    detector = ssd_keras.create(name, ["cat"], width=0.25, backbone=small_backbone)
     images, _ = batch((64, 64))
     detector.save(tmp_path / "mine.keras")
     again = ssd_keras.load(tmp_path / "mine.keras")

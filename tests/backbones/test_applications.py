@@ -146,8 +146,11 @@ def test_inception_takes_its_weights_whatever_they_are_numbered(tmp_path):
 
 
 def test_the_fully_connected_layers_of_vgg_become_convolutions():
-    random = np.random.default_rng(0)
-    fc1, fc2 = random.random((25088, 4096), "float32"), random.random((4096, 4096), "float32")
+    # Numbers of which no two rows or columns nearby are alike.
+    fc1, fc2 = (
+        np.arange(rows, dtype="float32")[:, None] % 1021 + np.arange(4096, dtype="float32") / 4096
+        for rows in (25088, 4096)
+    )
     bias = np.arange(4096.0)
     adapted = CORES["VGG16"].adapt({"fc1": [fc1, bias], "fc2": [fc2, bias], "predictions": []})
     kernel = fc1.reshape(7, 7, 512, 4096)

@@ -28,6 +28,18 @@ def script():
     return load_script(SCRIPT)
 
 
+@pytest.fixture
+def run(script, monkeypatch, capsys):
+    """What the script does in this process, which has imported LiteRT already."""
+
+    def call(*arguments) -> subprocess.CompletedProcess:
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
+        code = script.main()
+        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
+
+    return call
+
+
 def test_it_needs_only_litert_and_numpy():
     tree = ast.parse(SCRIPT.read_text())
     imported = set()
@@ -105,7 +117,7 @@ def by_score(detections) -> list:
     return sorted(detections, key=lambda found: (-round(float(found[1]), 5), found[0]))
 
 
-def test_raw_outputs_without_default_boxes_are_one_line(tmp_path):
+def test_raw_outputs_without_default_boxes_are_one_line(run, tmp_path):
     file = TFLiteFile(assemble("none"))
     del file.files["anchors.f32"]
     (tmp_path / "model").write_bytes(file.to_bytes())
@@ -153,7 +165,8 @@ def test_letterboxed_objects_are_where_the_library_finds_them(
     np.testing.assert_allclose([box for _, _, box in found], wanted.pixels(image), atol=0.1)
 
 
-def run(*arguments) -> subprocess.CompletedProcess:
+def run_alone(*arguments) -> subprocess.CompletedProcess:
+    """The script as a user starts it."""
     return subprocess.run(
         [sys.executable, SCRIPT, *arguments], capture_output=True, text=True, check=False
     )
@@ -162,7 +175,7 @@ def run(*arguments) -> subprocess.CompletedProcess:
 def test_it_prints_names_scores_and_boxes(tmp_path, float_file):
     (tmp_path / "model.tflite").write_bytes(float_file)
     Image.fromarray(IMAGE).save(tmp_path / "photo.png")
-    done = run(f"--model={tmp_path}/model.tflite", f"--image={tmp_path}/photo.png")
+    done = run_alone(f"--model={tmp_path}/model.tflite", f"--image={tmp_path}/photo.png")
     best = deploy.TFLiteDetector(float_file).detect(IMAGE)
     assert done.returncode == 0
     assert done.stdout.startswith(f"{best.names[0]:<20} {best.scores[0]:.2f}  top ")
@@ -170,7 +183,7 @@ def test_it_prints_names_scores_and_boxes(tmp_path, float_file):
 
 @pytest.mark.parametrize("kind", ["a FIFO", "an endless device", "a folder"])
 @pytest.mark.parametrize("flag", ["model", "image"])
-def test_what_is_no_file_is_one_line(tmp_path, float_file, flag, kind):
+def test_what_is_no_file_is_one_line(run, tmp_path, float_file, flag, kind):
     (tmp_path / "model").write_bytes(float_file)
     mutations.put_in_place(tmp_path / flag, kind)
     done = run(f"--model={tmp_path}/model", f"--image={tmp_path}/image")
@@ -188,7 +201,7 @@ def test_what_is_no_file_is_one_line(tmp_path, float_file, flag, kind):
     ],
     ids=["eps", "cut png", "gif", "empty"],
 )
-def test_an_image_that_is_none_is_one_line(tmp_path, float_file, content):
+def test_an_image_that_is_none_is_one_line(run, tmp_path, float_file, content):
     (tmp_path / "model").write_bytes(float_file)
     (tmp_path / "photo.jpg").write_bytes(content)
     done = run(f"--model={tmp_path}/model", f"--image={tmp_path}/photo.jpg")
@@ -198,7 +211,7 @@ def test_an_image_that_is_none_is_one_line(tmp_path, float_file, content):
 
 
 def test_a_missing_file_is_one_line(tmp_path):
-    done = run(f"--model={tmp_path}/none.tflite", "--image=none.jpg")
+    done = run_alone(f"--model={tmp_path}/none.tflite", "--image=none.jpg")
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: [Errno 2] No such file")
 
