@@ -17,6 +17,7 @@ from pathlib import Path
 from absl import flags
 
 from ssd_keras.commands import _program, _suppression
+from ssd_keras.data import options
 from ssd_keras.errors import UserError, unknown
 from ssd_keras.training import Recipe, RunSettings
 from ssd_keras.training.one_line import MODEL, SETTINGS, train
@@ -164,7 +165,7 @@ def main(_):
         raise UserError("--backbone needs a --model, such as SSD_Mine_300.")
     train(model=FLAGS.model, run_dir=FLAGS.run_dir, **given_values())
     print(f"\nBest detector: {FLAGS.run_dir}/best.keras; pictures: {FLAGS.run_dir}/pictures")
-    judged_on = FLAGS.eval_data or FLAGS.train_data
+    judged_on = FLAGS.eval_data or options.in_any_order(FLAGS.train_data)
     words = [f"--run_dir={FLAGS.run_dir}", f"--data={judged_on}"]
     print(f"Next: {_program.command('evaluate', *words)}")
 

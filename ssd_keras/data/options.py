@@ -15,6 +15,7 @@ from ssd_keras.errors import missing_place, unknown
 
 IMAGES, UNITS = {"images": "DIR"}, {"units": "UNIT"}
 SEQUENTIAL = {"sequential": "IMAGES"}
+_SEQUENTIAL = re.compile(r",sequential=\w*")
 _SIGN = re.compile(r"[#?,+]")
 _OPTION = re.compile(r",(\w+)=")
 
@@ -67,6 +68,11 @@ def split(spec: str, place: str, known: Mapping[str, str]) -> tuple[str, dict[st
         options[option[1]] = place[option.end() : end]
     _check(spec, options)
     return path + place[end:], options
+
+
+def in_any_order(spec: str) -> str:
+    """The SPEC of the same images, to be read in any order, which evaluation needs."""
+    return _SEQUENTIAL.sub("", spec)
 
 
 def _check(spec: str, options: dict[str, str]) -> None:

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from ssd_keras import data
-from ssd_keras.data import evaluation_batches, streamed, streamed_batches, tfrecord
+from ssd_keras.data import evaluation_batches, options, streamed, streamed_batches, tfrecord
 from ssd_keras.errors import UserError
 
 COUNT = 12
@@ -23,8 +23,8 @@ def place(drawn, tmp_path_factory):
     return prefix
 
 
-def opened(place, sequential="auto", **options):
-    return data.load_source(f"tfrecord:{place}-*,sequential={sequential}", **options)
+def opened(place, sequential="auto", **given):
+    return data.load_source(f"tfrecord:{place}-*,sequential={sequential}", **given)
 
 
 def batches(source, **options):
@@ -180,6 +180,12 @@ def test_all_else_is_refused_by_name(place, monkeypatch, tmp_path, use, said):
     with pytest.raises(UserError, match=said):
         use(opened(place, COUNT))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("count", ["auto", COUNT])
+def test_the_same_images_in_any_order_are_had_without_the_option(place, count):
+    source = data.load_source(options.in_any_order(opened(place, count).spec))
+    assert (len(source), len(source.ground_truth())) == (COUNT, COUNT)
 
 
 @pytest.mark.parametrize("count", ["", "0", "-3", "many", "1e6", "9" * 40])
