@@ -59,30 +59,67 @@ def _curves(table: Table, params: Params) -> dict[str, np.ndarray]:
     area, detections] and `recall` [IoU, class, area, detections].
 
     It looks at every class in every image; so each class is given to it alone, with the images that
-    have it. That changes no number, and most classes are in few images.
+    have it, and of these the ones without an object of it as few, see `images_in_one`. That changes
+    no number that is summarized, and most classes are in few images.
     """
-    ids, count = image_numbers(table.image_ids), len(table.classes)
+    ranks, count = _ranks(image_numbers(table.image_ids)), len(table.classes)
     ends = count, len(params.areaRng), len(params.maxDets)
     precision = np.full((len(params.iouThrs), len(params.recThrs), *ends), -1.0)
     recall = np.full((len(params.iouThrs), *ends), -1.0)
     objects, found = of_classes(table.object_label, count), of_classes(table.label, count)
     for label in range(count):
         if len(objects[label]):
-            one = _of_class(table, ids, objects[label], found[label])
+            one = _of_class(table, ranks, objects[label], found[label])
             precision[:, :, label] = one["precision"][:, :, 0]
             recall[:, label] = one["recall"][:, 0]
     return {"precision": precision, "recall": recall}
 
 
-def _of_class(table: Table, ids: Sequence[int], objects, found) -> dict[str, np.ndarray]:
+def _ranks(numbers: Sequence[int]) -> np.ndarray:
+    """Which place each number has, which pycocotools orders images by."""
+    ranks = np.empty(len(numbers), np.int64)
+    ranks[sorted(range(len(numbers)), key=numbers.__getitem__)] = np.arange(len(numbers))
+    return ranks
+
+
+def _of_class(table: Table, ranks: np.ndarray, objects, found) -> dict[str, np.ndarray]:
     """The same of one class, whose objects and detections stand at `objects` and `found`."""
-    images = np.union1d(table.object_image[objects], table.image[found])
-    numbers = sorted(ids[image] for image in images)
-    truth = _dataset(numbers, _truth(table, ids, objects))
-    evaluation = COCOeval(truth, _dataset(numbers, _results(table, ids, found)), iouType="bbox")
+    found = found[np.argsort(ranks[table.image[found]], kind="stable")]
+    with_objects = ranks[table.object_image[objects]]
+    image = images_in_one(ranks[table.image[found]], with_objects)
+    images = np.union1d(with_objects, image).tolist()
+    truth = _dataset(images, _truth(table, with_objects, objects))
+    evaluation = COCOeval(truth, _dataset(images, _results(table, image, found)), iouType="bbox")
     evaluation.evaluate()
     evaluation.accumulate()
     return evaluation.eval
+
+
+def images_in_one(image: np.ndarray, with_objects: np.ndarray, most: int = 100) -> np.ndarray:
+    """The image of each detection of a class, when images without an object of it are put together.
+
+    All detections in these are false, whichever of them they lie in. Images are put together that
+    follow each other, so that equal scores keep their order, and only up to the number of
+    detections that count in an image. The numbers with fewer detections an image (AR1, AR10) are
+    about objects that were found, and know nothing of these.
+
+    Args:
+        image: int `[D]`, rising.
+        with_objects: int, the images that have an object of the class.
+        most: how many detections of an image count.
+
+    Returns:
+        int `[D]`, the first of the images put together.
+    """
+    images, place, counts = np.unique(image, return_inverse=True, return_counts=True)
+    singles = np.isin(images, with_objects)
+    first, room, leaders = 0, 0, images.copy()
+    for index, (count, single) in enumerate(zip(counts.tolist(), singles.tolist(), strict=True)):
+        if single or count > room:
+            first, room = images[index], 0 if single else most
+        leaders[index] = first
+        room -= count
+    return leaders[place]
 
 
 def image_numbers(image_ids: Sequence) -> list[int]:
@@ -94,34 +131,36 @@ def image_numbers(image_ids: Sequence) -> list[int]:
     return list(range(1, len(image_ids) + 1))
 
 
-def _truth(table: Table, ids: Sequence[int], objects: np.ndarray) -> list[dict]:
+def _truth(table: Table, images: np.ndarray, objects: np.ndarray) -> list[dict]:
     return [
         {
             # pycocotools marks "no match" by 0, so an annotation must not have that id.
             "id": int(i) + 1,
-            "image_id": ids[table.object_image[i]],
+            "image_id": image,
             "category_id": 1,
             "bbox": box,
             "area": float(table.object_area[i]),
             "iscrowd": int(table.object_crowd[i]),
         }
-        for i, box in zip(objects, _xywh(table.object_box[objects]), strict=True)
+        for i, image, box in zip(
+            objects, images.tolist(), _xywh(table.object_box[objects]), strict=True
+        )
     ]
 
 
-def _results(table: Table, ids: Sequence[int], found: np.ndarray) -> list[dict]:
+def _results(table: Table, images: np.ndarray, found: np.ndarray) -> list[dict]:
     # COCO.loadRes fails on an empty list, so the results are laid out here as it does it.
     return [
         {
             "id": int(i) + 1,
-            "image_id": ids[table.image[i]],
+            "image_id": image,
             "category_id": 1,
             "bbox": box,
             "score": float(table.score[i]),
             "area": box[2] * box[3],
             "iscrowd": 0,
         }
-        for i, box in zip(found, _xywh(table.box[found]), strict=True)
+        for i, image, box in zip(found, images.tolist(), _xywh(table.box[found]), strict=True)
     ]
 
 

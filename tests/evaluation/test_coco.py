@@ -14,7 +14,7 @@ from PIL import Image
 from ssd_keras import data
 from ssd_keras.detections import Detections
 from ssd_keras.evaluation import coco_ap, read_results
-from ssd_keras.evaluation.coco import NUMBERS, image_numbers
+from ssd_keras.evaluation.coco import NUMBERS, image_numbers, images_in_one
 from ssd_keras.evaluation.tables import tabulate
 from tests.evaluation.cases import CLASSES, found, perfect, truth
 
@@ -69,7 +69,8 @@ def test_areas_of_annotations_decide_what_is_small(shared):
     assert ((table.object_area < 32**2) != (of_boxes < 32**2)).sum() > 50
 
 
-def test_class_by_class_gives_what_pycocotools_gives_for_all_together():
+@pytest.mark.parametrize(("images", "objects", "others"), [(40, 6, 8), (90, 3, 5)])
+def test_class_by_class_gives_what_pycocotools_gives_for_all_together(images, objects, others):
     """Few scores, so that most are equal; images in no order; classes without objects or boxes."""
     random, classes = np.random.default_rng(0), tuple("abcdef")
 
@@ -79,15 +80,15 @@ def test_class_by_class_gives_what_pycocotools_gives_for_all_together():
         labels = random.choice([0, 1, 2, 4], count)
         return np.column_stack([labels, *values, corner, corner + sides])
 
-    truths = [truth(*rows(6), image_id=str(37 * n % 41), crowd=(0,)) for n in range(40)]
-    truths = [t for t in truths if random.random() < 0.8 or not len(t)] + [truth(image_id="50")]
+    truths = [truth(*rows(objects), image_id=str(37 * n % 127), crowd=(0,)) for n in range(images)]
+    truths = [t for t in truths if random.random() < 0.8 or not len(t)] + [truth(image_id="500")]
     founds = []
     for one in truths:
         boxes = one.boxes * 100 + random.normal(0, 2, (len(one), 4)).round()
         scores = random.integers(1, 5, len(one)) / 5
         near = np.column_stack([one.labels, scores, boxes])
-        others = rows(8, random.integers(1, 5, 8) / 5)
-        founds.append(found(*near, *others, (5, 0.9, *BOX), classes=classes))
+        far = rows(others, random.integers(1, 5, others) / 5)
+        founds.append(found(*near, *far, (5, 0.9, *BOX), classes=classes))
     table = tabulate(truths, founds, classes)
     ours, expected = coco_ap(truths, founds, classes), together(table)
     assert 0.1 < expected[0] < 0.9
@@ -244,3 +245,20 @@ def test_nothing_is_printed(capsys):
 )
 def test_images_as_numbers(ids, expected):
     assert image_numbers(ids) == expected
+
+
+@pytest.mark.parametrize(
+    ("image", "with_objects", "expected"),
+    [
+        ([], [], []),
+        ([0, 0, 3, 7], [], [0, 0, 0, 7]),
+        ([0, 1, 2, 3], [1], [0, 1, 2, 2]),
+        ([0, 2, 2, 3], [1], [0, 0, 0, 3]),
+        ([0, 0, 0, 0, 1, 2, 2, 3], [], [0, 0, 0, 0, 1, 1, 1, 3]),
+        ([5, 5, 5, 5, 6], [5], [5, 5, 5, 5, 6]),
+        ([4, 9], [4, 9], [4, 9]),
+    ],
+)
+def test_images_without_objects_are_put_together(image, with_objects, expected):
+    whole = [np.array(part, np.int64) for part in (image, with_objects)]
+    assert images_in_one(*whole, most=3).tolist() == expected
