@@ -18,7 +18,9 @@ from ssd_keras.errors import UserError, one_line
 from ssd_keras.reading import open_file
 
 # Twice the annotations of the largest public data sets.
-MAX_JSON_BYTES = 4 << 30
+MAX_JSON_BYTES = 16 << 30
+# Of a file that cannot be read piece by piece.
+MAX_WHOLE_BYTES = 4 << 30
 KEYS = ("images", "annotations", "categories")
 # From here on not every whole number is a float.
 LARGEST_ID = 1 << 53
@@ -117,7 +119,7 @@ def no_collection():
 
 
 def _whole(path: str, problems: list[Problem]) -> dict:
-    written = text.read_text(path, problems, limit=MAX_JSON_BYTES)
+    written = text.read_text(path, problems, limit=MAX_WHOLE_BYTES)
     try:
         content = json.loads(written, object_pairs_hook=json_lists.without_repeated_keys)
     except (ValueError, RecursionError) as error:
