@@ -52,6 +52,11 @@ def maps_of(layer: keras.layers.Layer, side: str) -> list:
     return [getattr(node, f"{side}_tensors")[0] for node in nodes]
 
 
+def layer_name_of(tensor) -> str:
+    """The name of the layer that a symbolic tensor comes from."""
+    return _require(tensor, "_keras_history", "to name the maps of a network").operation.name
+
+
 def operations_of(model: keras.Model) -> list[tuple]:
     """Each operation of a functional model with those it gets its inputs from, in their order."""
     found = []

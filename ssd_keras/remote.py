@@ -23,11 +23,16 @@ from ssd_keras.files import is_remote, scheme_of
 _MORE = ("s3", "hdfs", "viewfs", "har", "az", "azfs", "oss")
 
 
+def _tensorflow():
+    """TensorFlow, for those alone who name a remote place."""
+    import tensorflow
+
+    return tensorflow
+
+
 def files():
     """The functions of `tf.io.gfile`."""
-    import tensorflow as tf
-
-    return tf.io.gfile
+    return _tensorflow().io.gfile
 
 
 def check(place: str) -> None:
@@ -52,11 +57,9 @@ def _import_more(scheme: str) -> bool:
 @contextlib.contextmanager
 def faults(place: str, done: str = "read") -> Iterator[None]:
     """Turns TensorFlow's errors about a remote place into one sentence."""
-    import tensorflow as tf
-
     try:
         yield
-    except tf.errors.OpError as error:
+    except _tensorflow().errors.OpError as error:
         reason = one_line(error.message) or type(error).__name__
         raise UserError(f"'{place}' cannot be {done}: {reason}.") from error
 
@@ -104,12 +107,10 @@ def stamp_of(place: str) -> tuple[int, int] | None:
     Raises:
         UserError: the place cannot be read.
     """
-    import tensorflow as tf
-
     with faults(place):
         try:
             found = files().stat(place)
-        except tf.errors.NotFoundError:
+        except _tensorflow().errors.NotFoundError:
             return None
     return found.length, found.mtime_nsec
 
@@ -181,9 +182,7 @@ def remove(place: str) -> None:
     if not is_remote(place):
         Path(place).unlink(missing_ok=True)
         return
-    import tensorflow as tf
-
-    with contextlib.suppress(tf.errors.OpError):
+    with contextlib.suppress(_tensorflow().errors.OpError):
         files().remove(place)
 
 
@@ -210,13 +209,11 @@ class _File(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer) -> int:
-        import tensorflow as tf
-
         count = max(0, min(len(buffer), self._size - self._at))
         try:
             self._file.seek(self._at)
             data = self._file.read(count) if count else b""
-        except tf.errors.OpError as error:
+        except _tensorflow().errors.OpError as error:
             raise OSError(one_line(error.message)) from error
         buffer[: len(data)] = data
         self._at += len(data)

@@ -58,6 +58,11 @@ def test_the_maps_of_each_place_of_a_layer_are_found():
     assert found == {"input": [(9, 9, 2), (5, 5, 2)], "output": [(4, 4, 2), (2, 2, 2)]}
 
 
+def test_the_layer_that_a_map_comes_from_is_known_by_name():
+    maps = keras.layers.ReLU(name="last")(keras.layers.Conv2D(2, 3)(keras.Input((9, 9, 2))))
+    assert keras_compat.layer_name_of(maps) == "last"
+
+
 def test_without_averages_there_are_none():
     assert keras_compat.weight_averages(keras.optimizers.SGD()) == []
     scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD())

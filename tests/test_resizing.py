@@ -13,11 +13,10 @@ from ssd_keras.resizing import (
     check_way,
     fit_size,
     place_on_canvas,
-    place_tensor,
     resize,
-    resize_tensor,
     way_of,
 )
+from ssd_keras.tensor_resizing import place_tensor, resize_tensor
 
 SIZES = [
     ((7, 5), (7, 5)),

@@ -8,6 +8,7 @@ from collections import Counter
 import keras
 from keras import layers
 
+from ssd_keras import keras_compat
 from ssd_keras.backbones.normalization import BatchNormalization, rescale_to_one
 
 BATCH_NORM_EPSILON = 0.01
@@ -141,7 +142,7 @@ def mobiledet(
             counts[block.kind] += 1
             x = make.block(x, block, name)
         if 2**number >= finest_stride:
-            maps[x._keras_history.operation.name] = x
+            maps[keras_compat.layer_name_of(x)] = x
     # === Functional model ===
     return keras.Model(images, maps, name=f"mobiledet_{target}")
 

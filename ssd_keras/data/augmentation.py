@@ -16,7 +16,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from ssd_keras.boxes.geometry import iou_of_coordinates
-from ssd_keras.resizing import CORNER, FILL, HALF_PIXEL, LETTERBOX, place_tensor
+from ssd_keras.resizing import CORNER, FILL, HALF_PIXEL, LETTERBOX
+from ssd_keras.tensor_resizing import place_tensor
 
 MIN_IOUS = (0.1, 0.3, 0.5, 0.7, 0.9, 0.0)  # 0: any crop that has an object to be compared with
 TRIALS = 50

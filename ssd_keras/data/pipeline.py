@@ -23,7 +23,8 @@ from ssd_keras.data.order import Order, order_of
 from ssd_keras.data.source import Source
 from ssd_keras.data.streamed import StreamedSource
 from ssd_keras.errors import UserError, unknown
-from ssd_keras.resizing import HALF_PIXEL, resize_tensor
+from ssd_keras.resizing import HALF_PIXEL
+from ssd_keras.tensor_resizing import resize_tensor
 
 CACHE_BYTES = 1 << 30
 

@@ -207,7 +207,7 @@ class RecordTable(RowTable):
         return len(self.image_ids)
 
     def state_unit(self, unit: str) -> None:
-        del unit  # what is indexed was checked when it was written: shares
+        """Nothing changes: what is indexed was checked when it was written, and is shares."""
         self.unit_stated = True
 
     def row(self, number: int) -> Row:

@@ -13,7 +13,8 @@ from ssd_keras.deploy.converter import quiet, require_tensorflow
 from ssd_keras.float32 import float32_model
 from ssd_keras.folders import check_folder, replace_folder
 from ssd_keras.labels import check_names, label_text
-from ssd_keras.resizing import LETTERBOX, place_tensor, resize_tensor
+from ssd_keras.resizing import LETTERBOX
+from ssd_keras.tensor_resizing import place_tensor, resize_tensor
 
 # Files in assets.extra travel with the model but are not part of its graph.
 LABELS = Path("assets.extra") / "labels.txt"
