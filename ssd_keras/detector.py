@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from ssd_keras.detections import Detections
 from ssd_keras.errors import UserError
 from ssd_keras.image_inputs import arrays, check_for_training, is_single
 from ssd_keras.jit import jit_call
+from ssd_keras.labels import repeated
 from ssd_keras.resizing import HALF_PIXEL, boxes_in_image, check_way, resize
 from ssd_keras.tiled_detection import detect_tiled, open_pictures, stack, tiling_for
 from ssd_keras.training_images import watch
@@ -83,6 +83,9 @@ class Detector(keras.Model):
         self.tiling = tiling
         # What its weights were taken from, if it was created with `weights=`.
         self.started_from = None
+        # Among several devices: from the losses of this one's share of a batch to its part in those
+        # of the whole; `training.distribution` sets it.
+        self.share_losses = None
         self.class_loss = keras.metrics.Mean(name="class_loss")
         self.box_loss = keras.metrics.Mean(name="box_loss")
 
@@ -156,6 +159,8 @@ class Detector(keras.Model):
         if "ignored" in y:
             targets = {**targets, "ignored": self._ignored(y["ignored"])}
         parts = self.box_network.loss(targets, y_pred)
+        if self.share_losses is not None:
+            parts = self.share_losses(parts)
         self.class_loss.update_state(parts["class_loss"])
         self.box_loss.update_state(parts["box_loss"])
         return parts["loss"]
@@ -363,9 +368,9 @@ class Detector(keras.Model):
 
 
 def _check_classes(classes: tuple[str, ...], expected: int):
-    repeated = sorted(name for name, count in Counter(classes).items() if count > 1)
-    if repeated:
-        raise UserError(f"Class names must differ, but '{repeated[0]}' is given more than once.")
+    twice = sorted(repeated(classes))
+    if twice:
+        raise UserError(f"Class names must differ, but '{twice[0]}' is given more than once.")
     if len(classes) != expected:
         raise ValueError(
             f"The box network predicts {expected} classes but {len(classes)} names are given."

@@ -110,10 +110,14 @@ def match_key(name: str) -> str:
     return re.sub(r"[\s_-]+", " ", folded).strip()
 
 
+def repeated(values: Iterable) -> list:
+    """The values that are there more than once, in the order of their first places."""
+    return [value for value, count in collections.Counter(values).items() if count > 1]
+
+
 def first_repeated(values: Iterable):
     """The first value that is there twice, or None."""
-    counts = collections.Counter(values)
-    return next((value for value, count in counts.items() if count > 1), None)
+    return next(iter(repeated(values)), None)
 
 
 def check_names(names: Iterable[str]):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from ssd_keras.data import names
 from ssd_keras.data.ground_truth import TruthTable, joined, table_of
 from ssd_keras.data.source import NOTED, Problem, Source
+from ssd_keras.labels import repeated
 
 
 class CombinedSource(Source):
@@ -61,8 +61,7 @@ def _relabel(source: Source, label: Mapping[str, int]) -> TruthTable:
 
 def _twice(spec: str, paths: Sequence[str | None]) -> list[Problem]:
     """A note of the image files that are in two of the sources."""
-    counts = Counter(os.path.realpath(path) for path in paths if path)
-    twice = [path for path, count in counts.items() if count > 1]
+    twice = repeated(os.path.realpath(path) for path in paths if path)
     if not twice:
         return []
     message = f"{len(twice)} image files are in it more than once, such as '{twice[0]}'"

@@ -35,8 +35,7 @@ class TensorFlowDevices(Devices):
         for layer in leaf_layers(detector):
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = True
-        network = detector.box_network
-        network.loss = functools.partial(_share_of_global_loss, network.loss, self.replicas)
+        detector.share_losses = functools.partial(_share_of_whole, replicas=self.replicas)
         keras_compat.sum_before_clipping(detector.optimizer, _sum_over_devices)
         keras_compat.skip_build_from_batch(detector)
         if self.workers > 1:
@@ -114,15 +113,14 @@ def cluster_devices(cluster: str) -> Devices:
     return TensorFlowDevices(tf.distribute.MultiWorkerMirroredStrategy())
 
 
-def _share_of_global_loss(loss: Callable, replicas: int, targets: dict, predictions: dict) -> dict:
-    """A box network's loss, divided by the normaliser of the whole batch.
+def _share_of_whole(parts: dict, replicas: int) -> dict:
+    """A box network's losses, divided by the normaliser of the whole batch.
 
-    What `loss` divided by is its "normalizer", else its "positives" or 1 where there are none.
+    What they were divided by is the "normalizer", else the "positives" or 1 where there are none.
 
     "loss" is this device's part of the sum over all devices; "class_loss" and "box_loss" are such
     that their mean over the devices is the loss of the whole batch.
     """
-    parts = loss(targets, predictions)
     context = tf.distribute.get_replica_context()
     positives = context.all_reduce(tf.distribute.ReduceOp.SUM, parts["positives"])
     if "normalizer" in parts:
