@@ -8,27 +8,6 @@ def binary_cross_entropy(wanted, logits):
     return ops.softplus(logits) - wanted * logits
 
 
-def soft_focal(wanted, logits, *, gamma=2.0, alpha=0.25):
-    """The focal loss with wanted scores of 0 to 1; with 0 and 1 it is the published one.
-
-    Args:
-        wanted: scores `[..., C]`, float32.
-        logits: `[..., C]`.
-        gamma: how little an easy answer counts.
-        alpha: weight of a yes, 1 - alpha that of a no.
-
-    Returns:
-        float32 `[..., C]`.
-
-    Source: arXiv 1708.02002; mmdet 3.3.0, py_sigmoid_focal_loss.
-    """
-    logits = ops.cast(ops.convert_to_tensor(logits), "float32")
-    p = ops.sigmoid(logits)
-    missed = (1.0 - p) * wanted + p * (1.0 - wanted)
-    weight = (alpha * wanted + (1.0 - alpha) * (1.0 - wanted)) * ops.power(missed, gamma)
-    return weight * binary_cross_entropy(wanted, logits)
-
-
 def quality_focal(wanted, logits, *, beta=2.0):
     """The quality focal loss: what is predicted well counts little, whatever score is wanted.
 
