@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections.abc import Sequence
 
 # Invisible, and yet part of how emoji and many scripts are written.
 _JOINERS = "\u200c\u200d\ufe0e\ufe0f"
@@ -92,6 +93,12 @@ def pace(count: int, seconds: float) -> str:
     if 0 < count < seconds:
         return f"{number(seconds / count, 1)} seconds each"
     return f"{number(count / max(seconds, 1e-9), 1)} a second"
+
+
+def first_names(names: Sequence[str], most: int) -> str:
+    """The first names, and how many there are more: "cat, dog and 3 more"."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
 
 
 def join_names(names, most: int = 8) -> str:

@@ -60,6 +60,17 @@ def not_one_of(name: str, value: str, known: Iterable[str]) -> UserError:
     )
 
 
+def require_one_of(name: str, value: object, known: Iterable[str]):
+    """Raises ValueError for an argument of a constructor that takes some words only."""
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(known)}, got '{value}'.")
+
+
+def unreadable(path: str | os.PathLike, error: BaseException) -> UserError:
+    """The error for a file that is there and cannot be read."""
+    return UserError(f"'{path}' cannot be read: {one_line(error)}.")
+
+
 def missing_place(what: str, path: str | os.PathLike, spec: str = "") -> UserError:
     """The error for a file or folder that does not exist; names what beside it is called alike.
 

@@ -55,6 +55,11 @@ def replace_folder(folder: str | Path, write: Callable[[Path], object], manifest
     return folder
 
 
+def bytes_in(folder: Path) -> int:
+    """The size of all files below a folder together."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
 def check_folder(folder: str | Path, manifest: str):
     """Finds out before a long computation whether `replace_folder` could not write a folder.
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ssd_keras.data.images import EXTENSIONS
-from ssd_keras.display import printable
+from ssd_keras.display import first_names, printable
 from ssd_keras.errors import UserError, missing_place, one_line
 from ssd_keras.video import EXTENSIONS as VIDEOS
 
@@ -34,9 +34,8 @@ class FoundImages:
         """What was left out as a sentence; "" if nothing was."""
         if not self.left_out:
             return ""
-        named = [f"{printable(name)} ({reason})" for name, reason in self.left_out[:most]]
-        more = f" and {len(self.left_out) - most} more" if len(self.left_out) > most else ""
-        return f"Left out: {', '.join(named)}{more}."
+        named = [f"{printable(name)} ({reason})" for name, reason in self.left_out]
+        return f"Left out: {first_names(named, most)}."
 
     def names(self) -> Iterator[Path]:
         """For each image, a path without extension for what is made of it, below another folder.

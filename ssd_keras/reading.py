@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from ssd_keras.errors import UserError, missing_place, one_line
+from ssd_keras.errors import UserError, missing_place, one_line, unreadable
 from ssd_keras.files import open_regular
 
 MAX_JSON_BYTES = 16 << 20
@@ -171,7 +171,7 @@ def exists(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except (OSError, ValueError) as error:
-        raise UserError(f"'{path}' cannot be read: {one_line(error)}.") from error
+        raise unreadable(path, error) from error
     return True
 
 

@@ -9,6 +9,7 @@ import keras
 from ssd_keras.box_networks import blocks
 from ssd_keras.box_networks.protocol import COMMON_STAGES, Request
 from ssd_keras.box_networks.ssd import SSD
+from ssd_keras.errors import require_one_of
 
 # What the names of the layers that an SSD has not begin with: the fusions and their heads.
 FUSION, FUSED = "fusion", "fused"
@@ -47,12 +48,8 @@ class DSSD(SSD):
         **ssd,
     ):
         super().__init__(*args, **ssd)
-        for name, value, known in (
-            ("fusion", fusion, blocks.FUSIONS),
-            ("upsampling", upsampling, blocks.UPSAMPLINGS),
-        ):
-            if value not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, got '{value}'.")
+        require_one_of("fusion", fusion, blocks.FUSIONS)
+        require_one_of("upsampling", upsampling, blocks.UPSAMPLINGS)
         self.decoder_channels = decoder_channels
         self.fusion = fusion
         self.upsampling = upsampling

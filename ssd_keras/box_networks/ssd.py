@@ -16,6 +16,7 @@ from ssd_keras.box_networks.default_box_network import DefaultBoxNetwork
 from ssd_keras.box_networks.extras import Extra
 from ssd_keras.box_networks.protocol import Request
 from ssd_keras.box_networks.published_anchors import Pyramid
+from ssd_keras.errors import require_one_of
 
 
 @keras.saving.register_keras_serializable("ssd_keras")
@@ -54,12 +55,8 @@ class SSD(DefaultBoxNetwork):
         **default_boxes,
     ):
         super().__init__(num_classes, **default_boxes)
-        for name, value, known in (
-            ("extra_block", extra_block, blocks.EXTRA_BLOCKS),
-            ("prediction_module", prediction_module, blocks.PREDICTION_MODULES),
-        ):
-            if value not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, got '{value}'.")
+        require_one_of("extra_block", extra_block, blocks.EXTRA_BLOCKS)
+        require_one_of("prediction_module", prediction_module, blocks.PREDICTION_MODULES)
         self.extras = tuple(e if isinstance(e, Extra) else Extra(*e) for e in extras)
         self.extra_block = extra_block
         self.activation = activation

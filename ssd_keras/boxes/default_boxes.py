@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -168,9 +168,14 @@ def _ssd_sizes(
     if truncate:
         low, high = int(low), None if high is None else int(high)
     squares = [low] if high is None else [low, math.sqrt(low * high)]
-    sizes = [(side, side) for side in squares]
+    return [*((side, side) for side in squares), *oblong_sizes(low, ratios)]
+
+
+def oblong_sizes(side: float, ratios: Iterable[float]) -> list[tuple[float, float]]:
+    """(height, width) of a lying and a standing box of each ratio, of the area of a square."""
+    sizes = []
     for ratio in ratios:
-        long, short = low * math.sqrt(ratio), low / math.sqrt(ratio)
+        long, short = side * math.sqrt(ratio), side / math.sqrt(ratio)
         sizes += [(short, long), (long, short)]
     return sizes
 

@@ -8,8 +8,14 @@ _TINY = 1e-30
 
 def area(boxes):
     """Area of each box `[..., 4]` -> `[...]`; a box whose sides are not positive has area 0."""
-    ymin, xmin, ymax, xmax = _coordinates(boxes)
+    ymin, xmin, ymax, xmax = coordinates(boxes)
     return _product(ymax - ymin, xmax - xmin)
+
+
+def coordinates(boxes):
+    """(ymin, xmin, ymax, xmax) of boxes `[..., 4]`, float32 `[...]` each."""
+    boxes = _float32(boxes)
+    return boxes[..., 0], boxes[..., 1], boxes[..., 2], boxes[..., 3]
 
 
 def clip(boxes):
@@ -19,7 +25,7 @@ def clip(boxes):
 
 def corners_to_centers(boxes):
     """`[ymin, xmin, ymax, xmax]` -> `[cy, cx, h, w]`, shape `[..., 4]`."""
-    return ops.stack(center_coordinates(*_coordinates(boxes)), axis=-1)
+    return ops.stack(center_coordinates(*coordinates(boxes)), axis=-1)
 
 
 def center_coordinates(ymin, xmin, ymax, xmax):
@@ -29,7 +35,7 @@ def center_coordinates(ymin, xmin, ymax, xmax):
 
 def centers_to_corners(boxes):
     """`[cy, cx, h, w]` -> `[ymin, xmin, ymax, xmax]`, shape `[..., 4]`."""
-    cy, cx, h, w = _coordinates(boxes)
+    cy, cx, h, w = coordinates(boxes)
     return ops.stack([cy - h * 0.5, cx - w * 0.5, cy + h * 0.5, cx + w * 0.5], axis=-1)
 
 
@@ -49,7 +55,7 @@ def iou(a, b):
 
 def iou_aligned(a, b):
     """Intersection over union of `a[i]` with `b[i]`: boxes `[..., 4]` -> float32 `[...]`."""
-    return iou_of_coordinates(_coordinates(a), _coordinates(b))
+    return iou_of_coordinates(coordinates(a), coordinates(b))
 
 
 def iou_of_coordinates(a, b, xp=ops):
@@ -88,8 +94,3 @@ def _product(height, width, xp=ops):
 
 def _float32(boxes):
     return ops.cast(ops.convert_to_tensor(boxes), "float32")
-
-
-def _coordinates(boxes):
-    boxes = _float32(boxes)
-    return boxes[..., 0], boxes[..., 1], boxes[..., 2], boxes[..., 3]

@@ -8,7 +8,7 @@ import re
 import shlex
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from absl import app, flags
@@ -69,6 +69,11 @@ def run(
     app.run(
         _with_one_line_faults(main), flags_parser=lambda argv: _parse(argv, expand, main.__module__)
     )
+
+
+def values_given(names: Iterable[str]) -> dict:
+    """The flags of these names that have a value, and their values."""
+    return {name: flags.FLAGS[name].value for name in names if flags.FLAGS[name].value is not None}
 
 
 def command(name: str, *words: str) -> str:

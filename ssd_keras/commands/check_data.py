@@ -127,7 +127,7 @@ def next_command() -> str:
 def chosen_options() -> dict:
     """What was chosen for the model, as arguments of `ssd_keras.create`."""
     names = ("backbone", "smallest_box", "finest_stride", "box_scale", "resize")
-    return {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
+    return _program.values_given(names)
 
 
 def augmentation_of(source) -> str:

@@ -88,7 +88,7 @@ def main(_):
     out = Path(FLAGS.out or FLAGS.runs_dir)
     train_source = data.load_source(FLAGS.train_data)
     eval_source = data.load_source(FLAGS.eval_data, classes=train_source.classes)
-    given = {name: FLAGS[name].value for name in BUDGET if FLAGS[name].value is not None}
+    given = _program.values_given(BUDGET)
     given |= comparison.parse_options(FLAGS.options.split())
     if FLAGS.held_out:
         data.load_source(FLAGS.held_out, classes=train_source.classes)

@@ -8,6 +8,7 @@ from absl import flags
 import ssd_keras
 from ssd_keras import deploy
 from ssd_keras.commands import _suppression
+from ssd_keras.folders import bytes_in
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
@@ -23,7 +24,7 @@ def main(_):
     rule = _suppression.suppression()
     detector = ssd_keras.load(FLAGS.run_dir)
     folder = deploy.to_saved_model(detector, FLAGS.out, **rule)
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    size = bytes_in(folder)
     print(f"{folder}  {size / 1e6:.2f} MB")
     print("  serving_default  images: uint8 [batch, height, width, 3], RGB, any size")
     print("  encoded_images   encoded_images: JPEG or PNG files [batch]")

@@ -173,7 +173,7 @@ def main(_):
 def given_values() -> dict:
     """The flags that have a value, by the names that `ssd_keras.train` has."""
     names = ("train_data", "eval_data", *SETTINGS)
-    values = {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
+    values = _program.values_given(names)
     values["freeze"] = tuple(values["freeze"])
     values["model_options"] = dict(_option(pair) for pair in values["model_options"])
     if "milestones" in values:

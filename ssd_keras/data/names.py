@@ -91,6 +91,7 @@ def apart(ids: Iterable[str]) -> list[str]:
 
 
 def as_number(name: str) -> str:
+    """A name, or the number that it writes without leading zeros: "007" and "7" are one image."""
     return name.lstrip("0") or "0" if name.isdecimal() else name
 
 

@@ -23,7 +23,7 @@ _OPTION = re.compile(r",(\w+)=")
 def end_of_path(text: str, start: int = 0) -> int:
     """Where the longest path ends that begins at `start` and exists; `start` if none does."""
     cuts = [sign.start() for sign in _SIGN.finditer(text, start + 1)] + [len(text)]
-    return max((at for at in cuts if at > start and _exists(text[start:at])), default=start)
+    return max((at for at in cuts if at > start and exists(text[start:at])), default=start)
 
 
 def end_of_place(text: str, start: int = 0) -> int:
@@ -40,7 +40,8 @@ def _end_of_value(text: str, start: int) -> int:
     return end if end > start else sign.start() if sign else len(text)
 
 
-def _exists(path: str) -> bool:
+def exists(path: str) -> bool:
+    """Whether a place is there, `~` being the user's home."""
     return os.path.exists(os.path.expanduser(path))
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from ssd_keras import remote
 from ssd_keras.data import checks, images
+from ssd_keras.data.names import as_number
 from ssd_keras.data.rows import Headers, RowTable
 from ssd_keras.data.source import GroundTruth, Problem, Source
 from ssd_keras.errors import UserError, one_line
@@ -156,16 +157,12 @@ def assemble(
 
 def _tell_apart(rows: Sequence[checks.Row]) -> None:
     """Gives a number to ids that occur again; "1" and "001" are the same in results files."""
-
-    def key(name: str) -> str:
-        return name.lstrip("0") or "0" if name.isdecimal() else name
-
-    taken, next_number = {key(row.image_id) for row in rows}, Counter()
+    taken, next_number = {as_number(row.image_id) for row in rows}, Counter()
     seen: set[str] = set()
     for row in rows:
         name = first = row.image_id
-        while not name or key(name) in seen or (name != first and name in taken):
+        while not name or as_number(name) in seen or (name != first and name in taken):
             next_number[first] += 1
             name = f"{first}-{next_number[first] + 1}"
         row.image_id = name
-        seen.add(key(name))
+        seen.add(as_number(name))

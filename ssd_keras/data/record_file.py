@@ -14,7 +14,7 @@ import numpy as np
 
 from ssd_keras import remote
 from ssd_keras.data.source import REFUSED, Problem
-from ssd_keras.errors import UserError, one_line
+from ssd_keras.errors import UserError, unreadable
 
 # Length, its checksum; the data; their checksum.
 _HEAD = struct.Struct("<QI")
@@ -65,7 +65,7 @@ def records(path: str, problems: list[Problem]) -> Iterator[tuple[int, int, byte
                 else:
                     problems.append(_broken(path, index, "is damaged: its checksum differs"))
     except OSError as error:
-        raise UserError(f"'{path}' cannot be read: {one_line(error)}.") from error
+        raise unreadable(path, error) from error
 
 
 def first_records(
@@ -86,7 +86,7 @@ def first_records(
                 else:
                     problems.append(_broken(path, index, "is damaged: its checksum differs"))
     except OSError as error:
-        raise UserError(f"'{path}' cannot be read: {one_line(error)}.") from error
+        raise unreadable(path, error) from error
 
 
 def bytes_around(length: int) -> int:

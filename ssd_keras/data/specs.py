@@ -102,13 +102,9 @@ def _parts(spec: str) -> list[str]:
 def _end_of_place(spec: str) -> int:
     """Where the place of a spec and its options end; 0 if it does not exist."""
     name, colon, _ = spec.partition(":")
-    start = len(name) + 1 if colon and name in FORMATS and not _exists(spec) else 0
+    start = len(name) + 1 if colon and name in FORMATS and not options.exists(spec) else 0
     end = options.end_of_place(spec, start)
     return end if end > start else 0
-
-
-def _exists(place: str) -> bool:
-    return os.path.exists(os.path.expanduser(place))
 
 
 def _load(spec: str, classes) -> Source:

@@ -28,6 +28,7 @@ from ssd_keras.detections import Detections
 from ssd_keras.display import number, printable
 from ssd_keras.errors import UserError, unknown
 from ssd_keras.evaluation.measuring import json_ready
+from ssd_keras.folders import bytes_in
 from ssd_keras.resizing import resize
 from ssd_keras.tiled_detection import detect_by_tiles
 
@@ -186,7 +187,7 @@ def milliseconds_of_image(runner: TFLiteDetector, image, repeats: int) -> float:
 def _run_saved_model(detector, images) -> _Run:
     with tempfile.TemporaryDirectory() as place:
         folder = to_saved_model(detector, Path(place) / "model")
-        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        size = bytes_in(folder)
         serve = tf.saved_model.load(str(folder)).signatures["serving_default"]
 
         def detect_whole(image) -> Detections:

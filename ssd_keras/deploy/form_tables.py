@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ssd_keras.deploy.placement import XNNPACK, Placement, placement_on
 from ssd_keras.deploy.targets import TARGETS, choose
-from ssd_keras.display import number
+from ssd_keras.display import first_names, number
 
 # Target -> the delegates whose parts of the file are counted.
 TARGET_DELEGATES = {
@@ -55,11 +55,11 @@ def described(placed: Placement) -> list[str]:
     """What a delegate takes and leaves of a file; nothing if it takes nothing."""
     if not placed.taken:
         return []
-    left = _some([f"{count} {name}" for name, count in placed.left.items()])
+    left = first_names([f"{count} {name}" for name, count in placed.left.items()], NAMED)
     taken = f"{placed}{f'; left: {left}' if left else ''}"
     if not placed.breaks:
         return [taken]
-    return [taken, f"{placed.delegate} is interrupted by {_some(placed.breaks)}"]
+    return [taken, f"{placed.delegate} is interrupted by {first_names(placed.breaks, NAMED)}"]
 
 
 def target_lines(content: bytes, target: str) -> list[str]:
@@ -69,12 +69,6 @@ def target_lines(content: bytes, target: str) -> list[str]:
         for delegate in TARGET_DELEGATES[target]
         for line in described(placement_on(content, delegate))
     ]
-
-
-def _some(names: Sequence[str]) -> str:
-    """The first names, and how many there are more."""
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"{', '.join(names[:NAMED])}{more}"
 
 
 def aligned(table: list[list[str]]) -> list[str]:

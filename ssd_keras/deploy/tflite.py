@@ -21,6 +21,7 @@ from ssd_keras.deploy.postprocess import DETECTION_OUTPUTS, RAW_OUTPUTS, check_p
 from ssd_keras.deploy.postprocess import postprocess as postprocess_model
 from ssd_keras.deploy.targets import choose
 from ssd_keras.deploy.tflite_file import TFLiteFile
+from ssd_keras.display import first_names
 from ssd_keras.float32 import float32_model
 from ssd_keras.resizing import CORNER, FILL, HALF_PIXEL, LETTERBOX
 
@@ -278,12 +279,12 @@ def check_pixels(file: TFLiteFile):
 
 def warn_of_explosions(explosions: dict[str, float], images: int):
     """Warns of images that were left out of the calibration; see `Calibration.explosions`."""
-    listed = ", ".join(f"{k} ({ratio:.3g} times)" for k, ratio in list(explosions.items())[:NAMED])
-    more = f" and {len(explosions) - NAMED} more" if len(explosions) > NAMED else ""
+    named = [f"{name} ({ratio:.3g} times)" for name, ratio in explosions.items()]
     warnings.warn(
         f"{len(explosions)} of {images} calibration images are left out, since the network's raw "
-        f"outputs are far larger there than usual: {listed}{more}. Look at what the detector "
-        "finds in them: it may be wrong there in float32 too. Longer training often mends it.",
+        f"outputs are far larger there than usual: {first_names(named, NAMED)}. Look at what the "
+        "detector finds in them: it may be wrong there in float32 too. Longer training often mends "
+        "it.",
         stacklevel=2,
     )
 

@@ -36,7 +36,7 @@ class WorkingPoint:
 def working_points(table: Table, iou_threshold: float = 0.5) -> dict[str, WorkingPoint]:
     """The best-F1 threshold of each class; of equal ones the highest."""
     hits, counted = table_hits(table, iou_threshold)
-    objects, found = _objects_per_class(table), counted_of_classes(table, counted)
+    objects, found = table.objects_per_class(), counted_of_classes(table, counted)
     return {
         name: _best_f1(table, hits, found[i], int(objects[i]))
         for i, name in enumerate(table.classes)
@@ -50,7 +50,7 @@ def thresholds(table: Table, points: Mapping[str, WorkingPoint]) -> np.ndarray:
     """
     hits, counted = table_hits(table)
     index = by_score(table.score, np.flatnonzero(counted))
-    pooled = _best_f1(table, hits, index, int(_objects_per_class(table).sum())).threshold
+    pooled = _best_f1(table, hits, index, int(table.objects_per_class().sum())).threshold
     fallback = _FALLBACK_THRESHOLD if np.isnan(pooled) else pooled
     values = np.array([points[name].threshold for name in table.classes], np.float64)
     return np.where(np.isnan(values), fallback, values)
@@ -234,10 +234,6 @@ def _best_f1(table: Table, hits, index: np.ndarray, objects: int) -> WorkingPoin
     return WorkingPoint(
         float(scores[at]), float(f1[at]), float(true[at] / kept[at]), float(true[at] / objects)
     )
-
-
-def _objects_per_class(table: Table) -> np.ndarray:
-    return np.bincount(table.object_label[~table.object_ignored], minlength=len(table.classes))
 
 
 def _recall_rows(table: Table, found, group, names) -> list[dict]:

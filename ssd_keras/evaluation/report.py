@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ssd_keras import drawing, figures, sheets
+from ssd_keras import display, drawing, figures, sheets
 from ssd_keras.detections import Detections
 from ssd_keras.errors import UserError
 from ssd_keras.evaluation import page
@@ -76,11 +76,10 @@ def _unread_note(metrics: dict, most: int = 20) -> str:
     unread = metrics["unread"]
     if not unread:
         return ""
-    names = ", ".join(page.name(name) for name in unread[:most])
-    more = f" and {len(unread) - most} more" if len(unread) > most else ""
+    names = display.first_names([page.name(name) for name in unread], most)
     return (
         f"<p class='note'>{len(unread)} of {len(unread) + metrics['images']} images could not be "
-        f"read and are left out of every number, with their objects: {names}{more}.</p>"
+        f"read and are left out of every number, with their objects: {names}.</p>"
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ssd_keras.data.names import as_number
 from ssd_keras.data.text import read_text
 from ssd_keras.detections import Detections
 from ssd_keras.errors import UserError, one_line
@@ -95,7 +96,7 @@ def read_results(
     for place, entry in enumerate(entries, start=1):
         image_id, category, (x, y, w, h), score = _fields(path, place, entry)
         where = f"'{path}', result {place}"
-        if _key(image_id) not in images:
+        if as_number(str(image_id)) not in images:
             raise UserError(
                 f"{where}: there is no image '{image_id}' in the data, whose images are called "
                 f"{_some(t.image_id for t in ground_truth)}. Are these results of other data?"
@@ -106,7 +107,7 @@ def read_results(
                 f"{where}: there is no category_id {category} in the data, which has {numbers}."
                 + (" These data have no numbers of their own." if category_ids is None else "")
             )
-        index = images[_key(image_id)]
+        index = images[as_number(str(image_id))]
         height, width = ground_truth[index].height, ground_truth[index].width
         box = (y / height, x / width, (y + h) / height, (x + w) / width)
         rows[index].append((box, score, labels[category]))
@@ -119,7 +120,7 @@ def read_results(
 def _images(ground_truth: Sequence) -> dict[str, int]:
     images = {}
     for i, truth in enumerate(ground_truth):
-        if images.setdefault(_key(truth.image_id), i) != i:
+        if images.setdefault(as_number(str(truth.image_id)), i) != i:
             raise UserError(
                 f"Two images of the data are called '{truth.image_id}', so that results cannot "
                 "tell which of them they mean: evaluate the parts of combined data one by one."
@@ -152,12 +153,6 @@ def _fields(path, place: int, entry) -> tuple:
         raise UserError(f"'{path}', result {place} has no {error.args[0]!r}.") from error
     except (TypeError, ValueError) as error:
         raise UserError(f"'{path}', result {place} is not a COCO result: {error}.") from error
-
-
-def _key(image_id) -> str:
-    """000123, "000123" and 123 are one image."""
-    text = str(image_id)
-    return text.lstrip("0") or "0" if text.isdecimal() else text
 
 
 def _some(names) -> str:

@@ -61,6 +61,11 @@ class Table:
         """Bool `[G]`: difficult and crowd objects, which neither help nor hurt a detector."""
         return self.object_difficult | self.object_crowd
 
+    def objects_per_class(self) -> np.ndarray:
+        """How many objects count, int `[C]`."""
+        labels = self.object_label[~self.object_ignored]
+        return np.bincount(labels, minlength=len(self.classes))
+
     @functools.cached_property
     def object_slices(self) -> list[slice]:
         """Where the objects of each image lie."""

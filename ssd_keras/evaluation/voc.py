@@ -84,7 +84,7 @@ def ap_of_hits(
     """Average precision per class from what each detection turned out to be."""
     if method not in METHODS:
         raise ValueError(f"Unknown method '{method}': it is one of {', '.join(METHODS)}.")
-    objects = np.bincount(table.object_label[~table.object_ignored], minlength=len(table.classes))
+    objects = table.objects_per_class()
     per_class, curves = {}, {}
     found = counted_of_classes(table, counted)
     for label, name in enumerate(table.classes):

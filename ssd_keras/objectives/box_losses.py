@@ -4,6 +4,8 @@ import math
 
 from keras import ops
 
+from ssd_keras.boxes.geometry import coordinates
+
 # Below every area and square of a distance between boxes of an image: what divides is never 0.
 _TINY = 1e-30
 
@@ -70,15 +72,10 @@ def ciou_loss(boxes, wanted, aspect_from: float = 0.0):
 BOX_LOSSES = {"iou": iou_loss, "giou": giou_loss, "diou": diou_loss, "ciou": ciou_loss}
 
 
-def _coordinates(boxes):
-    boxes = ops.cast(ops.convert_to_tensor(boxes), "float32")
-    return boxes[..., 0], boxes[..., 1], boxes[..., 2], boxes[..., 3]
-
-
 def _overlap(a, b):
     """IoU, with a gradient where boxes overlap, and the area of the union."""
-    a_top, a_left, a_bottom, a_right = _coordinates(a)
-    b_top, b_left, b_bottom, b_right = _coordinates(b)
+    a_top, a_left, a_bottom, a_right = coordinates(a)
+    b_top, b_left, b_bottom, b_right = coordinates(b)
     height = ops.minimum(a_bottom, b_bottom) - ops.maximum(a_top, b_top)
     width = ops.minimum(a_right, b_right) - ops.maximum(a_left, b_left)
     shared = ops.relu(height) * ops.relu(width)
@@ -89,16 +86,16 @@ def _overlap(a, b):
 
 def _hull(a, b):
     """Height and width of the smallest box that holds both."""
-    a_top, a_left, a_bottom, a_right = _coordinates(a)
-    b_top, b_left, b_bottom, b_right = _coordinates(b)
+    a_top, a_left, a_bottom, a_right = coordinates(a)
+    b_top, b_left, b_bottom, b_right = coordinates(b)
     height = ops.maximum(a_bottom, b_bottom) - ops.minimum(a_top, b_top)
     return height, ops.maximum(a_right, b_right) - ops.minimum(a_left, b_left)
 
 
 def _distance(a, b):
     """Squared distance of the centres over the squared diagonal of the hull."""
-    a_top, a_left, a_bottom, a_right = _coordinates(a)
-    b_top, b_left, b_bottom, b_right = _coordinates(b)
+    a_top, a_left, a_bottom, a_right = coordinates(a)
+    b_top, b_left, b_bottom, b_right = coordinates(b)
     down = (b_top + b_bottom - a_top - a_bottom) * 0.5
     right = (b_left + b_right - a_left - a_right) * 0.5
     height, width = _hull(a, b)
@@ -107,7 +104,7 @@ def _distance(a, b):
 
 def _angle(boxes):
     """The angle whose tangent is width over height; that of a flat box counts as finite."""
-    top, left, bottom, right = _coordinates(boxes)
+    top, left, bottom, right = coordinates(boxes)
     return ops.arctan((right - left) / ops.maximum(bottom - top, _LEAST_SIDE))
 
 

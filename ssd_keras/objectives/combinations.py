@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from ssd_keras.errors import require_one_of
 from ssd_keras.objectives.dense import Dense
 from ssd_keras.objectives.multibox import MultiBox
 
@@ -42,8 +43,7 @@ def build_objective(name: str = PUBLISHED, given: Mapping | None = None) -> Mult
     Raises:
         ValueError: there is no such objective, it has no such field, or a value makes no sense.
     """
-    if name not in COMBINATIONS:
-        raise ValueError(f"objective must be one of {', '.join(COMBINATIONS)}, got '{name}'.")
+    require_one_of("objective", name, COMBINATIONS)
     base = COMBINATIONS[name]
     values = {key: value for key, value in (given or {}).items() if value is not None}
     known = [field.name for field in dataclasses.fields(base)]

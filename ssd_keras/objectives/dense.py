@@ -15,6 +15,7 @@ from ssd_keras.boxes.layout import Layout
 from ssd_keras.boxes.matching import own_anchors
 from ssd_keras.boxes.task_aligned import aligned_targets, alignment, task_aligned
 from ssd_keras.boxes.xla import run_with_xla
+from ssd_keras.errors import require_one_of
 from ssd_keras.objectives.box_losses import BOX_LOSSES, smooth_l1
 from ssd_keras.objectives.focal import PRIOR, counted, focal_cross_entropy
 from ssd_keras.objectives.mining import mined_cross_entropy
@@ -73,9 +74,7 @@ class Dense:
             ("class_loss", CLASS_LOSSES),
             ("box_loss", ALL_BOX_LOSSES),
         ):
-            value = getattr(self, name)
-            if value not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, got '{value}'.")
+            require_one_of(name, getattr(self, name), known)
         if self.class_loss != "mined" and self.scores != "sigmoid":
             raise ValueError(
                 f"class_loss='{self.class_loss}' takes each class alone: give scores='sigmoid'."

@@ -12,6 +12,7 @@ from ssd_keras import boxes as box_ops
 from ssd_keras.boxes import coding
 from ssd_keras.boxes.matching import RULES as MATCHINGS
 from ssd_keras.boxes.xla import run_with_xla
+from ssd_keras.errors import require_one_of
 from ssd_keras.objectives.box_losses import smooth_l1
 from ssd_keras.objectives.focal import PRIOR, counted, focal_cross_entropy
 from ssd_keras.objectives.mining import mined_cross_entropy
@@ -56,9 +57,7 @@ class MultiBox:
             ("matching", MATCHINGS),
             ("class_loss", CLASS_LOSSES),
         ):
-            value = getattr(self, name)
-            if value not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, got '{value}'.")
+            require_one_of(name, getattr(self, name), known)
         if self.class_loss == "focal" and self.scores != "sigmoid":
             raise ValueError("class_loss='focal' takes each class alone: give scores='sigmoid'.")
 

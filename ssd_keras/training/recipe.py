@@ -15,6 +15,20 @@ OPTIMIZERS = ("sgd", "adamw", "rmsprop")
 SCHEDULES = ("cosine", "flat_cosine", "steps")
 
 
+def check_positive(settings, *names: str) -> None:
+    """Refuses settings of these names that are not more than 0."""
+    for name in names:
+        if not getattr(settings, name) > 0:
+            raise UserError(f"{name} must be more than 0, got {getattr(settings, name)}.")
+
+
+def check_not_negative(settings, *names: str) -> None:
+    """Refuses settings of these names that are less than 0."""
+    for name in names:
+        if not getattr(settings, name) >= 0:
+            raise UserError(f"{name} must not be negative, got {getattr(settings, name)}.")
+
+
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """How weights are updated.
@@ -60,12 +74,8 @@ class Recipe:
             value = getattr(self, name)
             if value not in known:
                 raise unknown(name, value, known)
-        for name in ("epochs", "batch_size", "learning_rate", "accumulation", "step_factor"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"{name} must be more than 0, got {getattr(self, name)}.")
-        for name in ("warmup_epochs", "momentum", "weight_decay", "clip_norm", "ema"):
-            if not getattr(self, name) >= 0:
-                raise UserError(f"{name} must not be negative, got {getattr(self, name)}.")
+        check_positive(self, "epochs", "batch_size", "learning_rate", "accumulation", "step_factor")
+        check_not_negative(self, "warmup_epochs", "momentum", "weight_decay", "clip_norm", "ema")
         if not self.ema < 1:
             raise UserError(f"ema must be less than 1, got {self.ema}.")
         marks = (0.0, *self.milestones, 1.0)

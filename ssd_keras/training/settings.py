@@ -12,7 +12,7 @@ from ssd_keras.boxes.tiles import Tiling
 from ssd_keras.data.tiled import EMPTY_TILES, MIN_VISIBLE
 from ssd_keras.errors import UserError, not_one_of, unknown
 from ssd_keras.objectives.combinations import COMBINATIONS
-from ssd_keras.training.recipe import Recipe
+from ssd_keras.training.recipe import Recipe, check_not_negative, check_positive
 
 ON_NAN = ("stop", "rollback")
 # Settings that there have not always been: a run folder holds them where they are not as before.
@@ -128,12 +128,8 @@ class RunSettings:
     def __post_init__(self):
         if self.on_nan not in ON_NAN:
             raise not_one_of("on_nan", self.on_nan, ON_NAN)
-        for name in ("max_boxes", "eval_every", "checkpoint_minutes"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"{name} must be more than 0, got {getattr(self, name)}.")
-        for name in ("patience", "batch_norm_batches", "devices"):
-            if not getattr(self, name) >= 0:
-                raise UserError(f"{name} must not be negative, got {getattr(self, name)}.")
+        check_positive(self, "max_boxes", "eval_every", "checkpoint_minutes")
+        check_not_negative(self, "patience", "batch_norm_batches", "devices")
         for name in ("scale_jitter", "weak_end"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise UserError(f"{name} must be from 0 to below 1, got {getattr(self, name)}.")

@@ -43,6 +43,10 @@ class Family:
     joins: Callable[..., keras.Model] | None = None
     gate: float | None = None
 
+    def find_layer(self, scope: str) -> tuple[str, str] | None:
+        """`layer` of a scope, or of its last part."""
+        return self.layer(scope) or self.layer(scope.rpartition("/")[2])
+
 
 def _mobilenet_layer(scope: str) -> tuple[str, str] | None:
     if scope in ("Conv2d_0", "conv1"):

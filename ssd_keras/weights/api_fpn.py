@@ -133,7 +133,7 @@ def _our_layer(
         return f"{PREDICTOR}_{kind}tower{match[2]}{level}"
     if match := _HEAD.search(scope):
         return f"{PREDICTOR}_{'boxes' if match[1] == 'Box' else 'classes'}"
-    found = family.layer(scope) or family.layer(scope.rpartition("/")[2])
+    found = family.find_layer(scope)
     return found[in_norm] if found else None
 
 

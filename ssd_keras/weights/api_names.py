@@ -97,5 +97,5 @@ def our_layer(scope: str, in_norm: bool, family: Family, levels: list[int]) -> s
     if "BoxPredictor" in scope:
         return None
     scope = re.sub(_BACKBONE_SCOPE, "", scope)
-    found = family.layer(scope) or family.layer(scope.rpartition("/")[2])
+    found = family.find_layer(scope)
     return found[in_norm] if found else None

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ssd_keras.errors import UserError, one_line
+from ssd_keras.errors import UserError, unreadable
 from ssd_keras.files import measure, write_text
 from ssd_keras.reading import exists, read_bytes
 from ssd_keras.weights.catalogue import Remote
@@ -75,4 +75,4 @@ def _measure(path: Path) -> tuple[int, str]:
     try:
         return measure(path)
     except OSError as error:
-        raise UserError(f"'{path}' cannot be read: {one_line(error)}.") from error
+        raise unreadable(path, error) from error

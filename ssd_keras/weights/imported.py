@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import keras
 import numpy as np
@@ -48,6 +48,22 @@ class Imported:
         if len(self.unused) > 10:
             lines.append(f"  not needed: {len(self.unused) - 10} more")
         return "\n".join(lines)
+
+
+def common_class_count(origin: str, columns: Iterable[float]) -> int:
+    """The number of classes that all heads predict.
+
+    Args:
+        origin: what the file is, for the error.
+        columns: for each head its class outputs for a default box, the background's included.
+
+    Raises:
+        UserError: they differ, or this is no number of classes.
+    """
+    counts = {found - 1 for found in columns}
+    if len(counts) > 1 or not min(counts).is_integer() or min(counts) < 1:
+        raise UserError(f"{origin}: its heads do not agree in the number of classes.")
+    return int(counts.pop())
 
 
 @dataclasses.dataclass

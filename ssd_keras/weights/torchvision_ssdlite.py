@@ -12,6 +12,7 @@ import numpy as np
 from ssd_keras.backbones import mobilenet_v3
 from ssd_keras.backbones.mobilenet_v3 import BLOCKS, HALVING_BLOCKS
 from ssd_keras.box_networks import SSD, Extra, ListedAnchors
+from ssd_keras.boxes.default_boxes import oblong_sizes
 from ssd_keras.detector import Detector
 from ssd_keras.errors import UserError
 from ssd_keras.weights.imported import (
@@ -20,6 +21,7 @@ from ssd_keras.weights.imported import (
     batch_norm_arrays,
     batch_norm_epsilons,
     check_plan,
+    common_class_count,
     fill,
     keep_classes,
     swap_codes,
@@ -163,13 +165,9 @@ def _part(number: int, position: int) -> str | None:
 
 def _classes(parts: dict) -> int:
     """The number of classes, background not counted."""
-    counts = set()
-    for level in range(LEVELS):
-        bias = parts.get(f"level{level}_classes", {}).get("bias", np.zeros(0))
-        counts.add(bias.size / PER_CELL - 1)
-    if len(counts) > 1 or not min(counts).is_integer() or min(counts) < 1:
-        raise UserError(f"{ORIGIN}: its heads do not agree in the number of classes.")
-    return int(counts.pop())
+    heads = (parts.get(f"level{level}_classes", {}) for level in range(LEVELS))
+    biases = (head.get("bias", np.zeros(0)) for head in heads)
+    return common_class_count(ORIGIN, (bias.size / PER_CELL for bias in biases))
 
 
 def _detector(parts: dict, classes: tuple[str, ...], count: int) -> Detector:
@@ -214,10 +212,7 @@ def _anchors() -> ListedAnchors:
     levels = []
     for scale, following in itertools.pairwise(SCALES):
         between = math.sqrt(scale * following)
-        level = [(scale, scale), (between, between)]
-        for ratio in RATIOS:
-            long, short = scale * math.sqrt(ratio), scale / math.sqrt(ratio)
-            level += [(short, long), (long, short)]
+        level = [(scale, scale), (between, between), *oblong_sizes(scale, RATIOS)]
         levels.append(tuple((min(1.0, h), min(1.0, w)) for h, w in level))
     return ListedAnchors(tuple(levels))
 

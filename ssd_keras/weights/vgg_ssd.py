@@ -11,12 +11,14 @@ import numpy as np
 
 from ssd_keras.backbones import vgg16
 from ssd_keras.box_networks import SSD, Extra, ListedAnchors
+from ssd_keras.boxes.default_boxes import oblong_sizes
 from ssd_keras.detector import Detector
 from ssd_keras.errors import UserError
 from ssd_keras.weights.imported import (
     Imported,
     Tensors,
     check_plan,
+    common_class_count,
     fill,
     keep_classes,
     swap_codes,
@@ -162,9 +164,7 @@ def _anchors(size: int, data: str, per_cell, limit: float = math.inf) -> ListedA
     scales = SCALES[size, data]
     for low, high, boxes in zip(scales[:-1], scales[1:], per_cell, strict=True):
         level = [(low, low), (math.sqrt(low * high),) * 2]
-        for ratio in (2.0, 3.0)[: boxes // 2 - 1]:
-            long, short = low * math.sqrt(ratio), low / math.sqrt(ratio)
-            level += [(short, long), (long, short)]
+        level += oblong_sizes(low, (2.0, 3.0)[: boxes // 2 - 1])
         levels.append(tuple((min(h, limit), min(w, limit)) for h, w in level))
     return ListedAnchors(tuple(levels), STEPS[size])
 
@@ -222,12 +222,11 @@ def _head_sizes(weights: dict[str, Tensors], origin: str, size: int) -> tuple[li
     levels = len(STEPS[size])
     per_cell = [len(weights[f"level{i}_boxes"].arrays[1]) // 4 for i in range(levels)]
     outputs = [len(weights[f"level{i}_classes"].arrays[1]) for i in range(levels)]
-    counts = {found / max(1, boxes) - 1 for found, boxes in zip(outputs, per_cell, strict=True)}
-    if len(counts) > 1 or not min(counts).is_integer() or min(counts) < 1:
-        raise UserError(f"{origin}: its heads do not agree in the number of classes.")
+    columns = (found / max(1, boxes) for found, boxes in zip(outputs, per_cell, strict=True))
+    count = common_class_count(origin, columns)
     if per_cell != [4, *[6] * (levels - 3), 4, 4]:
         raise UserError(f"{origin}: {per_cell} default boxes per cell are not those of SSD{size}.")
-    return per_cell, int(counts.pop())
+    return per_cell, count
 
 
 def _convert_heads(weights: dict[str, Tensors], per_cell: list[int], numbers: tuple[int, ...]):
