@@ -10,6 +10,7 @@ import tensorflow as tf
 from ssd_keras import boxes as box_ops
 from ssd_keras import losses
 from ssd_keras.data import augmentation as augment
+from ssd_keras.data import draws
 from ssd_keras.data.source import GroundTruth
 from ssd_keras.detections import Detections
 from ssd_keras.evaluation import voc_ap
@@ -128,7 +129,7 @@ def test_oracle_of_colours(shared, key):
 @pytest.mark.parametrize("key", COLOURS)
 def test_colours(key):
     image = np.random.default_rng(0).integers(0, 256, (9, 11, 3)).astype(np.float32)
-    draw = augment.draw_none(None, None, None, None)
+    draw = draws.draw_none(None, None, None, None)
     draw |= {name: tf.constant(value) for name, value in COLOURS[key].items()}
     theirs = oracles.distort(image, **COLOURS[key])
     np.testing.assert_allclose(augment.distort(image, draw), theirs, atol=5e-4)

@@ -19,7 +19,7 @@ import ssd_keras
 from ssd_keras import data, deploy
 from ssd_keras.commands import _suppression, _tiles
 from ssd_keras.commands._calibration import calibration_images
-from ssd_keras.deploy import form_comparison
+from ssd_keras.deploy import form_comparison, form_tables
 from ssd_keras.errors import UserError, unknown
 from ssd_keras.files import check_writable, write_bytes
 from ssd_keras.weights.published import results_folder
@@ -86,16 +86,16 @@ def main(_):
         max_images=FLAGS.images or None,
         say=lambda line: print(f"  {line} ...", flush=True),
     )
-    table = form_comparison.targets_as_text if FLAGS.targets else form_comparison.as_text
+    table = form_comparison.targets_as_text if FLAGS.targets else form_tables.as_text
     print(f"\n{table(rows)}\n")
     about = {"data": FLAGS.data, "suppression": detector.suppression.as_dict()}
     if detector.tiling is not None:
         about["tiling"] = detector.tiling.as_dict()
-    text = json.dumps(about | {"rows": form_comparison.as_json(rows)}, indent=1)
-    page = form_comparison.as_page(rows, f"Exports of {FLAGS.run_dir} on {FLAGS.data}")
+    text = json.dumps(about | {"rows": form_tables.as_json(rows)}, indent=1)
+    page = form_tables.as_page(rows, f"Exports of {FLAGS.run_dir} on {FLAGS.data}")
     for name, content in (("export_report.json", text), ("export_report.html", page)):
         print(write_bytes(folder / name, content.encode()))
-    form, drop = form_comparison.largest_drop(rows)
+    form, drop = form_tables.largest_drop(rows)
     if drop > FLAGS.max_drop:
         print(f"error: {form} loses {drop:.4f} AP50, more than {FLAGS.max_drop}.", file=sys.stderr)
         sys.exit(1)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from ssd_keras.data import checks, csv_columns, image_index, names, options
+from ssd_keras.data import checks, csv_columns, csv_judging, image_index, names, options
 from ssd_keras.data.csv_columns import Layout
 from ssd_keras.data.csv_lines import Fault, Line, Reader, cell_of, is_descriptions
 from ssd_keras.data.csv_table import Table, read_table
@@ -98,10 +98,10 @@ def _same_split(one: str, other: str) -> bool:
 def _layout(table: Table, needs_class: bool) -> Layout:
     lines = [cells for _, cells in table.lines]
     if csv_columns.is_numbered(lines[0]):
-        layout = csv_columns.by_lines(table.path, table.lines[1:], table.parse)
+        layout = csv_judging.by_lines(table.path, table.lines[1:], table.parse)
         return dataclasses.replace(layout, has_header=True)
     if not csv_columns.is_header(lines):
-        return csv_columns.by_lines(table.path, table.lines, table.parse)
+        return csv_judging.by_lines(table.path, table.lines, table.parse)
     header = [cell.lstrip("#").strip() for cell in table.lines[0][1]]
     layout = csv_columns.by_header(table.path, header, needs_class=needs_class)
     if layout.form:
@@ -111,7 +111,7 @@ def _layout(table: Table, needs_class: bool) -> Layout:
     )
     boxes = [[number(part) for part in csv_columns.split_list(cell)] for cell in cells]
     boxes = [box for box in boxes if len(box) == 4 and None not in box]
-    form = csv_columns.judge_order(np.array(boxes).reshape(-1, 4), table.path, named=True)
+    form = csv_judging.judge_order(np.array(boxes).reshape(-1, 4), table.path, named=True)
     what = "xmin, ymin, xmax, ymax" if form == csv_columns.CORNERS else "x, y, width, height"
     note = f"its column '{header[layout.columns['list']]}' is read as {what}"
     return dataclasses.replace(layout, form=form, judged=True, note=note)

@@ -15,7 +15,7 @@ import tensorflow as tf
 from absl import logging
 
 from ssd_keras.data import augmentation as augment
-from ssd_keras.data import streamed_batches
+from ssd_keras.data import draws, streamed_batches
 from ssd_keras.data.batching import batches_of, traced_once
 from ssd_keras.data.ground_truth import table_of
 from ssd_keras.data.image_tensors import image_reader
@@ -132,8 +132,8 @@ def _prepare_record(chain: _Chain, max_boxes: int, step, slot, read):
 
 
 def _check_training(source, augmentation, image_size, batch_size, shard) -> None:
-    if augmentation not in augment.NAMES:
-        raise unknown("augmentation", augmentation, augment.NAMES)
+    if augmentation not in draws.NAMES:
+        raise unknown("augmentation", augmentation, draws.NAMES)
     if augmentation == "mosaic" and (image_size[0] % 2 or image_size[1] % 2):
         raise UserError(f"A mosaic needs even sides, not {image_size[0]}x{image_size[1]}.")
     if not len(source):
@@ -149,7 +149,7 @@ class _Chain:
     Attributes:
         read: from an index to image, boxes and labels; None until it is known.
         order: which image it is.
-        augmentation: one of `augmentation.NAMES`.
+        augmentation: one of `draws.NAMES`.
         image_size: (height, width).
         dtype: of the image.
         resize: one of `resizing.WAYS`.
@@ -194,11 +194,11 @@ class _Chain:
         image, boxes, labels = self.read(self.order.index(step, slot, extra), careful)
         height, width, _ = tf.unstack(tf.shape(image))
         objects = tf.boolean_mask(boxes, labels != augment.IGNORED)
-        draw = augment.draw_for(self.augmentation)(
+        draw = draws.draw_for(self.augmentation)(
             self.order.key(step, slot, extra), objects, height, width
         )
         if self.scale_jitter:
-            draw |= augment.draw_scale(
+            draw |= draws.draw_scale(
                 self.order.key(step, slot, extra + 1), draw["window"], self.scale_jitter
             )
         return augment.apply(image, boxes, labels, draw, size, self.dtype, self.resize)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Mapping, Sequence
 
@@ -16,15 +15,16 @@ from ssd_keras.data import (
     options,
     split_folders,
     text,
+    yolo_label_files,
     yolo_labels,
     yolo_layout,
 )
 from ssd_keras.data.source import LEFT_OUT, NOTED, REFUSED, Problem, Source
+from ssd_keras.data.yolo_classes import check_first_number, class_lines, class_names
 from ssd_keras.data.yolo_labels import Labelled
 from ssd_keras.errors import UserError, missing_place
 
 _LISTS = (".txt", ".list", ".lst")
-_CLASS_FILES = ("classes.txt", "obj.names", "labels.txt", "names.txt", "_darknet.labels")
 
 
 def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None) -> Source:
@@ -145,7 +145,7 @@ def _darknet(path: str, problems: list[Problem]) -> data_yaml.DataYaml:
         named, _ = data_yaml.folder_of(content["names"], (base,))
         if named is None:
             raise UserError(f"'names = {content['names']}' in '{path}' does not exist.")
-        found = _class_lines(named, problems)
+        found = class_lines(named, problems)
     return data_yaml.DataYaml(path, found, splits)
 
 
@@ -155,7 +155,7 @@ def _from_folder(spec: str, root: str, split: str | None, problems: list[Problem
         message = f"no split was named: {', '.join(layout.parts)} are read as one"
         problems.append(Problem("all_splits", root, message, NOTED))
     files = _images(layout.pictures, (root,), problems)
-    named = _class_names(layout.names_in, problems)
+    named = class_names(layout.names_in, problems)
     folders = (layout.pictures,) if os.path.isdir(layout.pictures) else ()
     return _Found(root, files, named, bool(named), folders)
 
@@ -192,57 +192,13 @@ def _without_data(name: str, bases: tuple[str, ...]) -> str:
 # --------------------------------------------------------------------------- which classes
 
 
-def _class_names(folders: Sequence[str], problems: list[Problem]) -> dict[int, str]:
-    """The classes that a file in one of the folders names; those of all such files must agree."""
-    first, found = "", {}
-    for folder in folders:
-        path = next((p for n in _CLASS_FILES if os.path.isfile(p := os.path.join(folder, n))), None)
-        path = path or _other_names(folder)
-        named = _class_lines(path, problems) if path else _label_studio(folder)
-        path = path or os.path.join(folder, "notes.json")
-        if named and found and named != found:
-            raise UserError(
-                f"'{first}' and '{path}' name different classes: name one split, or delete one."
-            )
-        if named and not found:
-            first, found = path, named
-    return found
-
-
-def _other_names(folder: str) -> str | None:
-    """The only file NAME.names of a folder."""
-    found = [name for name in os.listdir(folder) if name.lower().endswith(".names")]
-    return os.path.join(folder, found[0]) if len(found) == 1 else None
-
-
-def _class_lines(path: str, problems: list[Problem]) -> dict[int, str]:
-    lines = text.lines(text.read_text(path, problems, limit=data_yaml.MAX_BYTES).rstrip())
-    found = [names.normalize(line) for line in lines]
-    if "" in found:
-        # Leaving the line out would give its number, and all that follow, to other classes.
-        raise UserError(f"'{path}' has no class in line {found.index('') + 1}: delete the line.")
-    return dict(enumerate(found))
-
-
-def _label_studio(folder: str) -> dict[int, str]:
-    """The classes of notes.json, which Label Studio writes beside labels/."""
-    path = os.path.join(folder, "notes.json")
-    if not os.path.isfile(path):
-        return {}
-    try:
-        content = json.loads(text.read_text(path, limit=data_yaml.MAX_BYTES))
-        return {int(one["id"]): names.normalize(one["name"]) for one in content["categories"]}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return {}
-
-
 def _known_names(
     data: _Found, read: Sequence[Labelled], given: Sequence[str] | None, problems: list[Problem]
 ) -> dict[int, str]:
     """Class names by number: those of the files, or the numbers that occur."""
     numbers = sorted({line.label for one in read for line in one.lines if line.label is not None})
     chosen = data.names if data.is_named else dict(enumerate(given or ()))
-    _check_first(data.root, numbers, chosen)
+    check_first_number(data.root, numbers, chosen)
     if data.is_named:
         return data.names
     if not given and numbers:
@@ -252,22 +208,12 @@ def _known_names(
     return {n: chosen.get(n, str(n)) for n in numbers} | chosen
 
 
-def _check_first(root: str, numbers: Sequence[int], names: Mapping[int, str]) -> None:
-    """Refuses numbers that begin at 1 and end behind those of the names, which begin at 0."""
-    if names and numbers and min(names) == 0 < numbers[0] and numbers[-1] == max(names) + 1:
-        raise UserError(
-            f"The label files of '{root}' have the class numbers {numbers[0]} to {numbers[-1]}, "
-            f"the names are those of 0 to {max(names)}, so that every class would have the name of "
-            f"another: count from 0, or name class {numbers[-1]}."
-        )
-
-
 # --------------------------------------------------------------------------- which labels
 
 
 def _read_labels(data: _Found, problems: list[Problem]) -> list[Labelled]:
     """The lines of all label files: those of the images, and those whose image is not there."""
-    labels = yolo_labels.LabelFiles(data.root, data.files, data.folders)
+    labels = yolo_label_files.LabelFiles(data.root, data.files, data.folders)
     read = [_of_image(path, labels, problems) for path in labels.refuse_shared(problems)]
     read += [_without_image(path, problems) for path in labels.without_image()]
     problems += labels.notes()
@@ -275,11 +221,11 @@ def _read_labels(data: _Found, problems: list[Problem]) -> list[Labelled]:
 
 
 def _of_image(
-    path: str, labels: yolo_labels.LabelFiles, problems: list[Problem]
+    path: str, labels: yolo_label_files.LabelFiles, problems: list[Problem]
 ) -> Labelled | None:
     label_file, name = labels.path(path), os.path.basename(path)
     if label_file is None:
-        expected = yolo_labels.usual_places(path)[0]
+        expected = yolo_label_files.usual_places(path)[0]
         message = f"the label file '{expected}' does not exist: an image without objects"
         problems.append(Problem("missing_annotation", path, message, NOTED, image=name))
         return Labelled(path, expected, [])

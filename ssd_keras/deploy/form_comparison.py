@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,12 @@ import tensorflow as tf
 from ssd_keras import evaluation
 from ssd_keras.deploy import parity
 from ssd_keras.deploy.decoding import decoding_of
-from ssd_keras.deploy.form_tables import aligned, milliseconds_of, placement_lines
+from ssd_keras.deploy.form_tables import HEADER as HEADER
+from ssd_keras.deploy.form_tables import as_json as as_json
+from ssd_keras.deploy.form_tables import as_page as as_page
+from ssd_keras.deploy.form_tables import as_text as as_text
+from ssd_keras.deploy.form_tables import cells as cells
+from ssd_keras.deploy.form_tables import largest_drop as largest_drop
 from ssd_keras.deploy.form_tables import targets_as_text as targets_as_text
 from ssd_keras.deploy.placement import Placement, placements
 from ssd_keras.deploy.runtime import TFLiteDetector
@@ -25,9 +29,7 @@ from ssd_keras.deploy.tflite import Options, completion, raw_network
 from ssd_keras.deploy.tflite_file import TFLiteFile
 from ssd_keras.deploy.timing import milliseconds
 from ssd_keras.detections import Detections
-from ssd_keras.display import number, printable
 from ssd_keras.errors import UserError, unknown
-from ssd_keras.evaluation.measuring import json_ready
 from ssd_keras.folders import bytes_in
 from ssd_keras.resizing import resize
 from ssd_keras.tiled_detection import detect_by_tiles
@@ -232,89 +234,4 @@ def _row(form, megabytes, truth, found, classes, times) -> Row:
         ap_large=float(coco["APl"]),
         per_class_ap50={name: float(value) for name, value in voc["per_class"].items()},
         milliseconds=times,
-    )
-
-
-def largest_drop(rows: Sequence[Row]) -> tuple[str, float]:
-    """The form that lost most AP50 against Keras, and how much."""
-    keras_row, *others = rows
-    drops = {row.form: keras_row.ap50 - row.ap50 for row in others}
-    form = max(drops, key=drops.get)
-    return form, drops[form]
-
-
-HEADER = ("form", "MB", "AP50", "AP", "APs", "APm", "APl", "matched")
-HEADER += ("px p95", "px max", "score", "ms", "custom", "not on GPU")
-
-
-def cells(row: Row) -> list[str]:
-    """The row as texts, in the order of `HEADER`."""
-    near, needs = row.parity, row.operators
-    return [
-        row.form,
-        "" if row.megabytes is None else f"{row.megabytes:.2f}",
-        *(
-            number(x if x >= 0 else None, 4)  # COCO's -1: no such objects
-            for x in (row.ap50, row.ap, row.ap_small, row.ap_medium, row.ap_large)
-        ),
-        "" if near is None else f"{100 * near.matched:.1f} %",
-        "" if near is None else f"{near.box_p95:.2f}",
-        "" if near is None else f"{near.box_max:.2f}",
-        "" if near is None else f"{near.score_max:.3f}",
-        milliseconds_of(row),
-        "" if needs is None else " ".join(needs.custom) or "none",
-        "" if needs is None else " ".join(needs.not_on_gpu) or "none",
-    ]
-
-
-def as_text(rows: Sequence[Row]) -> str:
-    """The report as a table for the terminal; the operators have lines of their own."""
-    columns = len(HEADER) - 2
-    lines = aligned([list(HEADER[:columns])] + [cells(row)[:columns] for row in rows])
-    for row in rows:
-        if row.operators and (row.operators.custom or row.operators.not_on_gpu):
-            lines.append(f"{row.form}: not on the GPU: {' '.join(row.operators.not_on_gpu)}")
-            if row.operators.custom:
-                lines.append(f"{row.form}: not built in: {' '.join(row.operators.custom)}")
-    return "\n".join(lines + placement_lines(rows) + _int8_lines(rows))
-
-
-def _int8_lines(rows: Sequence[Row]) -> list[str]:
-    lines = []
-    for row in rows:
-        if row.worst_layers:
-            drops = {
-                name: rows[0].per_class_ap50[name] - value
-                for name, value in row.per_class_ap50.items()
-            }
-            listed = ", ".join(f"{printable(n)} {-drop:+.4f}" for n, drop in drops.items())
-            lines.append(f"{row.form}: AP50 against Keras: {listed}")
-            noisy = ", ".join(f"{x.name} -{x.lost:.1f} dB" for x in row.worst_layers)
-            lines.append(f"{row.form}: layers that add most noise: {noisy}")
-    return lines
-
-
-def as_json(rows: Sequence[Row]) -> list[dict]:
-    """The rows as plain dicts; values that do not exist are None."""
-    return [json_ready(dataclasses.asdict(row)) for row in rows]
-
-
-def as_page(rows: Sequence[Row], title: str) -> str:
-    """The report as one HTML page."""
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in HEADER)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells(row)) + "</tr>\n"
-        for row in rows
-    )
-    lines = placement_lines(rows) + _int8_lines(rows)
-    notes = "".join(f"<p>{html.escape(line)}</p>\n" for line in lines)
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f"<title>{html.escape(title)}</title><style>body{{font-family:sans-serif;margin:2em}}"
-        "td,th{padding:.3em .7em;border-bottom:1px solid #ccc;text-align:left}"
-        "table{border-collapse:collapse}</style></head><body>"
-        f"<h1>{html.escape(title)}</h1><table><tr>{head}</tr>\n{body}</table>\n{notes}"
-        "<p>matched: share of Keras' detections with a score of at least 0.1 that the form finds "
-        "too (same class, IoU 0.5). px: difference of box edges in pixels of the image. score: "
-        "largest difference. ms: median of one image at a time.</p></body></html>\n"
     )

@@ -1,12 +1,15 @@
-"""The tables of compared forms: what each target's delegates take of its file."""
+"""The tables of compared forms, for the terminal, as JSON and as a page; and those of targets."""
 
 from __future__ import annotations
 
+import dataclasses
+import html
 from collections.abc import Sequence
 
 from ssd_keras.deploy.placement import XNNPACK, Placement, placement_on
 from ssd_keras.deploy.targets import TARGETS, choose
-from ssd_keras.display import first_names, number
+from ssd_keras.display import first_names, number, printable
+from ssd_keras.evaluation.measuring import json_ready
 
 # Target -> the delegates whose parts of the file are counted.
 TARGET_DELEGATES = {
@@ -83,4 +86,89 @@ def milliseconds_of(row) -> str:
     """The times by threads as a text."""
     return ", ".join(
         f"{ms:.1f}" + (f" ({n} thr)" if n else "") for n, ms in row.milliseconds.items()
+    )
+
+
+def largest_drop(rows: Sequence) -> tuple[str, float]:
+    """The form that lost most AP50 against Keras, and how much."""
+    keras_row, *others = rows
+    drops = {row.form: keras_row.ap50 - row.ap50 for row in others}
+    form = max(drops, key=drops.get)
+    return form, drops[form]
+
+
+HEADER = ("form", "MB", "AP50", "AP", "APs", "APm", "APl", "matched")
+HEADER += ("px p95", "px max", "score", "ms", "custom", "not on GPU")
+
+
+def cells(row) -> list[str]:
+    """The row as texts, in the order of `HEADER`."""
+    near, needs = row.parity, row.operators
+    return [
+        row.form,
+        "" if row.megabytes is None else f"{row.megabytes:.2f}",
+        *(
+            number(x if x >= 0 else None, 4)  # COCO's -1: no such objects
+            for x in (row.ap50, row.ap, row.ap_small, row.ap_medium, row.ap_large)
+        ),
+        "" if near is None else f"{100 * near.matched:.1f} %",
+        "" if near is None else f"{near.box_p95:.2f}",
+        "" if near is None else f"{near.box_max:.2f}",
+        "" if near is None else f"{near.score_max:.3f}",
+        milliseconds_of(row),
+        "" if needs is None else " ".join(needs.custom) or "none",
+        "" if needs is None else " ".join(needs.not_on_gpu) or "none",
+    ]
+
+
+def as_text(rows: Sequence) -> str:
+    """The report as a table for the terminal; the operators have lines of their own."""
+    columns = len(HEADER) - 2
+    lines = aligned([list(HEADER[:columns])] + [cells(row)[:columns] for row in rows])
+    for row in rows:
+        if row.operators and (row.operators.custom or row.operators.not_on_gpu):
+            lines.append(f"{row.form}: not on the GPU: {' '.join(row.operators.not_on_gpu)}")
+            if row.operators.custom:
+                lines.append(f"{row.form}: not built in: {' '.join(row.operators.custom)}")
+    return "\n".join(lines + placement_lines(rows) + _int8_lines(rows))
+
+
+def _int8_lines(rows: Sequence) -> list[str]:
+    lines = []
+    for row in rows:
+        if row.worst_layers:
+            drops = {
+                name: rows[0].per_class_ap50[name] - value
+                for name, value in row.per_class_ap50.items()
+            }
+            listed = ", ".join(f"{printable(n)} {-drop:+.4f}" for n, drop in drops.items())
+            lines.append(f"{row.form}: AP50 against Keras: {listed}")
+            noisy = ", ".join(f"{x.name} -{x.lost:.1f} dB" for x in row.worst_layers)
+            lines.append(f"{row.form}: layers that add most noise: {noisy}")
+    return lines
+
+
+def as_json(rows: Sequence) -> list[dict]:
+    """The rows as plain dicts; values that do not exist are None."""
+    return [json_ready(dataclasses.asdict(row)) for row in rows]
+
+
+def as_page(rows: Sequence, title: str) -> str:
+    """The report as one HTML page."""
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in HEADER)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells(row)) + "</tr>\n"
+        for row in rows
+    )
+    lines = placement_lines(rows) + _int8_lines(rows)
+    notes = "".join(f"<p>{html.escape(line)}</p>\n" for line in lines)
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f"<title>{html.escape(title)}</title><style>body{{font-family:sans-serif;margin:2em}}"
+        "td,th{padding:.3em .7em;border-bottom:1px solid #ccc;text-align:left}"
+        "table{border-collapse:collapse}</style></head><body>"
+        f"<h1>{html.escape(title)}</h1><table><tr>{head}</tr>\n{body}</table>\n{notes}"
+        "<p>matched: share of Keras' detections with a score of at least 0.1 that the form finds "
+        "too (same class, IoU 0.5). px: difference of box edges in pixels of the image. score: "
+        "largest difference. ms: median of one image at a time.</p></body></html>\n"
     )

@@ -11,12 +11,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
-import flatbuffers
 import numpy as np
 
 from ssd_keras.deploy.decoding import Decoding
+from ssd_keras.deploy.packed_tables import make_table, pack
 from ssd_keras.deploy.tflite_file import TFLiteFile
 from ssd_keras.errors import UserError, one_line
 from ssd_keras.labels import check_names, label_lines, label_text
@@ -104,21 +104,21 @@ def add_metadata(
     }
     if raw is None:
         names = ["location", "category", "score"]
-        group = _table(("name", "tensors"), {"name": "detection_result", "tensors": names})
+        group = make_table(("name", "tensors"), {"name": "detection_result", "tensors": names})
         subgraph["output_groups"] = [group]
     else:
-        custom = {"name": "DETECTOR_METADATA", "data": _pack(_decoding_options(raw), b"V001")}
-        subgraph["custom"] = [_table(("name", "data"), custom)]
+        custom = {"name": "DETECTOR_METADATA", "data": pack(_decoding_options(raw), b"V001")}
+        subgraph["custom"] = [make_table(("name", "data"), custom)]
     table = {
         "name": card.name,
         "description": card.description,
         "version": card.version,
-        "subgraphs": [_table(_SUBGRAPH, subgraph)],
+        "subgraphs": [make_table(_SUBGRAPH, subgraph)],
         "author": card.author,
         "license": card.license,
         "parser": "1.0.0" if raw is None else "1.5.0",
     }
-    file.set_metadata(METADATA_NAME, _pack(_table(_MODEL, table), b"M001"))
+    file.set_metadata(METADATA_NAME, pack(make_table(_MODEL, table), b"M001"))
     file.files |= dict.fromkeys(LABEL_FILES, label_text(card.classes).encode())
     file.files[SETTINGS_FILE] = json.dumps(card.settings, indent=1, sort_keys=True).encode()
     if raw is not None:
@@ -169,27 +169,27 @@ def _check_text(what: str, text: str):
 
 def _image_input(card: ModelCard, float_input: bool):
     height, width = card.image_size
-    size = _table(("width", "height"), {"width": np.uint32(width), "height": np.uint32(height)})
+    size = make_table(("width", "height"), {"width": np.uint32(width), "height": np.uint32(height)})
     properties = {"color_space": np.int8(_RGB), "size": size}
     fields = {
         "name": "image",
         "description": f"RGB image of {height} x {width} pixels, values 0..255.",
         "content": _content(
-            _IMAGE_PROPERTIES, _table(("color_space", "size"), properties), dimensions=None
+            _IMAGE_PROPERTIES, make_table(("color_space", "size"), properties), dimensions=None
         ),
-        "stats": _table(("max", "min"), {"max": [255.0], "min": [0.0]}),
+        "stats": make_table(("max", "min"), {"max": [255.0], "min": [0.0]}),
     }
     if float_input:
-        options = _table(("mean", "std"), {"mean": [0.0], "std": [1.0]})
+        options = make_table(("mean", "std"), {"mean": [0.0], "std": [1.0]})
         fields["units"] = [_unit(_NORMALIZATION, options)]
-    return _table(_TENSOR, fields)
+    return make_table(_TENSOR, fields)
 
 
 def _detection_outputs(card: ModelCard) -> list:
-    threshold = _table(("score",), {"score": np.float32(card.score_threshold)})
-    features = _table((), {})
+    threshold = make_table(("score",), {"score": np.float32(card.score_threshold)})
+    features = make_table((), {})
     return [
-        _table(
+        make_table(
             _TENSOR,
             {
                 "name": "location",
@@ -197,7 +197,7 @@ def _detection_outputs(card: ModelCard) -> list:
                 "content": _box_content(),
             },
         ),
-        _table(
+        make_table(
             _TENSOR,
             {
                 "name": "category",
@@ -206,7 +206,7 @@ def _detection_outputs(card: ModelCard) -> list:
                 "files": _label_files(_VALUE_LABELS),
             },
         ),
-        _table(
+        make_table(
             _TENSOR,
             {
                 "name": "score",
@@ -215,7 +215,7 @@ def _detection_outputs(card: ModelCard) -> list:
                 "units": [_unit(_THRESHOLDING, threshold)],
             },
         ),
-        _table(
+        make_table(
             _TENSOR,
             {
                 "name": "number of detections",
@@ -228,7 +228,7 @@ def _detection_outputs(card: ModelCard) -> list:
 
 def _raw_outputs() -> list:
     return [
-        _table(
+        make_table(
             _TENSOR,
             {
                 "name": "location",
@@ -241,7 +241,7 @@ def _raw_outputs() -> list:
                 "content": _box_content(),
             },
         ),
-        _table(
+        make_table(
             _TENSOR,
             {
                 "name": "score",
@@ -253,7 +253,7 @@ def _raw_outputs() -> list:
 
 
 def _box_content():
-    properties = _table(
+    properties = make_table(
         ("index", "type", "coordinates"),
         {"index": np.array(_BOX_INDEX, np.uint32), "type": np.int8(_BOUNDARIES)},
     )
@@ -262,7 +262,7 @@ def _box_content():
 
 def _label_files(kind: int) -> list:
     return [
-        _table(
+        make_table(
             _FILE,
             {
                 "name": LABEL_FILES[0],
@@ -276,7 +276,9 @@ def _label_files(kind: int) -> list:
 def _decoding_options(raw: Decoding):
     fields = ("x_center", "y_center", "width", "height")
     boxes = [
-        _table(fields, {key: np.float32(v) for key, v in zip(fields, (x, y, w, h), strict=True)})
+        make_table(
+            fields, {key: np.float32(v) for key, v in zip(fields, (x, y, w, h), strict=True)}
+        )
         for y, x, h, w in raw.centers
     ]
     y, x, h, w = (np.float32(1.0 / v) for v in raw.variances)
@@ -293,10 +295,10 @@ def _decoding_options(raw: Decoding):
         "apply_exponential": np.bool_(True),
         "sigmoid_score": np.bool_(False),
     }
-    fixed = _table(("fixed",), {"fixed": _table(("anchors",), {"anchors": boxes})})
-    return _table(
+    fixed = make_table(("fixed",), {"fixed": make_table(("anchors",), {"anchors": boxes})})
+    return make_table(
         ("parser", "anchors", "decoding"),
-        {"parser": "1.0.0", "anchors": fixed, "decoding": _table(_DECODING, decoding)},
+        {"parser": "1.0.0", "anchors": fixed, "decoding": make_table(_DECODING, decoding)},
     )
 
 
@@ -304,70 +306,9 @@ def _content(kind: int, properties, dimensions: int | None = 2):
     fields = {"kind": np.uint8(kind), "properties": properties}
     if dimensions is not None:
         value = np.int32(dimensions)
-        fields["range"] = _table(("min", "max"), {"min": value, "max": value})
-    return _table(_CONTENT, fields)
+        fields["range"] = make_table(("min", "max"), {"min": value, "max": value})
+    return make_table(_CONTENT, fields)
 
 
 def _unit(kind: int, options):
-    return _table(("kind", "options"), {"kind": np.uint8(kind), "options": options})
-
-
-@dataclasses.dataclass(frozen=True)
-class _Table:
-    """A flatbuffer table: values by slot."""
-
-    slots: int
-    values: dict
-
-
-def _table(fields: Sequence[str], values: dict) -> _Table:
-    return _Table(len(fields), {fields.index(key): value for key, value in values.items()})
-
-
-def _pack(root: _Table, identifier: bytes) -> bytes:
-    builder = flatbuffers.Builder(1 << 12)
-    builder.Finish(_write(builder, root), identifier)
-    return bytes(builder.Output())
-
-
-_SCALARS = {
-    np.dtype(np.bool_): "PrependBoolSlot",
-    np.dtype(np.int8): "PrependInt8Slot",
-    np.dtype(np.uint8): "PrependUint8Slot",
-    np.dtype(np.int32): "PrependInt32Slot",
-    np.dtype(np.uint32): "PrependUint32Slot",
-    np.dtype(np.float32): "PrependFloat32Slot",
-}
-
-
-def _write(builder: flatbuffers.Builder, value):
-    """Writes a value that lies outside of its table and returns its offset."""
-    if isinstance(value, str):
-        return builder.CreateString(value)
-    if isinstance(value, bytes):
-        # force_align of CustomMetadata.data.
-        builder.StartVector(1, len(value), 16)
-        builder.head -= len(value)
-        builder.Bytes[builder.head : builder.head + len(value)] = value
-        return builder.EndVector()
-    if isinstance(value, np.ndarray):
-        return builder.CreateNumpyVector(value)
-    if isinstance(value, list) and all(isinstance(item, float) for item in value):
-        return builder.CreateNumpyVector(np.array(value, np.float32))
-    if isinstance(value, list):
-        offsets = [_write(builder, item) for item in value]
-        builder.StartVector(4, len(offsets), 4)
-        for offset in reversed(offsets):
-            builder.PrependUOffsetTRelative(offset)
-        return builder.EndVector()
-    offsets = {
-        slot: None if isinstance(item, np.generic) else _write(builder, item)
-        for slot, item in value.values.items()
-    }
-    builder.StartObject(value.slots)
-    for slot, item in value.values.items():
-        if offsets[slot] is None:
-            getattr(builder, _SCALARS[item.dtype])(slot, item.item(), 0)
-        else:
-            builder.PrependUOffsetTRelativeSlot(slot, offsets[slot], 0)
-    return builder.EndObject()
+    return make_table(("kind", "options"), {"kind": np.uint8(kind), "options": options})

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 
 import keras
@@ -20,8 +18,13 @@ from ssd_keras.deploy.levels import JoinedOutput, join, join_model, joined_outpu
 from ssd_keras.deploy.postprocess import DETECTION_OUTPUTS, RAW_OUTPUTS, check_postprocess
 from ssd_keras.deploy.postprocess import postprocess as postprocess_model
 from ssd_keras.deploy.targets import choose
+from ssd_keras.deploy.tflite_checks import (
+    check_pixels,
+    check_weights,
+    warn_of_changed_scores,
+    warn_of_explosions,
+)
 from ssd_keras.deploy.tflite_file import TFLiteFile
-from ssd_keras.display import first_names
 from ssd_keras.float32 import float32_model
 from ssd_keras.resizing import CORNER, FILL, HALF_PIXEL, LETTERBOX
 
@@ -32,11 +35,7 @@ RESIZED = {
     LETTERBOX: "Images are to be made as large as they fit, the aspect ratio kept, in the middle "
     "of an input filled with RGB {:.0f}, {:.0f}, {:.0f}. ".format(*FILL),
 }
-# int8 networks that keep their mAP to 0.04 change the scores of objects by 0.001 to 0.05 (a dozen
-# detectors), those that lose most of it by more than 0.2.
-LARGEST_SCORE_CHANGE = 0.1
 CHECKED_IMAGES = 32
-NAMED = 5
 
 
 def to_tflite(
@@ -250,55 +249,6 @@ def _read_converted(content: bytes, model: keras.Model, quantization: str) -> TF
     file = TFLiteFile(content)
     check_weights(file, model, quantization)
     return file
-
-
-def check_weights(file: TFLiteFile, model: keras.Model, quantization: str):
-    """Notices a file without weights, which would load, run, and see nothing."""
-    bytes_per_weight = {"none": 4, "float16": 2}.get(quantization, 1)
-    # Batch normalisation is folded into the convolutions, so a part of the weights goes.
-    kernels = [weight for weight in model.weights if len(weight.shape) == 4]
-    expected = sum(math.prod(weight.shape) for weight in kernels) * bytes_per_weight
-    found = file.constant_bytes()
-    if found < 0.9 * expected:
-        raise RuntimeError(
-            f"The converted file holds {found} bytes of constants, but the model's kernels alone "
-            f"take {expected}: weights were lost in the conversion."
-        )
-
-
-def check_pixels(file: TFLiteFile):
-    """Notices an int8 file that would not take the bytes of an image for its pixels."""
-    (image,) = file.graph.inputs
-    found = file.graph.tensors[image].quantization
-    if not np.allclose(found.scale, 1.0, atol=1e-6) or any(found.zeroPoint):
-        raise RuntimeError(
-            f"The converted file takes a pixel p for (p - {found.zeroPoint}) * {found.scale}, not "
-            "for p: the calibration images do not reach from 0 to 255."
-        )
-
-
-def warn_of_explosions(explosions: dict[str, float], images: int):
-    """Warns of images that were left out of the calibration; see `Calibration.explosions`."""
-    named = [f"{name} ({ratio:.3g} times)" for name, ratio in explosions.items()]
-    warnings.warn(
-        f"{len(explosions)} of {images} calibration images are left out, since the network's raw "
-        f"outputs are far larger there than usual: {first_names(named, NAMED)}. Look at what the "
-        "detector finds in them: it may be wrong there in float32 too. Longer training often mends "
-        "it.",
-        stacklevel=2,
-    )
-
-
-def warn_of_changed_scores(change: float):
-    """Warns of an int8 network that no longer tells objects apart; see `parity.score_change`."""
-    if change > LARGEST_SCORE_CHANGE:
-        warnings.warn(
-            f"int8 changes the scores of objects by {change:.2f} on average, on images that it was "
-            "calibrated with: the file will miss much of what the detector finds. Often the "
-            "network's values explode on a few images. Look at what it finds in the training "
-            "images, train longer, or take float16; ssd-keras export-report names the layers.",
-            stacklevel=2,
-        )
 
 
 def model_card(

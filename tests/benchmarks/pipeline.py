@@ -20,7 +20,7 @@ from PIL import Image
 
 from ssd_keras import data
 from ssd_keras.data import augmentation as augment
-from ssd_keras.data import shapes, tfrecord
+from ssd_keras.data import draws, shapes, tfrecord
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("data", "", "Data to read; empty draws some.")
@@ -119,7 +119,7 @@ def steps(source) -> None:
         boxes = all_boxes[starts[at] : starts[at + 1]]
         shape = tf.shape(state["image"])
         seed = tf.stack([tf.cast(i, tf.int32), 1])
-        state["draw"] = augment.draw_ssd(seed, boxes, shape[0], shape[1])
+        state["draw"] = draws.draw_ssd(seed, boxes, shape[0], shape[1])
         # The sum, so that no part of the draw is left out as useless.
         return tf.add_n([tf.reduce_sum(tf.cast(v, tf.float32)) for v in state["draw"].values()])
 

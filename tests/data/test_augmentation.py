@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from ssd_keras.data import augmentation as augment
+from ssd_keras.data import draws
 from ssd_keras.resizing import boxes_on_canvas, resize
 
 
@@ -14,7 +15,7 @@ def vectors(shared):
 
 
 def neutral(**changes):
-    draw = augment.draw_none(None, None, None, None)
+    draw = draws.draw_none(None, None, None, None)
     return draw | {name: tf.constant(value) for name, value in changes.items()}
 
 
@@ -117,7 +118,7 @@ def test_expansion_equals_the_reference(vectors):
 @tf.function
 def _draw_many(seeds, boxes):
     return tf.map_fn(
-        lambda seed: augment.draw_ssd(seed, boxes, 375, 500),
+        lambda seed: draws.draw_ssd(seed, boxes, 375, 500),
         seeds,
         fn_output_signature={
             "brightness": tf.float32,
@@ -172,7 +173,7 @@ def test_draws_flip_half_and_use_every_interpolation(many):
 
 def test_random_regions_keep_scale_and_ratio():
     u = tf.random.stateless_uniform([4, 10_000], [1, 2])
-    region = augment.random_regions(u).numpy()
+    region = draws.random_regions(u).numpy()
     height, width = region[:, 2] - region[:, 0], region[:, 3] - region[:, 1]
     assert region.min() >= 0
     assert region.max() <= 1 + 1e-6
@@ -187,16 +188,16 @@ def test_random_regions_keep_scale_and_ratio():
     "limit", [0.1, *(pytest.param(x, marks=pytest.mark.slow) for x in (0.3, 0.5, 0.7)), 0.9]
 )
 def test_a_crop_meets_its_constraint(limit, monkeypatch):
-    monkeypatch.setattr(augment, "MIN_IOUS", (limit,))
+    monkeypatch.setattr(draws, "MIN_IOUS", (limit,))
     boxes = np.array([[0.2, 0.2, 0.8, 0.8]], np.float32)
     for seed in range(60):
-        region = augment.draw_crop([seed, 1], tf.constant(boxes), tf.constant(0.9)).numpy()
+        region = draws.draw_crop([seed, 1], tf.constant(boxes), tf.constant(0.9)).numpy()
         whole = np.array_equal(region, [0, 0, 1, 1])
         assert whole or _best_iou(region, boxes) >= limit - 1e-5
 
 
 def test_an_image_without_objects_is_never_cropped():
-    region = augment.draw_crop([3, 1], tf.zeros([0, 4]), tf.constant(0.99))
+    region = draws.draw_crop([3, 1], tf.zeros([0, 4]), tf.constant(0.99))
     np.testing.assert_array_equal(region, [0, 0, 1, 1])
 
 
@@ -225,7 +226,7 @@ def painted(rng, height, width):
     return image, np.array(boxes, np.float32)
 
 
-@pytest.mark.parametrize("draw_of", [augment.draw_ssd, augment.draw_light])
+@pytest.mark.parametrize("draw_of", [draws.draw_ssd, draws.draw_light])
 def test_boxes_stay_on_their_colour(draw_of):
     rng = np.random.default_rng(0)
     size = (160, 200)
@@ -264,7 +265,7 @@ def test_boxes_stay_on_their_colour(draw_of):
     assert checked > 75
 
 
-@pytest.mark.parametrize("interpolation", range(5), ids=augment.INTERPOLATIONS)
+@pytest.mark.parametrize("interpolation", range(5), ids=draws.INTERPOLATIONS)
 def test_every_interpolation_keeps_the_place(interpolation):
     """A ramp stays a ramp: resizing must neither shift nor stretch."""
     ramp = np.tile(np.arange(200, dtype=np.uint8)[None, :, None], (120, 1, 3))
@@ -290,7 +291,7 @@ def test_lanczos_in_two_steps_changes_no_bit(size):
         antialias=False,
     )
     result = augment.sample(
-        tf.constant(image), place, tf.constant(augment.INTERPOLATIONS.index("lanczos"))
+        tf.constant(image), place, tf.constant(draws.INTERPOLATIONS.index("lanczos"))
     )
     np.testing.assert_array_equal(result, at_once[0])
 
@@ -346,9 +347,7 @@ def test_a_whole_image_is_letterboxed_in_training_as_in_detection(size, canvas):
 
 def test_a_scale_is_uniform_and_the_place_of_the_picture_too():
     amount, window = 0.5, tf.constant([0.1, 0.2, 0.9, 0.8])
-    drawn = np.array(
-        [augment.draw_scale((3, seed), window, amount)["window"] for seed in range(400)]
-    )
+    drawn = np.array([draws.draw_scale((3, seed), window, amount)["window"] for seed in range(400)])
     spans = (drawn[:, 2:] - drawn[:, :2]) / [0.8, 0.6]
     np.testing.assert_allclose(spans[:, 0], spans[:, 1], rtol=1e-5)
     factor = 1 / spans[:, 0]
@@ -365,5 +364,5 @@ def test_a_scale_is_uniform_and_the_place_of_the_picture_too():
 
 def test_no_jitter_is_the_window_itself():
     window = tf.constant([0.1, 0.2, 0.9, 0.8])
-    drawn = augment.draw_scale((1, 2), window, 0.0)["window"]
+    drawn = draws.draw_scale((1, 2), window, 0.0)["window"]
     np.testing.assert_allclose(drawn, window, rtol=1e-6)

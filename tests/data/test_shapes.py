@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ssd_keras import data
-from ssd_keras.data import shapes
+from ssd_keras.data import shape_painting, shapes
 
 
 def test_a_picture_is_a_function_of_its_seed():
@@ -78,12 +78,12 @@ def test_an_object_differs_from_its_surroundings_on_its_own_pixels():
     rng = np.random.default_rng(3)
     for seed in range(30):
         layout = shapes._layout(np.random.default_rng(seed), 300)
-        image = shapes._background(rng, 300)
+        image = shape_painting.background(rng, 300)
         for shape in layout.shapes:
             h, w = shape.alpha.shape
             patch = image[shape.top : shape.top + h, shape.left : shape.left + w]
             around = patch.mean((0, 1))
-            shapes._paint(rng, image, shape)
+            shape_painting.paint(rng, image, shape)
             inside = shape.alpha > 0.9
             if inside.sum() > 20:
                 change = np.abs(patch[inside].mean(0) - around).max()

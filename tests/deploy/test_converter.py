@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from ssd_keras.deploy import tflite as deploy_tflite
+from ssd_keras.deploy import tflite_checks
 from ssd_keras.deploy.converter import convert
 from ssd_keras.deploy.tflite_file import TFLiteFile
 from ssd_keras.errors import UserError
@@ -88,7 +88,7 @@ def test_shapes_are_fixed_and_the_input_is_named(model):
 def test_lost_weights_are_noticed(model):
     content = convert(lambda image: {"y": image * 2.0}, SPEC)
     with pytest.raises(RuntimeError, match="weights were lost"):
-        deploy_tflite.check_weights(TFLiteFile(content), model, "none")
+        tflite_checks.check_weights(TFLiteFile(content), model, "none")
 
 
 def test_nothing_is_printed(model, capfd):

@@ -31,7 +31,7 @@ ROWS = [
 
 
 def test_names_are_no_part_of_the_page():
-    page = form_comparison.as_page(ROWS, "<script>title</script>")
+    page = form_tables.as_page(ROWS, "<script>title</script>")
     tags = set(re.findall(r"<(\w+)", page))
     assert tags == {
         *("html", "head", "meta", "title", "style", "body", "h1", "table", "tr", "th", "td", "p")
@@ -41,7 +41,7 @@ def test_names_are_no_part_of_the_page():
 
 
 def test_the_table_has_a_line_for_each_form():
-    lines = form_comparison.as_text(ROWS).splitlines()
+    lines = form_tables.as_text(ROWS).splitlines()
     assert lines[0].split()[:4] == ["form", "MB", "AP50", "AP"]
     assert [line.split()[0] for line in lines[1:3]] == ["keras", "tflite"]
     assert lines[2].split()[2:9] == ["1.50", "0.2500", "0.3000", "-", "-", "0.1000", "90.0"]
@@ -101,13 +101,13 @@ def test_forms_that_need_calibration_images(forms, int8):
 
 
 def test_what_is_no_number_is_none_in_json():
-    rows = json.loads(json.dumps(form_comparison.as_json(ROWS), allow_nan=False))
+    rows = json.loads(json.dumps(form_tables.as_json(ROWS), allow_nan=False))
     assert rows[0]["ap_small"] is None
     assert rows[1]["per_class_ap50"] == dict.fromkeys(ODD_NAMES, 0.25)
 
 
 def test_the_form_that_loses_most_is_named():
-    assert form_comparison.largest_drop(ROWS) == ("tflite int8", 0.25)
+    assert form_tables.largest_drop(ROWS) == ("tflite int8", 0.25)
 
 
 def test_the_module_is_found_under_its_earlier_name():

@@ -12,7 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 from ai_edge_litert.options import Options
 
 from ssd_keras import deploy
-from ssd_keras.deploy import flatbuffer, metadata, parity, tflite
+from ssd_keras.deploy import flatbuffer, metadata, parity, tflite, tflite_checks
 from ssd_keras.deploy.decoding import anchor_centers, decoding_of
 from ssd_keras.deploy.runtime import as_detections, as_input
 from ssd_keras.deploy.tflite_file import TFLiteFile, packed_files
@@ -217,11 +217,11 @@ def test_a_pixel_is_its_byte_however_dull_the_calibration_images_are(detector):
 
 def test_a_file_that_does_not_take_bytes_for_pixels_is_noticed(raw_int8):
     file = TFLiteFile(raw_int8)
-    tflite.check_pixels(file)
+    tflite_checks.check_pixels(file)
     quantization = file.graph.tensors[file.graph.inputs[0]].quantization
     quantization.scale = quantization.scale * 0.7
     with pytest.raises(RuntimeError, match="do not reach from 0 to 255"):
-        tflite.check_pixels(file)
+        tflite_checks.check_pixels(file)
 
 
 def test_int8_without_images(detector):
@@ -245,9 +245,9 @@ def test_scores_change_little_in_int8_and_much_with_wrong_steps(detector, raw_in
 def test_changed_scores_are_warned_of():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        tflite.warn_of_changed_scores(0.03)
+        tflite_checks.warn_of_changed_scores(0.03)
     with pytest.warns(UserWarning, match="int8 changes the scores of objects by 0.46 on average"):
-        tflite.warn_of_changed_scores(0.46)
+        tflite_checks.warn_of_changed_scores(0.46)
 
 
 @dataclasses.dataclass
