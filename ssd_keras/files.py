@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from ssd_keras.errors import UserError
+from ssd_keras.errors import UserError, one_line
 
 UNCHANGED = " What was there before is unchanged."
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -217,8 +217,9 @@ def _cannot_write(path: Path, error: OSError, advice: str) -> UserError:
     if isinstance(error, (FileExistsError, NotADirectoryError)):
         blocker = next((parent for parent in path.parents if parent.is_file()), path)
         return UserError(f"'{path}' cannot be written: '{blocker}' is a file, not a folder.")
-    reason = error.strerror or " ".join(str(error).split())
-    return UserError(f"'{path}' cannot be written: {reason}.{_about_disk(path, error)}{advice}")
+    return UserError(
+        f"'{path}' cannot be written: {one_line(error)}.{_about_disk(path, error)}{advice}"
+    )
 
 
 def _about_disk(path: Path, error: OSError) -> str:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras import ops
 
 from ssd_keras import keras_compat
-from ssd_keras.errors import UserError
+from ssd_keras.errors import UserError, one_line
 from ssd_keras.training.distribution import Devices, check_count
 from ssd_keras.traversal import leaf_layers
 
@@ -63,7 +63,7 @@ class TensorFlowDevices(Devices):
                 raise
             raise UserError(
                 "The machines have lost each other "
-                f"({' '.join(str(error.message).split())[:150]}): start the same command on all "
+                f"({one_line(error.message)}): start the same command on all "
                 "of them again; they go on from the last checkpoint."
             ) from error
 
