@@ -347,8 +347,8 @@ def test_resizing_is_the_librarys(tmp_path, dtype, size, way, centre):
     )
     found = np.fromfile(tmp_path / "values", dtype).reshape(height, width, 3)
     wanted = resize(IMAGE, size, way)
-    # JavaScript computes in float64, so halves may be rounded the other way.
-    np.testing.assert_allclose(found, wanted, atol=0.51 if dtype == "uint8" else 5e-3)
+    # JavaScript computes in float64 (2.6e-3 apart), so halves may be rounded the other way.
+    np.testing.assert_allclose(found, wanted, atol=0.51 if dtype == "uint8" else 3e-3)
 
 
 def test_packed_files_are_read(tmp_path, float_file):
