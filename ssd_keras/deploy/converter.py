@@ -23,6 +23,9 @@ from ssd_keras.files import disk_errors
 # The name that compilers for NPUs look for.
 SIGNATURE = "serving_default"
 QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
+# Bytes of weights from which on it is worth to look for memory that can be given back: that takes
+# as long as all of the conversion of a small network or of post-processing, which has none.
+LARGE = 2**24
 
 
 def convert(
@@ -59,8 +62,9 @@ def convert(
         raise UserError("int8 needs calibration images, from which it learns the value ranges.")
     require_tensorflow()
     with _scratch_folder() as folder, quiet():
-        _save(tf.function(function, input_signature=specs), folder)
-        _release_memory()
+        traced = tf.function(function, input_signature=specs)
+        _save(traced, folder)
+        _release_memory(traced)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
         converter.allow_custom_ops = allow_custom_ops
         _set_quantization(converter, quantization, calibration, specs[0].name)
@@ -83,14 +87,17 @@ def _save(function, folder: str):
     """Writes a SavedModel with one signature and no variables."""
     module = tf.Module()
     module.serve = _freeze(function)
-    _release_memory()
+    _release_memory(function)
     # Keras' swish has a gradient of its own, which cannot be saved and is of no use here.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(module, folder, {SIGNATURE: module.serve}, options)
 
 
-def _release_memory():
-    """Gives back what earlier steps held: graphs hold the weights several times over."""
+def _release_memory(function):
+    """Gives back what earlier steps held: graphs hold large weights several times over."""
+    weights = function.get_concrete_function().variables
+    if sum(weight.shape.num_elements() * weight.dtype.size for weight in weights) < LARGE:
+        return
     gc.collect()
     # glibc keeps what is freed inside its heaps, here several times the size of the network.
     if platform.libc_ver()[0] == "glibc":

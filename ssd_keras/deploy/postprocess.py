@@ -57,6 +57,8 @@ def postprocess(kind: str, decoding: Decoding, suppression: Suppression | None =
     suppression = suppression or Suppression()
     names = [spec.name for spec in decoding.specs]
 
+    # Which has no Python to be made into graphs; looking for some takes as long as the rest.
+    @tf.autograph.experimental.do_not_convert
     def function(*tensors):
         raw = dict(zip(names, tensors, strict=True))
         if kind == "none":
