@@ -115,7 +115,7 @@ def test_expansion_equals_the_reference(vectors):
     )
 
 
-@tf.function
+@tf.function(autograph=False)
 def _draw_many(seeds, boxes):
     return tf.map_fn(
         lambda seed: draws.draw_ssd(seed, boxes, 375, 500),

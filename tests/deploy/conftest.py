@@ -121,8 +121,17 @@ def raw(quantization: str) -> bytes:
     )
 
 
+@functools.cache
 def assemble(kind: str, quantization: str = "none", **suppression) -> bytes:
-    """The file with this post-processing and these settings."""
+    """The file with this post-processing and these settings, made once a test run."""
+    settings = [f"{name}={value}" for name, value in sorted(suppression.items())]
+    return once(
+        "-".join(["file", kind, quantization, *settings]),
+        lambda: assemble_anew(kind, quantization, **suppression),
+    )
+
+
+def assemble_anew(kind: str, quantization: str = "none", **suppression) -> bytes:
     return complete(
         raw(quantization),
         lively_detector(),

@@ -19,7 +19,7 @@ from ssd_keras.deploy.tflite_file import TFLiteFile, packed_files
 from ssd_keras.errors import UserError
 from ssd_keras.resizing import resize
 from tests.comparing import assert_same_detections
-from tests.deploy.conftest import CLASSES, pictures, raw, run
+from tests.deploy.conftest import CLASSES, assemble_anew, pictures, raw, run
 from tests.without_xla import eagerly
 
 PIXELS = np.array([120, 160, 120, 160])
@@ -186,8 +186,8 @@ def test_labels_and_settings_are_inside(float_file):
     assert metadata.settings_of(files)["postprocess"] == "builtin"
 
 
-def test_exports_are_reproducible(assembled, float_file):
-    assert assembled("builtin") == float_file
+def test_exports_are_reproducible(float_file):
+    assert assemble_anew("builtin") == float_file
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_exports_are_reproducible(assembled, float_file):
 )
 def test_calibration_images_that_cannot_be_right(detector, images, message):
     with pytest.raises(UserError, match=message):
-        deploy.to_tflite(detector, quantization="int8", calibration_images=images)
+        deploy.raw_network(detector, quantization="int8", calibration_images=images)
 
 
 @pytest.mark.slow

@@ -35,6 +35,7 @@ def seen(monkeypatch):
 
 def test_a_run_is_trained_and_its_best_detector_comes_back(tmp_path):
     settings = {**TINY, "epochs": np.int64(2), "batch_size": 3, "freeze": "batch_norm"}
+    settings["augmentation"] = "none"
     source = data.load_source(SHAPES)
     detector = ssd_keras.train(
         source, eval_data="shapes#val,count=3,size=32", run_dir=tmp_path / "run", **settings

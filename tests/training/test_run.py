@@ -47,6 +47,12 @@ def tiny_model(monkeypatch):
     )
 
 
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Drawing takes longer than training here."""
+    monkeypatch.setattr(figures, "save", lambda figure, path: Path(path).touch())
+
+
 class Killed(BaseException):
     """Stands for a process that ends without a chance to tidy up."""
 
@@ -122,13 +128,13 @@ def tags_for_tensorboard(folder: RunFolder) -> set[str]:
     return {value.tag for event in events for value in event.summary.value}
 
 
-def test_a_short_run_that_was_killed_goes_on_with_the_next_step(tiny_model, tmp_path, monkeypatch):
+@pytest.mark.usefixtures("no_pictures", "tiny_model")
+def test_a_short_run_that_was_killed_goes_on_with_the_next_step(tmp_path, monkeypatch):
     """The same in miniature: the second of two epochs is begun, checkpointed and killed."""
     settings = changed(
         train_data="shapes#train,count=8,size=96", eval_data="", epochs=2, accumulation=1,
         warmup_epochs=0, batch_norm_batches=0,
     )  # fmt: skip
-    monkeypatch.setattr(figures, "save", lambda figure, path: Path(path).touch())
     train(settings, tmp_path / "straight")
     terminate = lambda: os.kill(os.getpid(), signal.SIGTERM)  # noqa: E731
     before(monkeypatch, callbacks.Checkpoints, "on_train_batch_end", 3, terminate)
@@ -195,7 +201,7 @@ def mine(image_size):
 
 
 @pytest.fixture
-def own_backbone(tmp_path):
+def own_backbone(no_pictures, tmp_path):
     (tmp_path / "mine.py").write_text(OWN_BACKBONE)
     return changed(
         model="SSD_Mine_64",
@@ -203,6 +209,7 @@ def own_backbone(tmp_path):
         model_options={"extras": []},
         train_data="shapes#train,count=8,size=64",
         eval_data="",
+        augmentation="none",
         epochs=1,
         ema=0.0,
     )
@@ -238,12 +245,13 @@ def test_a_rate_of_a_million_is_rolled_back_and_then_stopped(
 ):
     monkeypatch.setattr(run, "MAX_ROLLBACKS", 1)
     settings = changed(
-        learning_rate=1e6, warmup_epochs=0, accumulation=1, ema=0, eval_data="", on_nan="rollback"
-    )
+        augmentation="none", learning_rate=1e6, warmup_epochs=0, accumulation=1, ema=0,
+        eval_data="", on_nan="rollback",
+    )  # fmt: skip
     with pytest.raises(UserError) as error:
         train(settings, tmp_path / "run")
     told = str(error.value)
-    truth = data.load_source(SETTINGS.train_data).ground_truth()
+    truth = data.load_source(settings.train_data).ground_truth()
     named = [one.image_id for one in truth if one.image_id in told]
     assert len(named) >= 4
     assert "epoch 1" in told
