@@ -132,6 +132,7 @@ def assemble(kind: str, quantization: str = "none", **suppression) -> bytes:
 
 
 def assemble_anew(kind: str, quantization: str = "none", **suppression) -> bytes:
+    """The same, for tests that change what a file is made of."""
     return complete(
         raw(quantization),
         lively_detector(),

@@ -12,7 +12,7 @@ from ssd_keras import deploy
 from ssd_keras.deploy import postprocess
 from ssd_keras.deploy.tflite_file import TFLiteFile
 from ssd_keras.detections import Detections
-from tests.deploy.conftest import CLASSES, enliven, mediapipe_found, pictures
+from tests.deploy.conftest import CLASSES, assemble_anew, enliven, mediapipe_found, pictures
 
 pytestmark = pytest.mark.slow
 
@@ -110,10 +110,10 @@ def test_a_rectangle_has_its_boxes_where_ours_are(mediapipe_detect, shared):
         assert_same(rows, runner.detect(image), (96, 160), pixels=2)
 
 
-def test_files_of_many_classes_are_taken(assembled, mediapipe_detect, monkeypatch):
+def test_files_of_many_classes_are_taken(mediapipe_detect, monkeypatch):
     """Their suppression has other operators; here they come with three classes already."""
     monkeypatch.setattr(postprocess, "MAX_CANDIDATES", 400)
-    content = assembled("builtin", max_detections=20, score_threshold=0.3)
+    content = assemble_anew("builtin", max_detections=20, score_threshold=0.3)
     assert {"ONE_HOT", "CUMSUM"} <= set(TFLiteFile(content).operators())
     runner = deploy.TFLiteDetector(content)
     for image, rows in zip(IMAGES, mediapipe_detect(content, IMAGES), strict=True):

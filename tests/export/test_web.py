@@ -21,7 +21,7 @@ from ssd_keras.deploy.tflite_file import TFLiteFile, packed_files
 from ssd_keras.detections import Detections
 from ssd_keras.resizing import resize
 from tests.conftest import ROOT
-from tests.deploy.conftest import CLASSES, assemble, enliven, pictures
+from tests.deploy.conftest import CLASSES, assemble, assemble_anew, enliven, pictures
 from tests.export import golden
 from tests.export.conftest import load_script
 
@@ -205,7 +205,7 @@ def test_the_page_lists_what_the_library_finds(visit, kind, quantization):
 def test_the_page_takes_files_of_many_classes(visit, monkeypatch):
     """Their suppression has other operators; here they come with three classes already."""
     monkeypatch.setattr(postprocess, "MAX_CANDIDATES", 400)
-    content = assemble("builtin")
+    content = assemble_anew("builtin")
     assert {"ONE_HOT", "CUMSUM"} <= set(TFLiteFile(content).operators())
     assert_shows_what_the_library_finds(visit, content)
 
