@@ -15,13 +15,13 @@ from ssd_keras import boxes
 from ssd_keras.backbones import feature_maps
 from ssd_keras.batch_norm import BATCHES, MeasuredStatistics
 from ssd_keras.boxes import Suppression
-from ssd_keras.boxes.ignoring import cells, covered
+from ssd_keras.boxes.ignoring import cells, find_covered
 from ssd_keras.boxes.tiles import Tiling
 from ssd_keras.detections import Detections
 from ssd_keras.errors import UserError
 from ssd_keras.image_inputs import arrays, check_for_training, is_single
 from ssd_keras.jit import jit_call
-from ssd_keras.labels import repeated
+from ssd_keras.labels import find_repeated
 from ssd_keras.resizing import HALF_PIXEL, boxes_in_image, check_way, resize
 from ssd_keras.tiled_detection import detect_tiled, open_pictures, stack, tiling_for
 from ssd_keras.training_images import watch
@@ -157,7 +157,7 @@ class Detector(keras.Model):
         """Encodes the ground truth `y` and returns the box network's loss, a scalar."""
         targets = self.box_network.encode(y["boxes"], y["labels"])
         if "ignored" in y:
-            targets = {**targets, "ignored": self._ignored(y["ignored"])}
+            targets = {**targets, "ignored": self._find_ignored(y["ignored"])}
         parts = self.box_network.loss(targets, y_pred)
         if self.share_losses is not None:
             parts = self.share_losses(parts)
@@ -165,12 +165,12 @@ class Detector(keras.Model):
         self.box_loss.update_state(parts["box_loss"])
         return parts["loss"]
 
-    def _ignored(self, ignored):
+    def _find_ignored(self, ignored):
         """Which default boxes, or cells where there are none, lie on ignored regions `[B, A]`."""
         places = self.box_network.anchors
         if not len(places):
             places = cells(self.box_network.level_maps[0])
-        return covered(ignored, places)
+        return find_covered(ignored, places)
 
     def detect(
         self,
@@ -368,7 +368,7 @@ class Detector(keras.Model):
 
 
 def _check_classes(classes: tuple[str, ...], expected: int):
-    twice = sorted(repeated(classes))
+    twice = sorted(find_repeated(classes))
     if twice:
         raise UserError(f"Class names must differ, but '{twice[0]}' is given more than once.")
     if len(classes) != expected:

@@ -42,7 +42,7 @@ def read_labels(path: str | os.PathLike, advice: str = AGAIN) -> tuple[str, ...]
         blank = next((i for i, name in enumerate(names, start=1) if not name.strip()), None)
         if blank is not None:
             raise ValueError(f"line {blank} is empty")
-        if repeated := first_repeated(names):
+        if repeated := find_first_repeated(names):
             raise ValueError(f"'{repeated[:50]}' stands there twice")
     return tuple(names)
 
@@ -110,14 +110,14 @@ def match_key(name: str) -> str:
     return re.sub(r"[\s_-]+", " ", folded).strip()
 
 
-def repeated(values: Iterable) -> list:
+def find_repeated(values: Iterable) -> list:
     """The values that are there more than once, in the order of their first places."""
     return [value for value, count in collections.Counter(values).items() if count > 1]
 
 
-def first_repeated(values: Iterable):
+def find_first_repeated(values: Iterable):
     """The first value that is there twice, or None."""
-    return next(iter(repeated(values)), None)
+    return next(iter(find_repeated(values)), None)
 
 
 def check_names(names: Iterable[str]):
@@ -137,7 +137,7 @@ def check_names(names: Iterable[str]):
             raise _refusal(name, "an end of line or a zero byte")
         if not _is_text(name):
             raise _refusal(name, "half a character")
-    if repeated := first_repeated(names):
+    if repeated := find_first_repeated(names):
         raise UserError(f"Class names must differ, but '{repeated}' is given more than once.")
 
 

@@ -127,7 +127,7 @@ def _detail(picture, found: Detections, part: Sequence[int], number: int) -> np.
     drawn = drawing.draw_boxes(
         pixels, boxes[inside], found.labels[inside], found.classes, found.scores[inside]
     )
-    return _numbered(drawn, [(0, 0, *(side - 1 for side in drawn.shape[:2]))], [number])
+    return _draw_numbered_frames(drawn, [(0, 0, *(side - 1 for side in drawn.shape[:2]))], [number])
 
 
 def _overview(whole: np.ndarray, found: Detections, parts, size) -> np.ndarray:
@@ -136,10 +136,10 @@ def _overview(whole: np.ndarray, found: Detections, parts, size) -> np.ndarray:
     drawn = drawing.draw_boxes(whole, found.boxes, found.labels, found.classes, captions=names)
     scale = np.tile(np.divide(whole.shape[:2], size), 2)
     frames = [tuple(np.round(np.array(part) * scale).astype(int).tolist()) for part in parts]
-    return _numbered(drawn, frames, range(1, len(frames) + 1))
+    return _draw_numbered_frames(drawn, frames, range(1, len(frames) + 1))
 
 
-def _numbered(image: np.ndarray, frames, numbers) -> np.ndarray:
+def _draw_numbered_frames(image: np.ndarray, frames, numbers) -> np.ndarray:
     """White frames with a dark rim and a number in their corner."""
     picture = Image.fromarray(image)
     draw = ImageDraw.Draw(picture)

@@ -45,14 +45,14 @@ class ModelList(tuple):
             f"{'parameters':>12} {'default boxes':>14}  maps"
         )
         lines = [head]
-        for rows, title in grouped(self.rows):
+        for rows, title in group_by_arithmetic(self.rows):
             lines += ["", title, *map(_line, rows)]
         return "\n".join([*lines, "", LEGEND])
 
     __str__ = __repr__
 
 
-def grouped(rows: list[dict[str, str]]) -> list[tuple[list[dict[str, str]], str]]:
+def group_by_arithmetic(rows: list[dict[str, str]]) -> list[tuple[list[dict[str, str]], str]]:
     """The rows by what their arithmetic is for, the cheapest first, and each group's title."""
     cheapest = sorted(rows, key=lambda row: int(row["macs"]))
     found, lowest = [], 0.0

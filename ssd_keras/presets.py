@@ -48,7 +48,7 @@ MODELS = (
 )
 
 
-def _unchanged(arrays: dict) -> dict:
+def _identity(arrays: dict) -> dict:
     return arrays
 
 
@@ -80,7 +80,7 @@ class Core:
 
     build: Callable[..., keras.Model]
     application: Callable[[float], keras.Model] | None = None
-    adapt: Callable[[dict], dict] = _unchanged
+    adapt: Callable[[dict], dict] = _identity
     without_weights: tuple[str, ...] = ()
     sizes: tuple[int, int] = (96, 1024)
     stage_ends: Mapping = dataclasses.field(default_factory=dict)

@@ -125,20 +125,20 @@ def resize_rows(
         size, way: see `resize`.
     """
     if way == LETTERBOX:
-        return _letterboxed(read, have, size)
+        return _letterbox(read, have, size)
     if tuple(have) == tuple(size):
         return read(np.arange(have[0])).astype(np.float32)
     (top, bottom, y), (left, right, x) = (
         _neighbours(length, want, way) for length, want in zip(have, size, strict=True)
     )
     above, below = (
-        _between(rows[:, left], rows[:, right], x[None, :, None])
+        _interpolate(rows[:, left], rows[:, right], x[None, :, None])
         for rows in (read(top), read(bottom))
     )
-    return _between(above, below, y[:, None, None])
+    return _interpolate(above, below, y[:, None, None])
 
 
-def _letterboxed(read, have: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+def _letterbox(read, have: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
     top, left, height, width = place_on_canvas(have, size, LETTERBOX)
     inside = resize_rows(read, have, (height, width))
     canvas = np.empty((*size, inside.shape[2]), np.float32)
@@ -158,7 +158,7 @@ def _neighbours(have: int, want: int, way: str) -> tuple[np.ndarray, np.ndarray,
     return lower.astype(np.int64), upper.astype(np.int64), places - first
 
 
-def _between(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
+def _interpolate(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
     """TensorFlow's order of rounding: first + (second - first) * share, float32."""
     first = first.astype(np.float32, copy=False)
     between = second.astype(np.float32)

@@ -125,7 +125,7 @@ def detect_tiled(
             tiles = tiles_of(picture.size, tiling)
             waiting.append(_Waiting(tuple(picture.size), path, tiles, []))
             for tile in tiles.tolist():
-                yield seen(picture, tile, detector.image_size, detector.resize)
+                yield crop_tile(picture, tile, detector.image_size, detector.resize)
 
     for found in detector.detect_batches(stack(inputs(), batch_size), **suppression):
         one = waiting[0]
@@ -136,7 +136,7 @@ def detect_tiled(
             yield _of_picture(detector, one, tiling, rule.class_agnostic)
 
 
-def seen(picture: Picture, tile: Sequence[int], size: tuple[int, int], way: str) -> np.ndarray:
+def crop_tile(picture: Picture, tile: Sequence[int], size: tuple[int, int], way: str) -> np.ndarray:
     """A part of a picture in the size of a detector's input, float32 `[*size, 3]`.
 
     The same to the bit whether the part is read as a whole or, if it is large, row by row.

@@ -29,7 +29,7 @@ def watch(
     """
     if hasattr(x, "__next__"):
         kept: list = []
-        return _kept(x, kept, count), lambda: _images(kept)
+        return _keep_first(x, kept, count), lambda: _images(kept)
     if isinstance(x, keras.utils.PyDataset):
         known = x.num_batches
         numbers = range(count if known is None else min(known, count))
@@ -41,7 +41,7 @@ def watch(
     return x, lambda: _spread(array, end, count, batch_size or DEFAULT_BATCH_SIZE)
 
 
-def _kept(generator: Iterator, kept: list, count: int) -> Iterator:
+def _keep_first(generator: Iterator, kept: list, count: int) -> Iterator:
     for batch in generator:
         if len(kept) < count:
             kept.append(batch)

@@ -56,7 +56,7 @@ def test_the_width_scales_what_the_core_asks_for_down_to_16_channels():
     assert [extra.channels for extra in settings["extras"]] == [128, 64, 64, 32]
     assert [extra.reduced for extra in settings["extras"]] == [64, 32, 32, 16]
     assert YOLO.settings_for(request) == {"channels": 256}
-    assert request.scaled(40) == 16
+    assert request.scale_channels(40) == 16
 
 
 def tiny(image_size, width=1.0):
@@ -105,7 +105,7 @@ def test_the_list_of_models_shows_itself_and_prints_nothing(capsys):
 
 def test_models_are_shown_by_what_their_arithmetic_is_for():
     rows = [{"name": str(macs), "macs": str(macs * 10**9)} for macs in (30, 1, 3, 2)]
-    groups = model_table.grouped(rows)
+    groups = model_table.group_by_arithmetic(rows)
     assert [[row["name"] for row in members] for members, _ in groups] == [
         ["1"],
         ["2", "3"],

@@ -13,7 +13,7 @@ from ssd_keras.detections import Detections
 from ssd_keras.errors import UserError
 from ssd_keras.evaluation import detect_source
 from ssd_keras.resizing import WAYS, resize
-from ssd_keras.tiled_detection import detect_tiled, open_pictures, seen, tiling_for
+from ssd_keras.tiled_detection import crop_tile, detect_tiled, open_pictures, tiling_for
 from tests import tiny
 from tests.comparing import assert_same_detections
 from tests.deploy.conftest import lively_detector, pictures
@@ -333,7 +333,7 @@ def test_parts_of_a_decoded_image_are_those_of_the_whole(tmp_path, monkeypatch, 
     monkeypatch.setattr(tiled_detection, "MOST_PIXELS", 10)
     for way in WAYS:
         wanted = resize(whole[3:60, 5:66], (32, 40), way)
-        np.testing.assert_array_equal(seen(picture, (3, 5, 60, 66), (32, 40), way), wanted)
+        np.testing.assert_array_equal(crop_tile(picture, (3, 5, 60, 66), (32, 40), way), wanted)
 
 
 @pytest.mark.parametrize("given", [{"overlap": 0.3}, {"whole": True}])

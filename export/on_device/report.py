@@ -193,12 +193,12 @@ def on_phone(arguments: argparse.Namespace) -> list[str]:
             arguments.threads}  # fmt: skip
     ways["gpu     "] = ["--use_gpu=true"]
     shared = [f"--graph={model}", f"--num_runs={arguments.repeats}", "--verbose=true"]
-    lines = [f"{way}  {_measured(program, [*shared, *flags])}" for way, flags in ways.items()]
+    lines = [f"{way}  {_measure(program, [*shared, *flags])}" for way, flags in ways.items()]
     _adb("shell", "rm", "-f", program, model)
     return lines
 
 
-def _measured(program: str, flags: list[str]) -> str:
+def _measure(program: str, flags: list[str]) -> str:
     try:
         return summary(_adb("shell", program, *flags))
     except RuntimeError as error:

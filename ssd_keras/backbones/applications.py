@@ -75,7 +75,7 @@ def application_backbone(
     options = _width_option(name, width)
     try:
         whole = find_application(name)(
-            input_tensor=_prepared(images, name),
+            input_tensor=_preprocess(images, name),
             input_shape=(*image_size, 3),
             include_top=False,
             weights=None,
@@ -104,7 +104,7 @@ def application_with_weights(name: str, width: float) -> keras.Model:
 
 def renumbered_weights(arrays: dict[str, list[np.ndarray]]) -> dict[str, list[np.ndarray]]:
     """Weights whose layers Keras counted, numbered from 1 in the same order."""
-    numbered = _numbered(arrays, _COUNTED)
+    numbered = _number_by_kind(arrays, _COUNTED)
     return {numbered.get(name, name): value for name, value in arrays.items()}
 
 
@@ -124,7 +124,7 @@ def _module_of(name: str) -> ModuleType | None:
     return None
 
 
-def _prepared(images, name: str):
+def _preprocess(images, name: str):
     """Images as the network's `preprocess_input` makes them; seen from what it does to colours."""
     probes = np.concatenate([np.zeros((1, 3)), 255 * np.eye(3)]).astype("float32")
     done = _module_of(name).preprocess_input(probes.reshape(4, 1, 1, 3).copy())
@@ -147,7 +147,7 @@ def _prepared(images, name: str):
 def _own_names(model: keras.Model) -> dict[str, str]:
     """For each layer that Keras counted, its number from 1 among those of its kind."""
     kinds = {_snake_case(type(layer).__name__) for layer in model.layers}
-    return _numbered([layer.name for layer in model.layers], sorted(kinds))
+    return _number_by_kind([layer.name for layer in model.layers], sorted(kinds))
 
 
 def _snake_case(name: str) -> str:
@@ -155,7 +155,7 @@ def _snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=.)(?=[A-Z][a-z])", "_", name).lower()
 
 
-def _numbered(names: Iterable[str], counted: Iterable[str]) -> dict[str, str]:
+def _number_by_kind(names: Iterable[str], counted: Iterable[str]) -> dict[str, str]:
     pattern = re.compile(rf"({'|'.join(counted)})(?:_(\d+))?")
     kinds: dict[str, list[tuple[int, str]]] = {}
     for name in names:

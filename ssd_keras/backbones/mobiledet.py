@@ -135,7 +135,7 @@ def mobiledet(
 
     # === Layers ===
     images = keras.Input((*image_size, 3), name="image")
-    x = make.conv(rescale_to_one(images), make.scaled(stem), "Conv", kernel=3, stride=2)
+    x = make.conv(rescale_to_one(images), make.scale(stem), "Conv", kernel=3, stride=2)
     for number, blocks in enumerate(stages, start=1):
         for block in blocks:
             name = f"{block.kind}_{counts[block.kind]}" if counts[block.kind] else block.kind
@@ -147,7 +147,7 @@ def mobiledet(
     return keras.Model(images, maps, name=f"mobiledet_{target}")
 
 
-def _scaled(channels: float, width: float) -> int:
+def _scale(channels: float, width: float) -> int:
     """The nearest multiple of 8 at a width, halves upwards."""
     return max(DIVISOR, int(channels * width / DIVISOR + 0.5) * DIVISOR)
 
@@ -160,21 +160,21 @@ class _Layers:
         self.activation = activation
         self.squeezes = squeezes
 
-    def scaled(self, channels: int) -> int:
+    def scale(self, channels: int) -> int:
         """A number of channels at this width."""
-        return _scaled(channels, self.width)
+        return _scale(channels, self.width)
 
     def block(self, x, block: _Block, name: str):
         """A block of any kind."""
         inner = {
-            "IBN": self._expanded_and_filtered,
-            "IBNNoExpansion": self._filtered,
-            "FusedConv": self._expanded,
-            "TuckerConv": self._reduced,
+            "IBN": self._expand_and_filter,
+            "IBNNoExpansion": self._filter,
+            "FusedConv": self._expand,
+            "TuckerConv": self._reduce,
         }[block.kind]
         out, number = inner(x, block, name)
         last = f"{name}_Conv_{number}" if number else f"{name}_Conv"
-        out = self.conv(out, self.scaled(block.channels), last, activated=False)
+        out = self.conv(out, self.scale(block.channels), last, activated=False)
         return layers.Add(name=f"{name}_add")([out, x]) if block.residual else out
 
     def conv(self, x, channels: int, name: str, kernel=1, stride=1, activated=True):
@@ -182,42 +182,42 @@ class _Layers:
         x = layers.Conv2D(
             channels, kernel, strides=stride, padding="same", use_bias=False, name=name
         )(x)
-        return self._normalised(x, name, activated)
+        return self._normalise(x, name, activated)
 
     # Each of these returns its output and the number that the projection behind it has.
 
-    def _expanded_and_filtered(self, x, block: _Block, name: str):
+    def _expand_and_filter(self, x, block: _Block, name: str):
         x = self.conv(x, x.shape[-1] * block.expansion, f"{name}_Conv")
-        return self._filtered(x, block, name)[0], 1
+        return self._filter(x, block, name)[0], 1
 
-    def _filtered(self, x, block: _Block, name: str):
+    def _filter(self, x, block: _Block, name: str):
         scope = f"{name}_SeparableConv2d"
         x = layers.DepthwiseConv2D(
             block.kernel, strides=block.stride, padding="same", use_bias=False, name=scope
         )(x)
-        x = self._normalised(x, scope, True)
-        return self._squeezed(x, f"{name}_SqueezeExcite") if self.squeezes else x, 0
+        x = self._normalise(x, scope, True)
+        return self._squeeze_and_excite(x, f"{name}_SqueezeExcite") if self.squeezes else x, 0
 
-    def _expanded(self, x, block: _Block, name: str):
+    def _expand(self, x, block: _Block, name: str):
         channels = x.shape[-1] * block.expansion
         return self.conv(x, channels, f"{name}_Conv", block.kernel, block.stride), 1
 
-    def _reduced(self, x, block: _Block, name: str):
+    def _reduce(self, x, block: _Block, name: str):
         entering, leaving = block.ranks
-        x = self.conv(x, _scaled(x.shape[-1], entering), f"{name}_Conv")
-        channels = _scaled(self.scaled(block.channels), leaving)
+        x = self.conv(x, _scale(x.shape[-1], entering), f"{name}_Conv")
+        channels = _scale(self.scale(block.channels), leaving)
         return self.conv(x, channels, f"{name}_Conv_1", block.kernel, block.stride), 2
 
-    def _normalised(self, x, name: str, activated: bool):
+    def _normalise(self, x, name: str, activated: bool):
         x = BatchNormalization(epsilon=BATCH_NORM_EPSILON, name=f"{name}_bn")(x)
         return layers.Activation(self.activation, name=f"{name}_act")(x) if activated else x
 
-    def _squeezed(self, x, name: str):
+    def _squeeze_and_excite(self, x, name: str):
         """Weighs each channel by what the whole map holds."""
         channels = x.shape[-1]
         weights = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_pool")(x)
         weights = layers.Conv2D(
-            _scaled(channels, SQUEEZE), 1, activation=self.activation, name=f"{name}_Conv"
+            _scale(channels, SQUEEZE), 1, activation=self.activation, name=f"{name}_Conv"
         )(weights)
         weights = layers.Conv2D(channels, 1, activation="sigmoid", name=f"{name}_Conv_1")(weights)
         return layers.Multiply(name=f"{name}_mul")([weights, x])

@@ -122,10 +122,10 @@ def mobilenet_v3(
         prefix = f"expanded_conv_{number}_" if number else "expanded_conv_"
         if reduced_tail and block.tail:
             block = dataclasses.replace(block, channels=block.channels // 2)
-        expanded = make.expanded(x, block, prefix)
+        expanded = make.expand(x, block, prefix)
         if halving.get(number, 0) >= finest_stride:
             maps[f"{prefix}expand_act"] = expanded
-        x = make.projected(x, expanded, block, prefix)
+        x = make.project(x, expanded, block, prefix)
     x = make.conv(x, round_channels(LAST_EXPANSION * x.shape[-1]), 1, "conv_1", "hard_swish")
     # === Functional model ===
     return keras.Model(images, {**maps, "conv_1_act": x}, name=f"mobilenet_v3_{size}")
@@ -147,20 +147,20 @@ class _Layers:
 
     def conv(self, x, channels: int, kernel: int, name: str, activation: str | None, stride=1):
         """Convolution without bias, batch norm, activation."""
-        x, padding = self._padded(x, kernel, stride, name)
+        x, padding = self._pad(x, kernel, stride, name)
         x = layers.Conv2D(
             channels, kernel, strides=stride, padding=padding, use_bias=False, name=name
         )(x)
-        return self._normalised(x, name, activation)
+        return self._normalise(x, name, activation)
 
-    def expanded(self, x, block: _Block, prefix: str):
+    def expand(self, x, block: _Block, prefix: str):
         """What enters the depthwise convolution of a block."""
         if prefix == "expanded_conv_":
             return x
         channels = round_channels(x.shape[-1] * block.expansion)
         return self.conv(x, channels, 1, f"{prefix}expand", block.activation)
 
-    def projected(self, x, expanded, block: _Block, prefix: str):
+    def project(self, x, expanded, block: _Block, prefix: str):
         """A block from its depthwise convolution on; `x` is what entered it."""
         out = self._depthwise(expanded, block, f"{prefix}depthwise")
         if block.squeezes and not self.minimalistic:
@@ -173,13 +173,13 @@ class _Layers:
 
     def _depthwise(self, x, block: _Block, name: str):
         kernel = 3 if self.minimalistic else block.kernel
-        x, padding = self._padded(x, kernel, block.stride, name)
+        x, padding = self._pad(x, kernel, block.stride, name)
         x = layers.DepthwiseConv2D(
             kernel, strides=block.stride, padding=padding, use_bias=False, name=name
         )(x)
-        return self._normalised(x, name, block.activation)
+        return self._normalise(x, name, block.activation)
 
-    def _normalised(self, x, name: str, activation: str | None):
+    def _normalise(self, x, name: str, activation: str | None):
         x = BatchNormalization(name=f"{name}_bn")(x)
         if activation is None:
             return x
@@ -187,7 +187,7 @@ class _Layers:
             activation = "relu"
         return layers.Activation(activation, name=f"{name}_act")(x)
 
-    def _padded(self, x, kernel: int, stride: int, name: str):
+    def _pad(self, x, kernel: int, stride: int, name: str):
         if stride == 1 or not self.explicit_padding:
             return x, "same"
         return layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x), "valid"

@@ -107,7 +107,7 @@ class _Layers:
         out = self._conv(out, expanded, f"{name}_pw_exp")
         if block.second:
             out = self._depthwise(out, block.second, block.stride, f"{name}_dw_mid")
-        channels = self._scaled(block.channels)
+        channels = self._scale(block.channels)
         out = self._conv(out, channels, f"{name}_pw_proj", activated=False)
         if block.stride == 1 and inputs == channels:
             return layers.Add(name=f"{name}_add")([x, out])
@@ -115,32 +115,32 @@ class _Layers:
 
     def conv(self, x, channels: int, name: str, kernel: int = 1, stride: int = 1):
         """Convolution without bias, batch norm, ReLU."""
-        return self._conv(x, self._scaled(channels), name, kernel=kernel, stride=stride)
+        return self._conv(x, self._scale(channels), name, kernel=kernel, stride=stride)
 
-    def _scaled(self, channels: int) -> int:
+    def _scale(self, channels: int) -> int:
         return round_channels(channels * self.width)
 
     def _conv(self, x, channels, name, kernel=1, stride=1, activated=True):
-        x, padding = _padded(x, kernel, stride, name)
+        x, padding = _pad(x, kernel, stride, name)
         x = layers.Conv2D(
             channels, kernel, strides=stride, padding=padding, use_bias=False, name=f"{name}_conv"
         )(x)
-        return _normalised(x, name, activated)
+        return _normalise(x, name, activated)
 
     def _depthwise(self, x, kernel, stride, name, activated=True):
-        x, padding = _padded(x, kernel, stride, name)
+        x, padding = _pad(x, kernel, stride, name)
         x = layers.DepthwiseConv2D(
             kernel, strides=stride, padding=padding, use_bias=False, name=f"{name}_conv"
         )(x)
-        return _normalised(x, name, activated)
+        return _normalise(x, name, activated)
 
 
-def _padded(x, kernel: int, stride: int, name: str):
+def _pad(x, kernel: int, stride: int, name: str):
     if stride == 1:
         return x, "same"
     return layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x), "valid"
 
 
-def _normalised(x, name: str, activated: bool):
+def _normalise(x, name: str, activated: bool):
     x = BatchNormalization(epsilon=EPSILON, name=f"{name}_bn")(x)
     return layers.ReLU(name=f"{name}_act")(x) if activated else x

@@ -30,10 +30,10 @@ def conv_bn(
     options = {"padding": "same", "use_bias": False, **options}
     x = layers.Conv2D(channels, kernel, name=name, **options)(x)
     x = BatchNormalization(beta_initializer=offset, name=f"{name}_bn")(x)
-    return activated(x, activation, f"{name}_relu")
+    return activate(x, activation, f"{name}_relu")
 
 
-def activated(x, activation: str | None, name: str):
+def activate(x, activation: str | None, name: str):
     """ "relu", "relu6" or nothing."""
     if activation is None:
         return x
@@ -56,19 +56,19 @@ def extra_level(x, extra: Extra, block: str, activation: str, name: str):
     window = {"strides": 1 if one_cell else extra.stride, "padding": extra.padding}
     if block == "conv":
         x = layers.Conv2D(extra.reduced, 1, activation=activation, name=reduce)(x)
-        x, window["padding"] = _padded(x, extra.padding, name)
+        x, window["padding"] = _pad(x, extra.padding, name)
         return layers.Conv2D(
             extra.channels, extra.kernel, activation=activation, name=shrink, **window
         )(x)
     x = conv_bn(x, extra.reduced, 1, reduce, activation=activation)
-    x, window["padding"] = _padded(x, extra.padding, name)
+    x, window["padding"] = _pad(x, extra.padding, name)
     if block == "separable":
         x = depthwise_bn(x, extra.kernel, f"{name}_depthwise", activation=activation, **window)
         return conv_bn(x, extra.channels, 1, shrink, activation=activation)
     return conv_bn(x, extra.channels, extra.kernel, shrink, activation=activation, **window)
 
 
-def _padded(x, padding, name: str):
+def _pad(x, padding, name: str):
     if isinstance(padding, str):
         return x, padding
     return layers.ZeroPadding2D(padding, name=f"{name}_pad")(x), "valid"
@@ -79,11 +79,11 @@ def depthwise_bn(x, kernel: int, name: str, *, activation: str, **options):
     options = {"padding": "same", "use_bias": False, **options}
     x = layers.DepthwiseConv2D(kernel, name=name, **options)(x)
     x = BatchNormalization(name=f"{name}_bn")(x)
-    return activated(x, activation, f"{name}_relu")
+    return activate(x, activation, f"{name}_relu")
 
 
 def _residual_extra(x, extra: Extra, activation: str, name: str):
-    x, padding = _padded(x, extra.padding, name)
+    x, padding = _pad(x, extra.padding, name)
     window = {"strides": extra.stride, "padding": padding}
     shortcut = conv_bn(
         x, extra.channels, extra.kernel, f"{name}_shortcut", activation=None, **window
@@ -92,7 +92,7 @@ def _residual_extra(x, extra: Extra, activation: str, name: str):
     x = conv_bn(x, extra.reduced, 3, f"{name}_2", activation=activation)
     x = conv_bn(x, extra.channels, 1, f"{name}_3", activation=None)
     x = layers.Add(name=f"{name}_add")([shortcut, x])
-    return activated(x, activation, f"{name}_relu")
+    return activate(x, activation, f"{name}_relu")
 
 
 def prediction_module(x, kind: str, channels: tuple[int, int], activation: str, name: str):
@@ -122,7 +122,7 @@ def prediction_module(x, kind: str, channels: tuple[int, int], activation: str, 
     x = conv_bn(x, bottleneck, 3, f"{name}_2", activation=activation)
     x = conv_bn(x, wide, 1, f"{name}_3", activation=None)
     x = layers.Add(name=f"{name}_add")([shortcut, x])
-    return activated(x, activation, f"{name}_relu")
+    return activate(x, activation, f"{name}_relu")
 
 
 def output_dtype() -> str | None:
@@ -202,7 +202,7 @@ def fuse(coarse, fine, channels: int, fusion: str, upsampling: str, activation: 
         both = layers.Concatenate(name=f"{name}_both")([up, skip])
         return conv_bn(both, channels, 1, f"{name}_skip", activation=activation)
     join = layers.Multiply if fusion == "product" else layers.Add
-    return activated(join(name=f"{name}_{fusion}")([up, skip]), activation, f"{name}_relu")
+    return activate(join(name=f"{name}_{fusion}")([up, skip]), activation, f"{name}_relu")
 
 
 def _deconvolution(x, size: tuple[int, int], channels: int, name: str):

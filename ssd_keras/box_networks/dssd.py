@@ -57,14 +57,14 @@ class DSSD(SSD):
     @classmethod
     def settings_for(cls, request: Request) -> dict:
         """The arguments on a Core Network; see `SSD.settings_for`."""
-        channels = request.scaled(request.core.decoder_channels)
+        channels = request.scale_channels(request.core.decoder_channels)
         return {**super().settings_for(request), "decoder_channels": channels}
 
     def __call__(self, features: dict, image_size: tuple[int, int]) -> dict:
         """Adds the extra levels, the decoder and the heads; see `SSD.__call__`."""
-        return self._predictions(self.fused(self.pyramid(features)), image_size, prefix=FUSED)
+        return self._predictions(self.decode_maps(self.pyramid(features)), image_size, prefix=FUSED)
 
-    def fused(self, pyramid: list) -> list:
+    def decode_maps(self, pyramid: list) -> list:
         """The decoder's maps, finest first; the last is the pyramid's own."""
         maps = [pyramid[-1]]
         for index in reversed(range(len(pyramid) - 1)):

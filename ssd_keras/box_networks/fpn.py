@@ -107,7 +107,7 @@ class FPN(DefaultBoxNetwork):
         coarsest = request.maps[-1]
         return {
             **cls.usual,
-            "channels": request.scaled(cls.usual["channels"]),
+            "channels": request.scale_channels(cls.usual["channels"]),
             "coarse_levels": _halvings(coarsest.stride, cls.coarsest_stride, coarsest.size),
             "anchors": _anchors_for(request),
         }
@@ -139,11 +139,11 @@ class FPN(DefaultBoxNetwork):
     def convolution(self, name: str, strides: int = 1) -> Callable:
         """A convolution with batch norm and activation, a function of a map."""
         linear = self._linear(self.channels, name, strides=strides, use_bias=False)
-        return lambda x: self._normalised(linear(x), name)
+        return lambda x: self._normalise(linear(x), name)
 
-    def _normalised(self, x, name: str):
+    def _normalise(self, x, name: str):
         x = BatchNormalization(name=f"{name}_bn")(x)
-        return blocks.activated(x, self.activation, f"{name}_{self.activation}")
+        return blocks.activate(x, self.activation, f"{name}_{self.activation}")
 
     def _linear(self, channels: int, name: str, strides: int = 1, **options) -> Callable:
         """A convolution alone, a function of a map that can be called for several levels."""
@@ -183,7 +183,7 @@ class FPN(DefaultBoxNetwork):
 
         def tower(x, level: int):
             for name, linear in zip(names, shared, strict=True):
-                x = self._normalised(linear(x), f"{name}_level{level}")
+                x = self._normalise(linear(x), f"{name}_level{level}")
             return x
 
         return tower
@@ -265,7 +265,7 @@ class PANLite(FPN):
     def _lateral(self, x, index: int):
         name = f"{PYRAMID}{index}_lateral"
         x = layers.Conv2D(self.channels, 1, use_bias=False, name=name)(x)
-        return self._normalised(x, name)
+        return self._normalise(x, name)
 
     def _bottom_up(self, fine, coarse, name: str):
         """A coarse map with what the finer one knows."""

@@ -39,7 +39,7 @@ class Request:
     smallest_box: float | None = None
     finest_stride: int | None = None
 
-    def scaled(self, channels: int) -> int:
+    def scale_channels(self, channels: int) -> int:
         """A number of channels at this width."""
         return max(MIN_CHANNELS, int(channels * self.width))
 

@@ -72,8 +72,8 @@ class SSD(DefaultBoxNetwork):
         extras = [
             dataclasses.replace(
                 extra,
-                reduced=request.scaled(extra.reduced),
-                channels=request.scaled(extra.channels),
+                reduced=request.scale_channels(extra.reduced),
+                channels=request.scale_channels(extra.channels),
             )
             for extra in core.extras(min(request.maps[-1].size))
         ]
@@ -83,7 +83,7 @@ class SSD(DefaultBoxNetwork):
             "extra_block": core.extra_block,
             "activation": core.activation,
             "prediction_module": core.prediction_module,
-            "module_channels": (request.scaled(256), request.scaled(1024)),
+            "module_channels": (request.scale_channels(256), request.scale_channels(1024)),
             "head_kernels": core.head_kernels,
         }
 

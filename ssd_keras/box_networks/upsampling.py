@@ -36,7 +36,7 @@ class NearestUpsampling(layers.Layer):
         else:
             grown = [side * factor for side, factor in zip(x.shape[1:3], factors, strict=True)]
             x = ops.image.resize(x, grown, interpolation="nearest", data_format="channels_last")
-        return _fitted(x, self.size)
+        return _fit_size(x, self.size)
 
     def compute_output_shape(self, input_shape):
         """The size that is wanted."""
@@ -47,7 +47,7 @@ class NearestUpsampling(layers.Layer):
         return {**super().get_config(), "size": list(self.size)}
 
 
-def _fitted(x, size: tuple[int, int]):
+def _fit_size(x, size: tuple[int, int]):
     """A map cut at the bottom and the right, or filled up with its last cells."""
     rows, columns = size
     x = x[:, :rows, :columns]

@@ -72,7 +72,7 @@ class YOLO:
         for wish in ("box_scale", "smallest_box", "finest_stride"):
             if getattr(request, wish) is not None:
                 raise UserError(f"YOLO has no default boxes: leave out {wish}.")
-        return {"channels": request.scaled(1024)}
+        return {"channels": request.scale_channels(1024)}
 
     @property
     def level_maps(self) -> tuple[tuple[int, int], ...]:

@@ -68,7 +68,7 @@ def with_lost_objects(matches, own):
     """
 
     def lost(matches):
-        return ops.logical_and(own >= 0, ops.logical_not(_found(matches, own.shape[1])))
+        return ops.logical_and(own >= 0, ops.logical_not(_have_default_box(matches, own.shape[1])))
 
     def give(matches, missing):
         matches = force(matches, ops.where(missing, own, -1))
@@ -77,7 +77,7 @@ def with_lost_objects(matches, own):
     return ops.while_loop(lambda _, missing: ops.any(missing), give, (matches, lost(matches)))[0]
 
 
-def _found(matches, count: int):
+def _have_default_box(matches, count: int):
     """Which of the objects have a default box, bool `[B, count]`."""
     batch = ops.shape(matches)[0]
     rows = ops.arange(batch, dtype="int32")[:, None] * (count + 1)

@@ -9,7 +9,7 @@ _BLOCK = 8
 COVERED = 0.5
 
 
-def covered(boxes, places, share: float = COVERED):
+def find_covered(boxes, places, share: float = COVERED):
     """Which places lie on one of the boxes by at least `share` of their own area.
 
     Args:

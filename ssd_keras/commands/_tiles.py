@@ -26,7 +26,7 @@ flags.DEFINE_bool(
 
 def check_tiles() -> None:
     """Raises UserError for values that make no sense, before anything is computed."""
-    size, given = _given()
+    size, given = _flags_given()
     if size == "none" and any(value is not None for value in given.values()):
         raise UserError("--tiles=none leaves nothing to --tile_overlap and --tile_whole.")
     Tiling.of(512 if size in (None, "auto") else size, **given)
@@ -34,7 +34,7 @@ def check_tiles() -> None:
 
 def tiling_of(detector) -> Tiling | None:
     """How a detector is to cut images by the flags, or else by itself."""
-    size, given = _given()
+    size, given = _flags_given()
     return tiling_for(detector, size, **given)
 
 
@@ -43,6 +43,6 @@ def flag_values() -> dict:
     return {name: FLAGS[name].value for name in ("tiles", "tile_overlap", "tile_whole")}
 
 
-def _given() -> tuple[str | None, dict]:
+def _flags_given() -> tuple[str | None, dict]:
     given = {"overlap": FLAGS["tile_overlap"].value, "whole": FLAGS["tile_whole"].value}
     return FLAGS["tiles"].value, given

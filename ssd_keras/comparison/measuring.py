@@ -46,7 +46,7 @@ def train_and_measure(run: Run):
     _write(run, MEASURED, measured)
 
 
-def reached(metrics: Mapping) -> dict:
+def select_metrics(metrics: Mapping) -> dict:
     """What a comparison keeps of the metrics of `evaluation.evaluate`: over all and per class."""
     coco = metrics["coco"]
     return {
@@ -68,7 +68,7 @@ def reached(metrics: Mapping) -> dict:
 def _reached_by_keras(detector, spec: str) -> dict:
     source = data.load_source(spec, classes=detector.classes)
     found = evaluation.detect_source(detector, source)
-    return reached(evaluation.evaluate(source.ground_truth(), found, source.classes))
+    return select_metrics(evaluation.evaluate(source.ground_truth(), found, source.classes))
 
 
 def measure_cost(run: Run):
@@ -85,7 +85,7 @@ def measure_cost(run: Run):
     found = [None] * len(source)
     for index, image in source.readable():
         found[index] = runner.detect(image)
-    by_int8 = reached(evaluation.evaluate(source.ground_truth(), found, source.classes))
+    by_int8 = select_metrics(evaluation.evaluate(source.ground_truth(), found, source.classes))
     cost = {
         "parameters": detector.count_params(),
         "gmacs": count_macs(detector) / 1e9,

@@ -17,7 +17,7 @@ from ssd_keras.training.default_boxes import fit_default_boxes
 from ssd_keras.training.defaults import suggest
 from ssd_keras.training.recipe import Recipe
 from ssd_keras.training.settings import RunSettings
-from ssd_keras.training.tiles import tiled
+from ssd_keras.training.tiles import apply_tiles
 
 # Files in the folder of a run: what it reached, and what its variant costs.
 MEASURED, COST = "measured.json", "cost.json"
@@ -96,7 +96,7 @@ def parse_variant(text: str, budget: Mapping, train_source, steps: int) -> Varia
         given["freeze"] = tuple(given["freeze"].split(","))
     if "tiles" in given:
         given["tiles"] = str(given["tiles"])
-    settings, seen = tiled(suggest(model, len(train_source), given), train_source)
+    settings, seen = apply_tiles(suggest(model, len(train_source), given), train_source)
     given["tiles"] = settings.tiles
     settings = suggest(model, len(seen), given)
     per_epoch = data.steps_per_epoch(seen, settings.recipe.batch_size)

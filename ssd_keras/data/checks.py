@@ -16,7 +16,7 @@ from ssd_keras.data.rows import SHARE_TOLERANCE as SHARE_TOLERANCE
 from ssd_keras.data.rows import Headers, Row, RowTable
 from ssd_keras.data.source import REFUSED, Problem, Source
 from ssd_keras.errors import UserError
-from ssd_keras.labels import repeated
+from ssd_keras.labels import find_repeated
 
 
 def assemble(
@@ -206,7 +206,7 @@ def check_classes(
         )
     if "" in classes:
         raise UserError(f"Class {classes.index('')} of '{spec}' has an empty name.")
-    twice = sorted(repeated(classes))
+    twice = sorted(find_repeated(classes))
     if twice:
         raise UserError(f"Classes occur twice in '{spec}': {', '.join(twice)}.")
     note_alike(classes, spec, problems)

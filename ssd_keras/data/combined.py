@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ssd_keras.data import names
-from ssd_keras.data.ground_truth import TruthTable, joined, table_of
+from ssd_keras.data.ground_truth import TruthTable, concatenate, table_of
 from ssd_keras.data.source import NOTED, Problem, Source
-from ssd_keras.labels import repeated
+from ssd_keras.labels import find_repeated
 
 
 class CombinedSource(Source):
@@ -24,7 +24,7 @@ class CombinedSource(Source):
     def __init__(self, spec: str, sources: Sequence[Source]):
         together = tuple(dict.fromkeys(name for source in sources for name in source.classes))
         label = {name: index for index, name in enumerate(together)}
-        truth = joined([_relabel(source, label) for source in sources])
+        truth = concatenate([_relabel(source, label) for source in sources])
         truth.image_ids = names.apart(truth.image_ids)
         problems = [problem for source in sources for problem in source.problems]
         names.note_alike(together, spec, problems)
@@ -56,12 +56,12 @@ class CombinedSource(Source):
 def _relabel(source: Source, label: Mapping[str, int]) -> TruthTable:
     number = np.array([label[name] for name in source.classes], np.int32)
     table = table_of(source.ground_truth())
-    return joined([table], labels=number[table.labels])
+    return concatenate([table], labels=number[table.labels])
 
 
 def _twice(spec: str, paths: Sequence[str | None]) -> list[Problem]:
     """A note of the image files that are in two of the sources."""
-    twice = repeated(os.path.realpath(path) for path in paths if path)
+    twice = find_repeated(os.path.realpath(path) for path in paths if path)
     if not twice:
         return []
     message = f"{len(twice)} image files are in it more than once, such as '{twice[0]}'"

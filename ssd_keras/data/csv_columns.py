@@ -135,7 +135,7 @@ def is_header(lines: Sequence[Sequence[str]]) -> bool:
         return False
     if any(cell.lower().endswith(images.EXTENSIONS) for cell in filled):
         return False
-    if _found(first):
+    if _find_columns(first):
         return True
     # Names that are not known, above lines of numbers: a header as well, one to be refused.
     return len(filled) > len(first) / 2 and not is_use(first)
@@ -157,7 +157,7 @@ def by_header(path: str, header: Sequence[str], *, needs_class: bool = True) -> 
     Raises:
         UserError: columns are missing, or two of them have the same name.
     """
-    found = _found(header)
+    found = _find_columns(header)
     if "corner" in found:
         raise UserError(
             f"'{path}' has more than two corners of a box ({header[found['corner']]}): write "
@@ -216,7 +216,7 @@ _ONE_CELL = {"list_sizes": SIZES, "list_corners": CORNERS, "list": "", "shape": 
 _PLAIN = ("image", "label", "split", "difficult", "crowd", "attributes")
 
 
-def _found(header: Sequence[str]) -> dict[str, int]:
+def _find_columns(header: Sequence[str]) -> dict[str, int]:
     """Index of each column whose name is known."""
     names = [_squeeze(cell) for cell in header]
     # bbox_xmin, box width and the like; those of an image keep their name.

@@ -164,7 +164,7 @@ class TruthTable(Sequence[GroundTruth]):
         )
 
 
-def joined(tables: Sequence[TruthTable], **changes) -> TruthTable:
+def concatenate(tables: Sequence[TruthTable], **changes) -> TruthTable:
     """The images of several tables, one after the other; `changes` replace columns."""
     columns = {
         name: np.concatenate([getattr(table, name) for table in tables])

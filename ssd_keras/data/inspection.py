@@ -75,7 +75,7 @@ def _look(source: Source, index: int) -> tuple[str, bytes | None, list[Problem]]
     except ImageError as error:
         return place, None, [_lost(source, truth, place, error)]
     key = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
-    problems = _scaled(source, index, truth, place, *image.shape[:2])
+    problems = _note_scaled(source, index, truth, place, *image.shape[:2])
     form = describe(truth.path) if truth.path else ""
     if form:
         problems.append(Problem("pixel_form", place, form, NOTED))
@@ -90,7 +90,7 @@ def _look_at_header(source: Source, index: int) -> tuple[str, None, list[Problem
         check_stated_size(truth, header.height, header.width)
     except ImageError as error:
         return place, None, [_lost(source, truth, place, error)]
-    return place, None, _scaled(source, index, truth, place, header.height, header.width)
+    return place, None, _note_scaled(source, index, truth, place, header.height, header.width)
 
 
 def _lost(source: Source, truth: GroundTruth, place: str, error: ImageError) -> Problem:
@@ -101,7 +101,7 @@ def _lost(source: Source, truth: GroundTruth, place: str, error: ImageError) -> 
     return Problem("undecodable_image", place, error.reason, LEFT_OUT, lost, images_lost=1)
 
 
-def _scaled(source: Source, index: int, truth, place: str, height: int, width: int) -> list:
+def _note_scaled(source: Source, index: int, truth, place: str, height: int, width: int) -> list:
     """A note of an image that is larger or smaller than was believed, in the same proportion."""
     if not source.believed[index] or (height, width) == (truth.height, truth.width):
         return []

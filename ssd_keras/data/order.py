@@ -49,10 +49,10 @@ class Order:
         rounds = -(-batch_size // count)  # more than one only where a batch repeats images
         place = (step % per_epoch) * batch_size + slot
         epoch = step // per_epoch * rounds + place // count
-        place = self._shuffled(place % count, epoch, extra)
+        place = self._shuffle(place % count, epoch, extra)
         return tf.gather(tf.constant(self.shown, place.dtype), place) if self.shown else place
 
-    def _shuffled(self, place, epoch, extra: int):
+    def _shuffle(self, place, epoch, extra: int):
         order = tf.stack([self._seed32 + extra, tf.cast(epoch, tf.int32)])
         return tf.random.experimental.index_shuffle(place, order, self.count - 1)
 
@@ -79,7 +79,7 @@ class GroupedOrder(Order):
     # One by one: the orders of an epoch are kept by it.
     __eq__, __hash__ = object.__eq__, object.__hash__
 
-    def _shuffled(self, place, epoch, extra: int):
+    def _shuffle(self, place, epoch, extra: int):
         def look_up(place, epoch):
             return self._epoch(int(epoch), extra)[int(place)]
 

@@ -107,7 +107,7 @@ def _training_elements(
     share = batch_size // parts
     read, fast = _training_reader(source, cache_bytes)
     chain = _Chain(read, order_of(source, batch_size, seed, balanced), *changes)
-    regions = _most_ignored(source) * (4 if chain.augmentation == "mosaic" else 1)
+    regions = _count_most_ignored(source) * (4 if chain.augmentation == "mosaic" else 1)
 
     def prepare(position, careful):
         step, slot = position // share, position % share + part * share
@@ -270,7 +270,7 @@ def _those(boxes, labels, which):
     return tf.boolean_mask(boxes, which), tf.boolean_mask(labels, which)
 
 
-def _most_ignored(source: Source) -> int:
+def _count_most_ignored(source: Source) -> int:
     """Ignored regions of the image that has most of them."""
     table = table_of(source.ground_truth())
     return int(np.bincount(table.image_of[table.ignored], minlength=1).max())

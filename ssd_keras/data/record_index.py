@@ -137,7 +137,7 @@ def read(files: Sequence[str], problems: list[Problem]) -> Indexed | None:
             waiting.pop(name, None)
     if waiting or not parts:
         return None
-    return _joined(parts)
+    return _concatenate(parts)
 
 
 def _note(place: str, why: str, problems: list[Problem]) -> None:
@@ -154,7 +154,7 @@ class _Part(NamedTuple):
     ids: list[str]
 
 
-def _joined(parts: Sequence[_Part]) -> Indexed | None:
+def _concatenate(parts: Sequence[_Part]) -> Indexed | None:
     classes = list(dict.fromkeys(name for part in parts for name in part.classes))
     place = {name: n for n, name in enumerate(classes)}
     files = [path for part in parts for path in part.paths]

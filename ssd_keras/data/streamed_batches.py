@@ -42,7 +42,7 @@ def batches(
     """
     part, parts = shard
     share = batch_size // parts
-    numbered = _numbered(source, batch_size, seed, first_step)
+    numbered = _number_records(source, batch_size, seed, first_step)
     if steps is not None:
         numbered = numbered.take(steps * batch_size)
     numbered = numbered.filter(lambda number, _: number % batch_size // share == part)
@@ -74,7 +74,7 @@ def _reader(source: StreamedSource, number, record) -> Callable:
     return read
 
 
-def _numbered(source: StreamedSource, batch_size: int, seed: int, first_step: int):
+def _number_records(source: StreamedSource, batch_size: int, seed: int, first_step: int):
     """Places in the batches, counted from the start of training, and records."""
     per_epoch = max(1, len(source) // batch_size)
     first, within = divmod(first_step, per_epoch)

@@ -59,7 +59,7 @@ def fit_tile_size(
         way: of `resizing.WAYS`, by which tiles come to that size.
         **given: values of the `Tiling`.
     """
-    part = _thinned(source)
+    part = _thin_out(source)
     fits = [_fit(part, None, level_anchors, image_size, way)]
     for tiling in _to_try(part, image_size, given):
         fits.append(_fit(part, tiling, level_anchors, image_size, way))
@@ -70,7 +70,7 @@ def fit_tile_size(
     return [best, *(fit for fit in fits if fit is not best)]
 
 
-def _thinned(source: Source) -> Source:
+def _thin_out(source: Source) -> Source:
     truth = [one for one in source.ground_truth() if one.is_object.any()]
     step = max(1, -(-len(truth) // MOST_IMAGES))
     return Source(source.spec, source.classes, truth[::step])

@@ -43,7 +43,7 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
     """
     place, chosen = options.split(spec, place, options.UNITS)
     problems: list[Problem] = []
-    data = _found(spec, place, split, problems)
+    data = _find(spec, place, split, problems)
     read = _read_labels(data, problems)
     keypoints, task = (data.yaml.keypoints, data.yaml.task) if data.yaml else (None, "")
     yolo_labels.decide_shapes(read, keypoints, task, problems)
@@ -83,7 +83,7 @@ class _Found:
     yaml: data_yaml.DataYaml | None = None
 
 
-def _found(spec: str, place: str, split: str | None, problems: list[Problem]) -> _Found:
+def _find(spec: str, place: str, split: str | None, problems: list[Problem]) -> _Found:
     if not os.path.exists(place):
         raise missing_place("file or folder", place, spec)
     if not os.path.isdir(place):

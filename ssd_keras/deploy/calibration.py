@@ -68,7 +68,7 @@ class _ImagesOnDemand(Mapping):
         return len(self._indices)
 
 
-def _as_seen(
+def _cut_into_tiles(
     images: Mapping[str, np.ndarray], tiling: Tiling | None
 ) -> Iterator[tuple[str, np.ndarray]]:
     """The images, or some tiles of those that are larger than one."""
@@ -110,7 +110,7 @@ class Calibration:
             images = {f"number {index}": image for index, image in enumerate(images)}
         self._images: dict[str, np.ndarray] = {}
         lowest, highest = np.inf, -np.inf
-        for name, image in _as_seen(images, tiling):
+        for name, image in _cut_into_tiles(images, tiling):
             if image.ndim != 3 or image.shape[-1] != 3:
                 raise UserError(
                     f"A calibration image must be an array [H, W, 3], but {name} is {image.shape}."

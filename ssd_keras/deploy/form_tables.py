@@ -40,7 +40,7 @@ def targets_as_text(rows: Sequence) -> str:
                 taken = f"{placed.taken} of {placed.total}"
                 table.append([*start, placed.delegate, taken, f"{placed.partitions}", ms])
                 start, ms = [""] * len(start), ""
-    return "\n".join(aligned(table) + placement_lines(rows))
+    return "\n".join(align_columns(table) + placement_lines(rows))
 
 
 def placement_lines(rows: Sequence) -> list[str]:
@@ -50,11 +50,11 @@ def placement_lines(rows: Sequence) -> list[str]:
         for row in rows
         for placed in row.placements
         if row.form not in TARGETS or placed.delegate in TARGET_DELEGATES[row.form]
-        for line in described(placed)
+        for line in describe_placement(placed)
     ]
 
 
-def described(placed: Placement) -> list[str]:
+def describe_placement(placed: Placement) -> list[str]:
     """What a delegate takes and leaves of a file; nothing if it takes nothing."""
     if not placed.taken:
         return []
@@ -70,11 +70,11 @@ def target_lines(content: bytes, target: str) -> list[str]:
     return [
         line
         for delegate in TARGET_DELEGATES[target]
-        for line in described(placement_on(content, delegate))
+        for line in describe_placement(placement_on(content, delegate))
     ]
 
 
-def aligned(table: list[list[str]]) -> list[str]:
+def align_columns(table: list[list[str]]) -> list[str]:
     """The rows as lines with columns below each other."""
     widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
     return [
@@ -124,7 +124,7 @@ def cells(row) -> list[str]:
 def as_text(rows: Sequence) -> str:
     """The report as a table for the terminal; the operators have lines of their own."""
     columns = len(HEADER) - 2
-    lines = aligned([list(HEADER[:columns])] + [cells(row)[:columns] for row in rows])
+    lines = align_columns([list(HEADER[:columns])] + [cells(row)[:columns] for row in rows])
     for row in rows:
         if row.operators and (row.operators.custom or row.operators.not_on_gpu):
             lines.append(f"{row.form}: not on the GPU: {' '.join(row.operators.not_on_gpu)}")

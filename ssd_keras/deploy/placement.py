@@ -120,7 +120,7 @@ def asked_of_xnnpack(content: bytes) -> Placement:
         interpreter = Interpreter(model_content=content, num_threads=1)
         interpreter.allocate_tensors()
     parts = [op for op in interpreter._get_ops_details() if op["op_name"] == "DELEGATE"]
-    groups = [graph.between(part["inputs"], part["outputs"]) for part in parts]
+    groups = [graph.find_between(part["inputs"], part["outputs"]) for part in parts]
     return graph.placement(XNNPACK, groups)
 
 
@@ -163,7 +163,7 @@ class _Graph:
                 groups.append(group)
         return groups
 
-    def between(self, inputs: Iterable[int], outputs: Iterable[int]) -> list[int]:
+    def find_between(self, inputs: Iterable[int], outputs: Iterable[int]) -> list[int]:
         """The operators that make `outputs` from `inputs`, both tensors."""
         known, found = {int(i) for i in inputs}, set()
         waiting = [int(i) for i in outputs]
@@ -187,7 +187,7 @@ class _Graph:
             total=len(self.names),
             partitions=len(groups),
             left=dict(counts.most_common()),
-            breaks=tuple(self._described(op) for op in left if op in behind and op in before),
+            breaks=tuple(self._describe(op) for op in left if op in behind and op in before),
         )
 
     def _sources(self, operator: int) -> set[int]:
@@ -209,6 +209,6 @@ class _Graph:
                 found |= self._sources(operator)
         return found
 
-    def _described(self, operator: int) -> str:
+    def _describe(self, operator: int) -> str:
         tensor = self._file.graph.tensors[self._outputs[operator][0]]
         return f"{self.names[operator]} {tensor.name.decode()}"

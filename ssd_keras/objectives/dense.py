@@ -17,7 +17,7 @@ from ssd_keras.boxes.task_aligned import aligned_targets, alignment, task_aligne
 from ssd_keras.boxes.xla import run_with_xla
 from ssd_keras.errors import require_one_of
 from ssd_keras.objectives.box_losses import BOX_LOSSES, smooth_l1
-from ssd_keras.objectives.focal import PRIOR, counted, focal_cross_entropy
+from ssd_keras.objectives.focal import PRIOR, focal_cross_entropy, zero_ignored
 from ssd_keras.objectives.mining import mined_cross_entropy
 from ssd_keras.objectives.soft_labels import SOFT_LOSSES
 
@@ -126,7 +126,7 @@ class Dense:
             matches = box_ops.match(boxes, layout.anchors, self.match_threshold, self.matching)
         return targets | {"matches": _with_own(matches, own)}
 
-    def assigned(self, targets: dict, decoded, scores, layout: Layout):
+    def assign(self, targets: dict, decoded, scores, layout: Layout):
         """The object of each default box, int32 `[B, A]`, and what its score is to be, float32.
 
         Args:
@@ -167,7 +167,7 @@ class Dense:
         logits = ops.cast(ops.convert_to_tensor(predictions["classes"]), "float32")
         decoded = box_ops.decode(codes, layout.anchors, self.variances)
         scores = self.scores_of({"classes": logits})
-        matches, quality = self.assigned(targets, decoded, scores, layout)
+        matches, quality = self.assign(targets, decoded, scores, layout)
         quality = ops.stop_gradient(quality)
         labels = assigning.of_object(targets["labels"] + 1, matches)
         class_sum = self._class_sum(labels, quality, logits, targets.get("ignored"))
@@ -192,12 +192,12 @@ class Dense:
                 classes, logits, self.scores, self.negative_ratio, self.min_negatives, ignored
             )
         if self.class_loss == "focal":
-            return ops.sum(counted(focal_cross_entropy(classes, logits), classes, ignored))
+            return ops.sum(zero_ignored(focal_cross_entropy(classes, logits), classes, ignored))
         wanted = ops.one_hot(classes - 1, logits.shape[-1], dtype="float32") * quality[..., None]
         losses = SOFT_LOSSES[self.class_loss](wanted, logits)
         if ignored is None:
             return ops.sum(losses)
-        return ops.sum(counted(ops.sum(losses, axis=-1), classes, ignored))
+        return ops.sum(zero_ignored(ops.sum(losses, axis=-1), classes, ignored))
 
     def _box_distance(self, boxes, matches, codes, decoded, layout: Layout):
         """What each default box's box costs, `[B, A]`; of no meaning without an object."""

@@ -29,7 +29,7 @@ def focal_cross_entropy(classes, logits, *, gamma=2.0, alpha=0.25):
     return ops.sum(-weight * ops.exp(gamma * ops.log_sigmoid(-signed)) * log_p, axis=-1)
 
 
-def counted(losses, classes, ignored=None):
+def zero_ignored(losses, classes, ignored=None):
     """Losses `[B, A]` of default boxes, 0 of those that are ignored and have no object.
 
     Args:

@@ -14,7 +14,7 @@ from ssd_keras.boxes.matching import RULES as MATCHINGS
 from ssd_keras.boxes.xla import run_with_xla
 from ssd_keras.errors import require_one_of
 from ssd_keras.objectives.box_losses import smooth_l1
-from ssd_keras.objectives.focal import PRIOR, counted, focal_cross_entropy
+from ssd_keras.objectives.focal import PRIOR, focal_cross_entropy, zero_ignored
 from ssd_keras.objectives.mining import mined_cross_entropy
 
 SCORES = ("softmax", "sigmoid")
@@ -195,7 +195,7 @@ def multibox_loss(
     ignored = targets.get("ignored")
     if class_loss == "focal":
         class_sum = ops.sum(
-            counted(focal_cross_entropy(classes, logits[..., 1:]), classes, ignored)
+            zero_ignored(focal_cross_entropy(classes, logits[..., 1:]), classes, ignored)
         )
     else:
         columns = logits if scores == "softmax" else logits[..., 1:]

@@ -43,13 +43,13 @@ def _model(run: Run, detector: Detector) -> str:
 
 
 def _data(run: Run) -> str:
-    learned = _counted(run.train_source, run.settings.train_data)
+    learned = _describe_images(run.train_source, run.settings.train_data)
     if run.eval_source is None:
         return learned
     return f"{learned}, judged on {len(run.eval_source)} of {run.settings.eval_data}"
 
 
-def _counted(source: data.Source, spec: str) -> str:
+def _describe_images(source: data.Source, spec: str) -> str:
     if not isinstance(source, TiledSource):
         return f"{len(source)} images of {spec}"
     left = f" ({source.dropped:,} without objects are left out)" if source.dropped else ""

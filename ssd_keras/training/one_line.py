@@ -20,7 +20,7 @@ from ssd_keras.training.defaults import suggest
 from ssd_keras.training.distribution import find_devices
 from ssd_keras.training.recipe import Recipe
 from ssd_keras.training.settings import RunSettings
-from ssd_keras.training.tiles import tiled
+from ssd_keras.training.tiles import apply_tiles
 from ssd_keras.weights.detector_files import model_of
 
 MODEL = "SSD_MobileNet_300"
@@ -68,7 +68,7 @@ def train(
     given |= {"train_data": source.spec, "eval_data": judge.spec if judge is not None else ""}
     given |= _boxes_of_start(model, given)
     # By the images, as of the model's recipe no more is asked yet; then by their tiles.
-    found, source = tiled(suggest(model, len(source), given), source)
+    found, source = apply_tiles(suggest(model, len(source), given), source)
     found = suggest(model, len(source), given | {"tiles": found.tiles})
     if found.default_boxes == "auto":
         asked = "default_boxes" in given
@@ -94,13 +94,13 @@ def _boxes_of_start(model: str, given: Mapping) -> dict:
     if not folder.settings_file.is_file():
         return {}
     stored = folder.settings()
-    ours, theirs = zoo.parse(model, given.get("backbone")), _parsed(stored)
+    ours, theirs = zoo.parse(model, given.get("backbone")), _parse_name(stored)
     if theirs is None or ours == theirs or ours.backbone != theirs.backbone:
         return {}
     return {name: stored[name] for name in names if stored.get(name) is not None}
 
 
-def _parsed(stored: Mapping) -> ModelName | None:
+def _parse_name(stored: Mapping) -> ModelName | None:
     try:
         return zoo.parse(stored.get("model", ""), stored.get("backbone"))
     except UserError:

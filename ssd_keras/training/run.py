@@ -32,7 +32,7 @@ from ssd_keras.training.precision import (
 from ssd_keras.training.quantize_aware import make_quantize_aware
 from ssd_keras.training.settings import RunSettings
 from ssd_keras.training.stages import freeze_for_stage
-from ssd_keras.training.tiles import tiled
+from ssd_keras.training.tiles import apply_tiles
 from ssd_keras.traversal import leaf_layers
 
 ROLLBACK_FACTOR = 0.1
@@ -66,7 +66,7 @@ def train(settings: RunSettings, run_dir: str, *, train_source=None, eval_source
         )
     if train_source is None:
         train_source = data.load_source(settings.train_data)
-        settings, train_source = tiled(settings, train_source)
+        settings, train_source = apply_tiles(settings, train_source)
     if settings.eval_data and eval_source is None:
         eval_source = data.load_source(settings.eval_data, classes=train_source.classes)
     _check_data(settings, train_source, eval_source)

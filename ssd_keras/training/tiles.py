@@ -12,7 +12,7 @@ from ssd_keras.training.building import build
 from ssd_keras.training.settings import RunSettings
 
 
-def tiled(settings: RunSettings, source: Source) -> tuple[RunSettings, Source]:
+def apply_tiles(settings: RunSettings, source: Source) -> tuple[RunSettings, Source]:
     """The settings with a size for "auto", and the source as it is trained on.
 
     Raises:

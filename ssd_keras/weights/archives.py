@@ -43,7 +43,7 @@ def unpack(
     """
     places = {name: folder / name.rpartition("/")[2] for name in members}
     missing = set(members)
-    with _opened(archive, limit, advice) as (tar, unpacked):
+    with _open_tar(archive, limit, advice) as (tar, unpacked):
         for entry in _entries(tar, unpacked):
             name = entry.name.removeprefix("./")
             if name in missing:
@@ -62,7 +62,7 @@ def list_members(archive: str | Path, limit: int) -> list[str]:
     Raises:
         UserError: the archive is damaged or larger.
     """
-    with _opened(archive, limit, AGAIN) as (tar, unpacked):
+    with _open_tar(archive, limit, AGAIN) as (tar, unpacked):
         return [entry.name.removeprefix("./") for entry in _entries(tar, unpacked) if entry.isreg()]
 
 
@@ -72,7 +72,7 @@ def is_archive(path: Path) -> bool:
 
 
 @contextmanager
-def _opened(archive, limit: int, advice: str) -> Iterator[tuple[tarfile.TarFile, _Limited]]:
+def _open_tar(archive, limit: int, advice: str) -> Iterator[tuple[tarfile.TarFile, _Limited]]:
     with reading(archive, "an archive", advice), open_regular(archive) as raw:
         magic = raw.read(len(_XZ_MAGIC))
         raw.seek(0)

@@ -75,7 +75,7 @@ def import_caffe(
             detector=detector,
             origin="Caffe model",
             mapped=mapped,
-            unused=_unused(mapped, blobs, network, candidate.name),
+            unused=_find_unused(mapped, blobs, network, candidate.name),
             notes=(note, "default boxes as in the .prototxt", candidate.note),
             suppression=read_suppression(network),
             folded=tuple(our for our, pair in pairs.items() if pair.folded),
@@ -120,7 +120,7 @@ def _align(
     return detector, Alignment(flat, blobs).of(heads.by_name(candidate.prefix))
 
 
-def _unused(mapped: dict, blobs: dict, network: Network, model: str) -> tuple[str, ...]:
+def _find_unused(mapped: dict, blobs: dict, network: Network, model: str) -> tuple[str, ...]:
     """Layers of the .caffemodel that the .prototxt does not have; all others must be used."""
     used = {name for names in mapped.values() for name in names}
     unused = sorted(set(blobs) - used)

@@ -48,7 +48,7 @@ class StartReport:
     def __str__(self) -> str:
         text = f"{len(self.layers.loaded)} layers start from '{self.path}'"
         if self.kept:
-            text += f"; what it knows of {self._listed_kept()} is kept"
+            text += f"; what it knows of {self._list_kept()} is kept"
         if self.new:
             text += (
                 f"; {join_names(self.new, MOST_NAMED)} {'is' if len(self.new) == 1 else 'are'} new"
@@ -60,7 +60,7 @@ class StartReport:
             text += f"; {len(fresh)} are not in it and are new ({fresh[0]} ...)"
         return text + "."
 
-    def _listed_kept(self) -> str:
+    def _list_kept(self) -> str:
         names = [
             name if name == theirs else f"{name} (there '{theirs}')"
             for name, theirs in self.kept.items()

@@ -39,9 +39,9 @@ class PublishedWeights:
         file = Remote(self.address, f"{self.name}{Path(self.address).suffix}")
         folder = fetching.cache_folder() / "imagenet"
         with fetching.first_use(file, folder):
-            return read_torch_backbone(self._fetched(file, folder))
+            return read_torch_backbone(self._fetch(file, folder))
 
-    def _fetched(self, file: Remote, folder: Path) -> Path:
+    def _fetch(self, file: Remote, folder: Path) -> Path:
         advice = f"To do without a network, put {self.address} into '{folder / file.name}'."
         with locks.waiting(folder, lambda holder: fetching.tell(f"Waiting for {holder}.")):
             source = fetching.mirror_of(file)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ssd_keras.data import voc
 from ssd_keras.errors import UserError
-from ssd_keras.labels import first_repeated, is_no_class, label_lines, label_map_items
+from ssd_keras.labels import find_first_repeated, is_no_class, label_lines, label_map_items
 from ssd_keras.reading import reading
 from ssd_keras.weights.files import MAX_TEXT_BYTES, read_file
 
@@ -47,7 +47,7 @@ def read_labels(path: str | Path) -> dict[int, str]:
         is_map = Path(path).suffix in (".pbtxt", ".prototxt") or text.lstrip().startswith("item")
         found = _items(text) if is_map else _lines(text)
         for what, values in zip(("number", "name"), zip(*found, strict=True), strict=False):
-            repeated = first_repeated(values)
+            repeated = find_first_repeated(values)
             if repeated is not None:
                 raise ValueError(f"the {what} {repeated!r} stands there twice")
     if not found:

@@ -31,25 +31,25 @@ def at_size(config: dict, name: str) -> dict | None:
         The configuration; None where the name alone builds the right one, because the trained
         detector is the published one of its size, and where it is built of other parts.
     """
-    wanted, theirs = parse(name), _parsed(config["name"])
+    wanted, theirs = parse(name), _parse_name(config["name"])
     if theirs is None or _parts(theirs) != _parts(wanted):
         return None
     preset, core = BOX_NETWORKS[theirs.box_network], find_core(theirs.backbone)
     for stride in (None, *core.finest_strides):
         options = preset.core_options(core, stride)
         built = core.build(theirs.image_size, **options)
-        if _layers(_serialized(built)) == _layers(config["backbone"]):
+        if _layers(_serialize(built)) == _layers(config["backbone"]):
             break
     else:
         return None
     request = Request(core=core, maps=feature_maps(built), image_size=theirs.image_size)
     if stride is None and _is_published(config["box_network"]["config"], preset, request):
         return None
-    backbone = _serialized(core.build(wanted.image_size, **options))
+    backbone = _serialize(core.build(wanted.image_size, **options))
     return {**config, "name": name, "backbone": backbone}
 
 
-def _parsed(name: str) -> ModelName | None:
+def _parse_name(name: str) -> ModelName | None:
     try:
         return parse(name)
     except UserError:
@@ -61,7 +61,7 @@ def _parts(name: ModelName) -> tuple[str, str]:
     return name.box_network, name.backbone
 
 
-def _serialized(backbone: keras.Model) -> dict:
+def _serialize(backbone: keras.Model) -> dict:
     return _as_read(keras.saving.serialize_keras_object(backbone))
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from ssd_keras.backbones import feature_maps, mobiledet
-from ssd_keras.backbones.mobiledet import _scaled
+from ssd_keras.backbones.mobiledet import _scale
 
 # Values of all variables, and the maps of stride 8, 16 and 32: scope, channels.
 API = {
@@ -35,4 +35,4 @@ def test_variables_and_maps_are_the_apis(target):
     ("channels", "width", "expected"), [(72, 0.25, 16), (16, 0.25, 8), (104, 0.5, 56), (8, 0.1, 8)]
 )
 def test_channels_are_multiples_of_8_with_halves_upwards(channels, width, expected):
-    assert _scaled(channels, width) == expected
+    assert _scale(channels, width) == expected

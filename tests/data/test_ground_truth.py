@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ssd_keras.data import row_checks
-from ssd_keras.data.ground_truth import GroundTruth, TruthTable, joined, table_of
+from ssd_keras.data.ground_truth import GroundTruth, TruthTable, concatenate, table_of
 from ssd_keras.data.images import Header
 from ssd_keras.data.rows import Headers, Row, RowTable
 
@@ -36,7 +36,7 @@ def test_a_table_is_a_list(chosen):
 
 
 def test_tables_are_joined_with_changes():
-    both = joined([table_of(LISTED), TruthTable.of(LISTED[:1])], labels=np.full(7, 5))
+    both = concatenate([table_of(LISTED), TruthTable.of(LISTED[:1])], labels=np.full(7, 5))
     assert both.image_ids == ["a", "bb", "c", "d", "a"]
     assert both.counts.tolist() == [2, 0, 3, 0, 2]
     assert set(both.labels.tolist()) == {5}

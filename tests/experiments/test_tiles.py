@@ -16,7 +16,7 @@ from ssd_keras.data.source import GroundTruth, Source
 from ssd_keras.data.tile_sizes import fit_tile_size
 from ssd_keras.errors import UserError
 from ssd_keras.training import RunSettings
-from ssd_keras.training.tiles import tiled
+from ssd_keras.training.tiles import apply_tiles
 from tests import tiny
 from tests.data.samples import voc_image, voc_object
 from tests.experiments.programs import end, start
@@ -71,7 +71,7 @@ def test_tiles_cannot_be_fitted_to_no_objects():
     empty = Source("drawn", ("a",), [GroundTruth("0", 400, 400, np.zeros((0, 4)), [])])
     settings = RunSettings("SSD_MobileNet_96", "drawn", tiles="auto")
     with pytest.raises(UserError, match="'drawn' has no object to fit tiles to"):
-        tiled(settings, empty)
+        apply_tiles(settings, empty)
 
 
 def test_small_objects_get_tiles_and_large_ones_do_not():

@@ -130,7 +130,7 @@ def test_every_object_teaches_and_nothing_depends_on_padding_or_order(name):
     targets = objective.encode(boxes, labels, layout)
     decoded = box_ops.decode(predictions["boxes"], layout.anchors)
     scores = objective.scores_of(predictions)
-    matches, _ = objective.assigned(targets, decoded, scores, layout)
+    matches, _ = objective.assign(targets, decoded, scores, layout)
     for row, own in zip(np.array(matches), labels, strict=True):
         assert set(row) - {-1} == set(np.flatnonzero(own >= 0))
 
@@ -177,7 +177,7 @@ def test_the_loss_at_the_start_is_what_theory_says(name):
     predictions = {"boxes": codes, "classes": logits}
     targets = objective.encode(boxes, labels, layout)
     given = (np.array(box_ops.decode(codes, layout.anchors)), np.full_like(logits, 0.01))
-    matches, quality = (np.array(x) for x in objective.assigned(targets, *given, layout))
+    matches, quality = (np.array(x) for x in objective.assign(targets, *given, layout))
     positive, p = matches >= 0, 0.01
     negatives, q = logits.size - positive.sum(), quality[positive]
     cost_no = -np.log(1 - p)

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from ssd_keras.boxes.default_boxes import Level, default_boxes
-from ssd_keras.boxes.ignoring import cells, covered
+from ssd_keras.boxes.ignoring import cells, find_covered
 from ssd_keras.boxes.layout import Layout
 from ssd_keras.objectives.dense import Dense
 from ssd_keras.objectives.multibox import MultiBox
@@ -28,7 +28,7 @@ PLACES = [[0, 0, 0.2, 0.2], [0.2, 0, 0.4, 0.2], [0, 0, 0.4, 0.4], [0, 0.8, 0.2, 
     ],
 )
 def test_places_are_covered_by_half_of_their_own_area(regions, wanted):
-    found = covered(np.array(regions, np.float32).reshape(1, -1, 4), PLACES)
+    found = find_covered(np.array(regions, np.float32).reshape(1, -1, 4), PLACES)
     assert np.asarray(found).astype(int).tolist() == [wanted]
 
 
@@ -61,7 +61,7 @@ def gradient(objective, ignored):
     codes = tf.constant(rng.normal(0, 0.1, (1, len(anchors), 4)).astype(np.float32))
     boxes = np.array([[[0.1, 0.1, 0.3, 0.3], [0.6, 0.6, 0.8, 0.8]]], np.float32)
     targets = objective.encode(boxes, np.array([[0, 1]]), layout)
-    lies_on = covered(IGNORED, anchors)
+    lies_on = find_covered(IGNORED, anchors)
     if ignored:
         targets = {**targets, "ignored": lies_on}
     with tf.GradientTape() as tape:
@@ -95,7 +95,7 @@ def test_yolo_learns_no_confidence_on_ignored_cells():
         "classes": np.zeros((1, 16, 2), np.float32),
     }
     usual = objective.loss(targets, predictions, grid)["class_loss"]
-    on = {**targets, "ignored": covered(IGNORED, cells(grid))}
+    on = {**targets, "ignored": find_covered(IGNORED, cells(grid))}
     less = objective.loss(on, predictions, grid)["class_loss"]
     # Four cells of two boxes, each half of 1.
     assert float(usual - less) == pytest.approx(4.0)
