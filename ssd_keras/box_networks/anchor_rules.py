@@ -176,6 +176,8 @@ class MultiscaleAnchors:
         scale: side of the smallest square of a level in strides.
         ratios: width over height.
         scales_per_octave: steps from one level's size to the next one's.
+        smallest: side of the finest level's smallest square, as a share of the image's shorter
+            side; the coarser levels grow with it. None: by `scale`.
 
     Source: TF Object Detection API, multiscale_grid_anchor_generator.py.
     """
@@ -183,6 +185,7 @@ class MultiscaleAnchors:
     scale: float = 4.0
     ratios: tuple[float, ...] = (1.0, 2.0, 0.5)
     scales_per_octave: int = 2
+    smallest: float | None = None
 
     def __post_init__(self):
         # Files bring these numbers, too.
@@ -191,19 +194,32 @@ class MultiscaleAnchors:
                 f"scales_per_octave must be 1 to {MAX_SCALES_PER_OCTAVE}, got "
                 f"{self.scales_per_octave}."
             )
-        if not all(0 < number < math.inf for number in (self.scale, *self.ratios)):
-            raise ValueError("scale and ratios of default boxes must be positive numbers.")
+        sizes = (self.scale, *self.ratios, *([] if self.smallest is None else [self.smallest]))
+        if not all(0 < number < math.inf for number in sizes):
+            raise ValueError(
+                "scale, ratios and smallest of default boxes must be positive numbers."
+            )
+
+    def with_smallest(self, side: float) -> MultiscaleAnchors:
+        """The rule whose smallest square, on the finest map, is this share of the shorter side."""
+        return dataclasses.replace(self, smallest=side)
 
     def levels(
         self, map_sizes: Sequence[tuple[int, int]], image_size: tuple[int, int]
     ) -> tuple[boxes.Level, ...]:
         """The levels for maps of these sizes, finest first."""
-        return tuple(self._level(map_size, image_size) for map_size in map_sizes)
+        scale = self.scale
+        if self.smallest is not None:
+            finest = nearest_stride(max(map_sizes[0]), max(image_size))
+            scale = self.smallest * min(image_size) / finest
+        return tuple(self._level(scale, map_size, image_size) for map_size in map_sizes)
 
-    def _level(self, map_size: tuple[int, int], image_size: tuple[int, int]) -> boxes.Level:
+    def _level(
+        self, scale: float, map_size: tuple[int, int], image_size: tuple[int, int]
+    ) -> boxes.Level:
         stride = nearest_stride(max(map_size), max(image_size))
         sides = [
-            self.scale * stride * 2 ** (step / self.scales_per_octave)
+            scale * stride * 2 ** (step / self.scales_per_octave)
             for step in range(self.scales_per_octave)
         ]
         height, width = image_size

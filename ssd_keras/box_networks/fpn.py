@@ -109,7 +109,7 @@ class FPN(DefaultBoxNetwork):
             **cls.usual,
             "channels": request.scale_channels(cls.usual["channels"]),
             "coarse_levels": _halvings(coarsest.stride, cls.coarsest_stride, coarsest.size),
-            "anchors": _anchors_for(request),
+            "anchors": MultiscaleAnchors(smallest=request.smallest_box),
         }
 
     def __call__(self, features: dict, image_size: tuple[int, int]) -> dict:
@@ -282,10 +282,3 @@ def _halvings(stride: int, coarsest: int, size: tuple[int, int]) -> int:
     """How often a map is halved until it has the coarsest stride or is a single cell."""
     to_stride = max(0, int(math.log2(coarsest / stride)))
     return min(to_stride, math.ceil(math.log2(max(size))))
-
-
-def _anchors_for(request: Request) -> MultiscaleAnchors:
-    if request.smallest_box is None:
-        return MultiscaleAnchors()
-    pixels = request.smallest_box * min(request.image_size)
-    return MultiscaleAnchors(scale=pixels / request.maps[0].stride)

@@ -13,7 +13,7 @@ from ssd_keras.complexity import count_macs
 from ssd_keras.data import Source
 from ssd_keras.data.inspection import resized_boxes
 from ssd_keras.errors import UserError
-from ssd_keras.presets import find_core
+from ssd_keras.presets import BOX_NETWORKS, find_core
 from ssd_keras.training.building import build
 from ssd_keras.training.settings import RunSettings
 from ssd_keras.zoo import parse
@@ -112,7 +112,11 @@ def _strides(settings: RunSettings) -> list[int | None]:
     """The strides of the finest map to try, the model's own first."""
     if settings.finest_stride is not None or settings.backbone:
         return [settings.finest_stride]
-    return [None, *find_core(parse(settings.model).backbone).finest_strides[1:]]
+    name = parse(settings.model)
+    if BOX_NETWORKS[name.box_network].joins_maps:
+        # It looks at all maps of the core as it is.
+        return [None]
+    return [None, *find_core(name.backbone).finest_strides[1:]]
 
 
 def _fits(settings: RunSettings, source: Source, stride: int | None) -> list[Fit]:

@@ -85,6 +85,7 @@ def test_multiscale_boxes_follow_from_the_stride(side, cells, centres, sides):
         {"scales_per_octave": 10**9},
         {"scale": float("inf")},
         {"ratios": (1.0, -2.0)},
+        {"smallest": 0.0},
     ],
 )
 def test_multiscale_boxes_beyond_reason_are_refused(values):
@@ -99,12 +100,32 @@ def test_multiscale_boxes_are_square_in_the_pixels_of_a_rectangle():
 
 
 @pytest.mark.parametrize(
+    ("size", "maps", "smallest", "scale"),
+    [
+        ((320, 320), [(40, 40), (20, 20)], 0.05, 2.0),
+        ((192, 320), [(24, 40), (12, 20)], 0.1, 2.4),
+        # As a share of the shorter side, at a stride of 16.
+        ((100, 50), [(7, 4), (4, 2)], 0.64, 2.0),
+    ],
+)
+def test_multiscale_boxes_grow_from_the_smallest(size, maps, smallest, scale):
+    found = MultiscaleAnchors().with_smallest(smallest).levels(maps, size)
+    wanted = MultiscaleAnchors(scale=scale).levels(maps, size)
+    for level, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(level.sizes, other.sizes, rtol=1e-12)
+    assert min(level.sizes[0][0] * size[0] for level in found) == pytest.approx(
+        smallest * min(size)
+    )
+
+
+@pytest.mark.parametrize(
     "rule",
     [
         ScaleAnchors(smallest=0.07),
         ScaleAnchors(finer_levels=1),
         ListedAnchors(SIZES, steps=(8.0, 16.0)),
         MultiscaleAnchors(scale=3.0, ratios=(1.0, 3.0), scales_per_octave=3),
+        MultiscaleAnchors(smallest=0.07),
     ],
     ids=lambda rule: type(rule).__name__,
 )

@@ -62,6 +62,17 @@ def test_small_objects_get_a_finer_map_and_large_ones_keep_the_models_own():
     assert large.finest_stride is None
 
 
+def test_a_pyramid_keeps_its_maps_and_gets_boxes_of_the_objects_size():
+    settings = RunSettings("PANLite_MobileNetV2_128", "drawn", width=0.25)
+    small, tried = fit_default_boxes(settings, source_of(0.1))
+    assert small.finest_stride is None
+    assert small.smallest_box == pytest.approx(0.1, abs=0.01)
+    published = next(one for one in tried if one.smallest_box is None)
+    # Its own smallest box is a quarter of the image, the objects are a tenth.
+    assert published.met == 0.0
+    assert tried[0].met > 0.5
+
+
 @pytest.mark.slow
 def test_what_is_given_stays():
     settings = RunSettings(
