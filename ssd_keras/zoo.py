@@ -57,7 +57,8 @@ def create(
             width, such as "SSD_MobileNet_192x320" for cameras of 16:9.
         classes: class names, in the order of the labels.
         backbone_weights: "imagenet" (Keras' own file, downloaded if it is not in Keras' cache),
-            the path of a weights file, or None for random weights.
+            the path of a weights file, a detector (as `weights`) whose Core Network is taken and
+            nothing else, or None for random weights.
         weights: a trained detector (run folder, `.keras` file or name of `list_weights`) to start
             from. Layers are loaded by name; those that predict classes keep the columns of the
             classes that both have by name, and stay random for the others; a DSSD takes all but

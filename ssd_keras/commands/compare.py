@@ -51,7 +51,7 @@ flags.DEFINE_integer("steps", 1000, "Training steps of each run, rounded to whol
 flags.DEFINE_list("seeds", ["0", "1"], "Every model is trained once with each of these.")
 flags.DEFINE_bool("small", False, "A miniature on drawn shapes; other flags go before it.")
 
-flags.DEFINE_string("backbone_weights", "none", "'imagenet', 'none', or a weights file.")
+flags.DEFINE_string("backbone_weights", "none", "'imagenet', 'none', a file, or a detector.")
 flags.DEFINE_integer("batch_size", 8, "Images per step.")
 flags.DEFINE_float("learning_rate", None, "Highest learning rate." + AS_EACH_MODEL_ASKS)
 flags.DEFINE_string("optimizer", None, "'sgd', 'adamw' or 'rmsprop'." + AS_EACH_MODEL_ASKS)

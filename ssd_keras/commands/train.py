@@ -37,7 +37,9 @@ flags.DEFINE_string("eval_data", "", "Data to judge on; empty for none.")
 flags.DEFINE_string("run_dir", None, "Folder of the run.", required=True)
 
 flags.DEFINE_string(
-    "backbone_weights", "none", "'imagenet' (downloaded if needed), 'none', or a weights file."
+    "backbone_weights",
+    "none",
+    "'imagenet' (downloaded if needed), 'none', a weights file, or a detector: its Core Network.",
 )
 flags.DEFINE_string(
     "backbone", None, "Your own Core Network, FILE.py:FUNCTION; the middle of --model is then free."

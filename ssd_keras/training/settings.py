@@ -30,7 +30,7 @@ class RunSettings:
         model: a model's name.
         train_data: data SPEC to train on.
         eval_data: data SPEC to judge on, or "" for none.
-        backbone_weights: "imagenet", "none" or a file.
+        backbone_weights: "imagenet", "none", a file or a detector, see `load_backbone_weights`.
         backbone: the user's own Core Network, `FILE.py:FUNCTION`; None: that of the model's name.
         weights: a trained detector to start from, a run folder or a `.keras` file; "" for none.
         width: channel multiplier.

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+import ssd_keras
 from ssd_keras.backbones import mobilenet
 from ssd_keras.errors import UserError
 from ssd_keras.weights import load_backbone_weights
@@ -55,3 +56,41 @@ def test_without_a_network_the_error_says_where_to_put_the_file():
 
     with pytest.raises(UserError, match=r"mobilenet_2_5_224_tf_no_top.h5.*models"):
         load_backbone_weights(mobilenet((96, 96), width=0.25), "imagenet", unreachable)
+
+
+# === From a detector ===
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A detector of a Core Network whose layers Keras calls otherwise, and its run folder."""
+    keras.utils.set_random_seed(5)
+    detector = ssd_keras.create("SSD_MobileNetV3SmallMinimalistic_96", ["cat"], width=0.5)
+    folder = tmp_path_factory.mktemp("run")
+    detector.save(folder / "best.keras")
+    return detector, folder
+
+
+@pytest.mark.parametrize("place", ["", "best.keras"])
+def test_a_detector_gives_its_core_network_and_nothing_else(trained, place):
+    theirs, folder = trained
+    keras.utils.set_random_seed(6)
+    options = {"backbone_weights": str(folder / place), "width": 0.5}
+    ours = ssd_keras.create("PANLite_MobileNetV3SmallMinimalistic_128", ["dog", "cow"], **options)
+    layers = {layer.name: layer for layer in theirs.backbone.layers}
+    taken = [layer for layer in ours.backbone.layers if layer.weights]
+    assert len(taken) > 20
+    for layer in taken:
+        for a, b in zip(layer.get_weights(), layers[layer.name].get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_a_detector_of_another_width_is_refused(trained):
+    options = {"backbone_weights": str(trained[1]), "width": 0.75}
+    with pytest.raises(UserError, match=r"do not fit: .* has shapes"):
+        ssd_keras.create("SSD_MobileNetV3SmallMinimalistic_96", ["cat"], **options)
+
+
+def test_a_name_that_is_none_is_told_with_the_nearest():
+    with pytest.raises(UserError, match="Did you mean 'ssd_mobilenet_v2_coco'"):
+        load_backbone_weights(mobilenet((96, 96), width=0.25), "ssd_mobilenet_v2_cocos")
