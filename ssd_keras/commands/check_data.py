@@ -8,7 +8,6 @@ The files are only read. Exit code 1 if something must be refused or too little 
 import functools
 import sys
 import time
-from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from absl import flags
 
 from ssd_keras import data, figures, zoo
 from ssd_keras.boxes import coverage
-from ssd_keras.commands import _program
+from ssd_keras.commands import _problems, _program
 from ssd_keras.data import inspection, pictures, verdict
 from ssd_keras.data.tile_sizes import fit_tile_size
 from ssd_keras.display import column
@@ -47,7 +46,6 @@ flags.DEFINE_string("out", "", "Folder for the pictures; empty for none.")
 flags.DEFINE_string(
     "augmentation", None, "Augmentation of the last mosaic; None: what training would take."
 )
-flags.DEFINE_integer("show", 20, "Problems of each kind that are printed one by one; 0 for all.")
 flags.DEFINE_bool("decode", True, "Decode every image to find those that are damaged.")
 
 
@@ -61,7 +59,7 @@ def main(_):
         source = data.load_source(FLAGS.data, FLAGS.classes)
     except data.UnusableError as error:
         print(f"Not fit to train on: {error}")
-        print_problems(error.problems, FLAGS.show)
+        _problems.show(error.problems)
         sys.exit(1)
     # An unknown model must not wait for the last image to be decoded.
     detector = None
@@ -83,7 +81,7 @@ def main(_):
         print(complaint + "\n")
     print_summary(source, inspection.summarize(source, size, way), size)
     print_left(left)
-    print_problems(problems, FLAGS.show)
+    _problems.show(problems)
     result = print_coverage(source, detector, size, way) if detector and left.kept else None
     if detector and left.kept:
         print_tiles(source, detector, size, way)
@@ -167,35 +165,6 @@ def print_left(left):
         )
     for part in filter(None, left.losses().split("; ")):
         print(f"  {part}")
-
-
-def print_problems(problems, show):
-    """Prints problems by kind, with their places and what is done about them."""
-    if not problems:
-        print("\nNo problem found.")
-    kinds = defaultdict(list)
-    for problem in problems:
-        kinds[problem.kind, problem.action].append(problem)
-    for (kind, action), found in sorted(kinds.items(), key=lambda item: item[0][1]):
-        print(f"\n{kind}: {len(found)} {action}")
-        lines = [f"{problem.place}: {problem.message}" for problem in found]
-        if show:
-            lines = without_repeats(found)
-        for line in lines[: show or None]:
-            print(f"  {line}")
-        if show and len(lines) > show:
-            print(f"  ... and {len(lines) - show} more (--show=0 prints all)")
-
-
-def without_repeats(problems) -> list[str]:
-    """A line for each message, with its first place and how often it is said."""
-    first, count = {}, Counter(problem.message for problem in problems)
-    for problem in problems:
-        first.setdefault(problem.message, problem.place)
-    return [
-        f"{place}: {message}" + (f" ({count[message]:,} times)" if count[message] > 1 else "")
-        for message, place in first.items()
-    ]
 
 
 def print_coverage(source, detector, size, way):

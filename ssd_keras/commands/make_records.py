@@ -11,7 +11,7 @@ from absl import flags
 
 from ssd_keras import data, remote
 from ssd_keras.boxes.tiles import Tiling
-from ssd_keras.commands import _program
+from ssd_keras.commands import _problems, _program
 from ssd_keras.data import tfrecord, verdict
 from ssd_keras.data.tiled import EMPTY_TILES, MIN_VISIBLE, TiledSource
 from ssd_keras.files import check_writable
@@ -56,13 +56,12 @@ def main(_):
     read = list(source.problems)
     paths = tfrecord.write(source, FLAGS.out, shards=FLAGS.shards)
     unreadable = source.problems[len(read) :]
-    for problem in source.problems:
-        print(problem)
+    _problems.show(source.problems)
     truth = source.ground_truth()
     left = verdict.count(source.spec, source.classes, truth, read, unreadable, chosen=chosen)
     if losses := left.losses():
-        print(losses)
-    print(f"{left.images} of {len(source)} images, {len(source.classes)} classes: {paths[0]}")
+        print(f"\n{losses}")
+    print(f"\n{left.images} of {len(source)} images, {len(source.classes)} classes: {paths[0]}")
     if not FLAGS.accept_losses:
         verdict.check_fit(left, "to train on")
     packed = f"tfrecord:{remote.escape(FLAGS.out)}-*"

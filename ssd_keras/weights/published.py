@@ -35,6 +35,12 @@ def detector_file(name: str | os.PathLike) -> Path:
     path = Path(name)
     if is_remote(name):
         return _remote_file(name)
+    if path.suffix == ".tflite":
+        raise UserError(
+            f"'{path}' is an exported file, and a detector is named by its run folder or .keras "
+            "file. ssd-keras export-report measures what is exported; ssd-keras import-weights "
+            "makes a run folder of a .tflite file."
+        )
     if exists(path):
         return RunFolder(path).detector_file() if path.is_dir() else path
     if means_published(name):

@@ -150,3 +150,17 @@ def test_records_are_packed_and_checked(tmp_path):
     assert done.code == 0, done.complaint
     assert "2 of 2 images, 2 classes" in done.printed
     assert len(list((tmp_path / "packed").glob("*.tfrecord"))) == 2
+
+
+def test_records_of_some_classes_name_each_other_class_once(tmp_path):
+    for name in "abc":
+        others = "".join(voc_object(kind, (1, 1, 9, 9)) for kind in ("dog", "cow", "dog"))
+        voc_image(tmp_path / "voc", name, voc_object("cat") + others)
+    flags = (f"--data=voc:{tmp_path}/voc", f"--out={tmp_path}/packed/cats", "--classes=cat")
+    done = end(start("make_records", *flags))
+    assert done.code == 0, done.complaint
+    assert "unknown_class: 9 left out" in done.printed
+    for name, times in (("dog", 6), ("cow", 3)):
+        (line,) = [line for line in done.printed.splitlines() if f"'{name}'" in line]
+        assert line.endswith(f"({times} times)")
+    assert "3 of 3 images, 1 classes" in done.printed

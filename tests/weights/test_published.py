@@ -271,6 +271,13 @@ def test_a_name_that_is_none_is_answered_with_those_that_are_like_it(tiny):
     assert tiny.publisher.asked == []
 
 
+def test_an_exported_file_is_no_detector_and_what_takes_it_is_named(tmp_path):
+    place = tmp_path / "pets.tflite"
+    place.write_bytes(b"TFL3")
+    with pytest.raises(UserError, match="pets.tflite' is an exported file.*export-report"):
+        ssd_keras.load(place)
+
+
 def test_a_damaged_import_says_what_to_remove(tiny, importer):
     del importer
     ssd_keras.load("tiny_coco")
