@@ -274,7 +274,7 @@ def test_a_name_that_is_none_is_answered_with_those_that_are_like_it(tiny):
 def test_an_exported_file_is_no_detector_and_what_takes_it_is_named(tmp_path):
     place = tmp_path / "pets.tflite"
     place.write_bytes(b"TFL3")
-    with pytest.raises(UserError, match="pets.tflite' is an exported file.*export-report"):
+    with pytest.raises(UserError, match=r"pets\.tflite' is an exported file.*export-report"):
         ssd_keras.load(place)
 
 
