@@ -8,6 +8,7 @@ import contextlib
 import multiprocessing
 import os
 import runpy
+import signal
 import sys
 import tempfile
 import time
@@ -104,6 +105,8 @@ def run(name: str, *flags, **environment) -> Ended:
 
 def _be_program(name: str, flags: list[str], environment: dict, printed: Path, complaint: Path):
     os.chdir(ROOT)
+    # A shell that starts the tests in the background has its children ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(environment)
     tempfile.tempdir = None
