@@ -86,7 +86,8 @@ def detector_like(path: str | Path, name: str, classes: Sequence[str]):
     path = detector_file(path)
     config = _config(path)
     if config["name"] != name:
-        config = at_size(config, name)
+        with reading(path, "a detector"):
+            config = at_size(config, name)
     if config is None:
         return None
     more = (len(classes) + 1) / (len(config["classes"]) + 1)

@@ -41,6 +41,13 @@ def test_other_size_keeps_architecture_and_all_weights(trained):
         np.testing.assert_array_equal(weight, theirs[weight.path])
 
 
+def test_a_published_one_is_known_in_files_that_leave_out_what_came_later():
+    config = config_of(ssd_keras.create("PANLite_MobileNetV3SmallMinimalistic_96", ["cat"]))
+    assert at_size(config, "PANLite_MobileNetV3SmallMinimalistic_128") is None
+    del config["box_network"]["config"]["anchors"]["smallest"]
+    assert at_size(config, "PANLite_MobileNetV3SmallMinimalistic_128") is None
+
+
 @pytest.mark.slow
 def test_layers_pad_as_a_core_of_that_size_does():
     """At 128 px the first map of the core has an even number of cells, at 150 an odd one."""
