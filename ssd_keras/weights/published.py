@@ -35,7 +35,7 @@ def detector_file(name: str | os.PathLike) -> Path:
     path = Path(name)
     if is_remote(name):
         return _remote_file(name)
-    if path.suffix == ".tflite":
+    if path.suffix == ".tflite" and not path.is_dir():
         raise UserError(
             f"'{path}' is an exported file, and a detector is named by its run folder or .keras "
             "file. ssd-keras export-report measures what is exported; ssd-keras import-weights "
