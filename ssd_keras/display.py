@@ -88,6 +88,11 @@ def number(value: float | None, digits: int, dash: str = "-") -> str:
     return dash if value is None or not math.isfinite(value) else f"{value:,.{digits}f}"
 
 
+def counted(count: int, one: str, several: str = "") -> str:
+    """A count with its noun: "1 image", "1,200 images"; `several` where that is not `one` and s."""
+    return f"{count:,} {one if count == 1 else several or f'{one}s'}"
+
+
 def pace(count: int, seconds: float) -> str:
     """How many a second, or how long each where a second is too short for one."""
     if 0 < count < seconds:

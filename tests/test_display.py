@@ -6,6 +6,19 @@ from ssd_keras import display
 
 
 @pytest.mark.parametrize(
+    ("count", "nouns", "shown"),
+    [
+        (0, ("image",), "0 images"),
+        (1, ("image",), "1 image"),
+        (1, ("class", "classes"), "1 class"),
+        (1203, ("class", "classes"), "1,203 classes"),
+    ],
+)
+def test_counts_agree_with_their_nouns(count, nouns, shown):
+    assert display.counted(count, *nouns) == shown
+
+
+@pytest.mark.parametrize(
     ("name", "shown"),
     [
         ("cat", "cat"),

@@ -18,7 +18,7 @@ from ssd_keras.boxes import coverage
 from ssd_keras.commands import _problems, _program
 from ssd_keras.data import inspection, pictures, verdict
 from ssd_keras.data.tile_sizes import fit_tile_size
-from ssd_keras.display import column
+from ssd_keras.display import column, counted
 from ssd_keras.errors import UserError
 from ssd_keras.files import check_writable, replace
 from ssd_keras.resizing import HALF_PIXEL, way_of
@@ -138,8 +138,9 @@ def augmentation_of(source) -> str:
 def print_summary(source, summary, size):
     """Prints counts, classes and box sizes."""
     print(
-        f"{source.spec}: {summary.images} images (median {summary.median_width}x"
-        f"{summary.median_height}), {summary.objects} objects, {len(source.classes)} classes"
+        f"{source.spec}: {counted(summary.images, 'image')} (median {summary.median_width}x"
+        f"{summary.median_height}), {counted(summary.objects, 'object')}, "
+        f"{counted(len(source.classes), 'class', 'classes')}"
     )
     print(
         f"  {summary.empty_images} images without objects, {summary.difficult} difficult and "

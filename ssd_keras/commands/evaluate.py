@@ -19,7 +19,7 @@ from absl import flags
 import ssd_keras
 from ssd_keras import data, evaluation
 from ssd_keras.commands import _program, _suppression, _tiles
-from ssd_keras.display import join_names
+from ssd_keras.display import counted, join_names
 from ssd_keras.errors import UserError
 from ssd_keras.weights.published import results_folder
 
@@ -92,7 +92,7 @@ def detect_all(rule: dict) -> tuple:
     followed = detector.suppression.replace(**rule)
     detector.tiling = _tiles.tiling_of(detector)
     how = f"{followed}" if detector.tiling is None else f"{followed}; {detector.tiling}"
-    print(f"Detecting in {count} images of {FLAGS.data}: {how}.", flush=True)
+    print(f"Detecting in {counted(count, 'image')} of {FLAGS.data}: {how}.", flush=True)
     started = time.monotonic()
     found = evaluation.detect_source(detector, source, FLAGS.batch_size, **rule)
     seconds = time.monotonic() - started

@@ -14,6 +14,7 @@ from ssd_keras.boxes.tiles import Tiling
 from ssd_keras.commands import _problems, _program
 from ssd_keras.data import tfrecord, verdict
 from ssd_keras.data.tiled import EMPTY_TILES, MIN_VISIBLE, TiledSource
+from ssd_keras.display import counted
 from ssd_keras.files import check_writable
 
 FLAGS = flags.FLAGS
@@ -61,7 +62,8 @@ def main(_):
     left = verdict.count(source.spec, source.classes, truth, read, unreadable, chosen=chosen)
     if losses := left.losses():
         print(f"\n{losses}")
-    print(f"\n{left.images} of {len(source)} images, {len(source.classes)} classes: {paths[0]}")
+    images = f"{left.images:,} of {counted(len(source), 'image')}"
+    print(f"\n{images}, {counted(len(source.classes), 'class', 'classes')}: {paths[0]}")
     if not FLAGS.accept_losses:
         verdict.check_fit(left, "to train on")
     packed = f"tfrecord:{remote.escape(FLAGS.out)}-*"
@@ -78,5 +80,5 @@ def tiles_of_source(source: data.Source, tiling: Tiling) -> TiledSource:
         seed=FLAGS.seed,
     )
     left = f"; {tiled.dropped:,} without objects are left out" if tiled.dropped else ""
-    print(f"{len(source)} images as {len(tiled):,} {tiling}{left}", flush=True)
+    print(f"{counted(len(source), 'image')} as {len(tiled):,} {tiling}{left}", flush=True)
     return tiled

@@ -25,6 +25,7 @@ from ssd_keras.deploy.tflite_checks import (
     warn_of_explosions,
 )
 from ssd_keras.deploy.tflite_file import TFLiteFile
+from ssd_keras.display import counted
 from ssd_keras.float32 import float32_model
 from ssd_keras.resizing import CORNER, FILL, HALF_PIXEL, LETTERBOX
 
@@ -265,8 +266,8 @@ def model_card(
     tiling = getattr(detector, "tiling", None)
     precision = "float32" if options.quantization == "none" else options.quantization
     described = (
-        f"Detects objects of {len(detector.classes)} classes in images of {height} x {width} "
-        f"pixels, {precision}. {RESIZED[detector.resize]}Made with ssd-keras."
+        f"Detects objects of {counted(len(detector.classes), 'class', 'classes')} in images of "
+        f"{height} x {width} pixels, {precision}. {RESIZED[detector.resize]}Made with ssd-keras."
     )
     return metadata.ModelCard(
         name=name or detector.name,

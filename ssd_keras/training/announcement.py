@@ -9,7 +9,7 @@ from ssd_keras import data
 from ssd_keras.data import verdict
 from ssd_keras.data.tiled import TiledSource, whole_images
 from ssd_keras.detector import Detector
-from ssd_keras.display import join_names
+from ssd_keras.display import counted, join_names
 from ssd_keras.training.precision import find_accelerator, precision_notice
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def _model(run: Run, detector: Detector) -> str:
     classes = run.train_source.classes
     return (
         f"{run.settings.model}: {parameters}, {len(detector.box_network.anchors):,} default boxes, "
-        f"{len(classes)} classes ({join_names(classes)})"
+        f"{counted(len(classes), 'class', 'classes')} ({join_names(classes)})"
     )
 
 
@@ -51,9 +51,11 @@ def _data(run: Run) -> str:
 
 def _describe_images(source: data.Source, spec: str) -> str:
     if not isinstance(source, TiledSource):
-        return f"{len(source)} images of {spec}"
+        return f"{counted(len(source), 'image')} of {spec}"
     left = f" ({source.dropped:,} without objects are left out)" if source.dropped else ""
-    return f"{len(source.source)} images of {spec} as {len(source):,} {source.tiling}{left}"
+    return (
+        f"{counted(len(source.source), 'image')} of {spec} as {len(source):,} {source.tiling}{left}"
+    )
 
 
 def _training(run: Run) -> str:

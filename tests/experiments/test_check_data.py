@@ -163,4 +163,4 @@ def test_records_of_some_classes_name_each_other_class_once(tmp_path):
     for name, times in (("dog", 6), ("cow", 3)):
         (line,) = [line for line in done.printed.splitlines() if f"'{name}'" in line]
         assert line.endswith(f"({times} times)")
-    assert "3 of 3 images, 1 classes" in done.printed
+    assert "3 of 3 images, 1 class" in done.printed

@@ -92,7 +92,7 @@ def test_records_are_made_of_tiles(tmp_path):
     flags = (f"--data=voc:{tmp_path}", f"--out={out}", "--tiles=64", "--empty_tiles=1")
     done = end(start("make_records", *flags))
     assert done.code == 0, done.complaint
-    assert "1 images as 6 tiles of 64x64 pixels, overlap 20%" in done.printed
+    assert "1 image as 6 tiles of 64x64 pixels, overlap 20%" in done.printed
     packed = data.load_source(f"tfrecord:{out}-*")
     assert [one.image_id for one in packed.ground_truth()][:2] == ["0_0_0", "0_0_51"]
     assert packed.image(0).shape == (64, 64, 3)
