@@ -81,6 +81,38 @@ def compared_curves(histories: Mapping[str, Sequence[Sequence[Mapping]]]) -> Fig
     return figure
 
 
+def accuracy_and_cost(rows: Sequence[Mapping]) -> Figure:
+    """AP of several models against what they cost, a point each, with the spread of its seeds.
+
+    Args:
+        rows: one mapping per model, from `comparison.summarize`: `variant`, `ap` as (mean, lowest,
+            highest), `gmacs` and `ms_int8`. What is None is left out.
+    """
+    figure = _figure(9.6, 3.9)
+    panels = (("gmacs", "GMACs"), ("ms_int8", "milliseconds of the int8 file, one thread"))
+    for axes, (key, title) in zip(_row(figure, 2), panels, strict=True):
+        for i, row in enumerate(rows):
+            known = row.get(key) is not None and row.get("ap") is not None
+            mean, lowest, highest = row["ap"] if known else [np.nan] * 3
+            axes.errorbar(
+                [row[key] if known else np.nan],
+                [mean],
+                yerr=[[mean - lowest], [highest - mean]],
+                color=_rgb(i),
+                marker="o",
+                markersize=5,
+                capsize=4,
+                label=_in_legend(row["variant"]) if key == "gmacs" else None,
+            )
+        axes.set(xlabel=title, ylabel="AP, mean and range of the seeds")
+        axes.margins(0.1)
+        axes.set_xlim(left=0)
+        axes.set_ylim(bottom=0)
+    if rows:
+        figure.legend(fontsize=8, loc="outside lower center", ncols=min(4, len(rows)))
+    return figure
+
+
 def precision_recall(curves: Mapping[str, Mapping], *, highlight: int = 8) -> Figure:
     """Precision over recall, a line per class and their mean.
 

@@ -30,6 +30,15 @@ FIGURES = {
     "history with nan": lambda: figures.training_curves(
         [{"epoch": 1, "loss": np.nan, "note": "x"}]
     ),
+    "models and their costs": lambda: figures.accuracy_and_cost(
+        [
+            {"variant": "SSD", "ap": (0.3, 0.3, 0.3), "gmacs": 0.7, "ms_int8": 8.0},
+            {"variant": "DSSD", "ap": (0.4, 0.35, 0.45), "gmacs": 2.1, "ms_int8": None},
+        ]
+    ),
+    "models without a measure": lambda: figures.accuracy_and_cost(
+        [{"variant": "SSD", "ap": None, "gmacs": 0.7, "ms_int8": 8.0}]
+    ),
     "no curves": lambda: figures.precision_recall({}),
     "curves": lambda: figures.precision_recall({"cat": CURVE, "dog": NOTHING}),
     "80 curves": lambda: figures.precision_recall({str(i): CURVE for i in range(80)}),
@@ -104,6 +113,15 @@ def test_compared_models_have_the_same_steps_in_both_panels():
     runs = [[{"step": 8, "loss": 3.0}, {"step": 20, "loss": 2.0, "ap50": 0.4}]]
     loss, ap = figures.compared_curves({"SSD": runs}).axes
     assert loss.get_xlim() == ap.get_xlim() == (0, 21)
+
+
+def test_costs_show_the_spread_of_the_seeds():
+    rows = [{"variant": "SSD", "ap": (0.3, 0.2, 0.5), "gmacs": 1.5, "ms_int8": 8.0}]
+    for axes, cost in zip(figures.accuracy_and_cost(rows).axes, (1.5, 8.0), strict=True):
+        (point,) = axes.containers
+        np.testing.assert_allclose(point.lines[0].get_xydata(), [[cost, 0.3]])
+        (bar,) = point.lines[2]
+        np.testing.assert_allclose(bar.get_segments()[0], [[cost, 0.2], [cost, 0.5]])
 
 
 def test_mean_curve_counts_classes_with_nothing_found():

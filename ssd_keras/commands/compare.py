@@ -7,8 +7,8 @@ ssd-keras compare --small
 All models get the same number of steps on the same batches. A model is a name and its options:
 those of ssd-keras train without the dashes, or of the box network. Each run is a folder in
 --runs_dir; stopped at any moment, the same command goes on, and finished runs are not repeated.
---out gets table.md, runs.csv, runs.json and curves.png. --small shows the way in about a minute:
-tiny models on drawn shapes, that learn nothing in so few steps.
+--out gets table.md, runs.csv, runs.json, curves.png and costs.png. --small shows the way in about a
+minute: tiny models on drawn shapes, that learn nothing in so few steps.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def main(_):
     with locks.lock(Path(FLAGS.runs_dir), "wait until it ends, or give another --runs_dir."):
         complete(runs, out, about(variants, train_source, eval_source))
     print(f"\n{(out / 'table.md').read_text(encoding='utf-8').partition('## What')[0]}")
-    print(f"Written: {out}/table.md, runs.csv, runs.json, curves.png")
+    print(f"Written: {out}/table.md, runs.csv, runs.json, curves.png, costs.png")
 
 
 def complete(runs, out: Path, notes: dict[str, str]):
@@ -140,9 +140,13 @@ def about(variants, train_source, eval_source) -> dict[str, str]:
 
 
 def write(out: Path, rows: list[dict], runs, notes: dict[str, str]):
-    """Writes the table, the numbers of every run and the curves."""
+    """Writes the table, the numbers of every run, the curves, and accuracy against cost."""
     write_text(out / "table.md", comparison.markdown(rows, FLAGS.title, notes))
     write_text(out / "runs.csv", comparison.as_csv(rows))
     write_text(out / "runs.json", json.dumps({"about": notes, "runs": rows}, indent=1) + "\n")
-    figure = figures.compared_curves(comparison.histories(runs))
-    replace(out / "curves.png", lambda path: figures.save(figure, path))
+    pictures = {
+        "curves.png": figures.compared_curves(comparison.histories(runs)),
+        "costs.png": figures.accuracy_and_cost(comparison.summarize(rows)),
+    }
+    for name, figure in pictures.items():
+        replace(out / name, lambda path, figure=figure: figures.save(figure, path))
