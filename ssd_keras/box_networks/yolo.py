@@ -15,6 +15,9 @@ from ssd_keras.objectives import YoloObjective
 from ssd_keras.objectives.yolo import yolo_boxes
 
 LEAK = 0.1
+# The prediction is linear and its errors are squared: what begins far from the shares and offsets
+# of 0..1 that it has to say begins with a loss in the hundreds.
+INITIALIZER_STDDEV = 0.01
 HEAD_STRIDES = (1, 2, 1, 1)
 
 
@@ -104,14 +107,19 @@ class YOLO:
         self.grid = tuple(x.shape[1:3])
         cells = self.grid[0] * self.grid[1]
         values = 5 * self.boxes_per_cell + self.num_classes
+        prediction = {
+            "kernel_initializer": keras.initializers.TruncatedNormal(stddev=INITIALIZER_STDDEV),
+            "dtype": blocks.output_dtype(),
+            "name": "prediction",
+        }
         if self.fully_connected:
             x = layers.Flatten(name="flat")(x)
             x = layers.Dense(self.fully_connected, name="hidden")(x)
             x = layers.LeakyReLU(LEAK, name="hidden_leaky")(x)
             x = layers.Dropout(self.dropout, name="hidden_dropout")(x)
-            x = layers.Dense(cells * values, dtype=blocks.output_dtype(), name="prediction")(x)
+            x = layers.Dense(cells * values, **prediction)(x)
         else:
-            x = layers.Conv2D(values, 1, dtype=blocks.output_dtype(), name="prediction")(x)
+            x = layers.Conv2D(values, 1, **prediction)(x)
         x = layers.Reshape((cells, values), dtype="float32", name="cells")(x)
         per_cell = self.boxes_per_cell
         count = cells * per_cell

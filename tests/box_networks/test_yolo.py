@@ -29,6 +29,16 @@ def test_every_cell_proposes_its_boxes(options):
     assert YOLO.from_config(network.get_config()).get_config() == network.get_config()
 
 
+@pytest.mark.parametrize("fully_connected", [0, 256])
+def test_begins_near_the_shares_and_offsets_it_has_to_say(fully_connected):
+    keras.utils.set_random_seed(0)
+    network = YOLO(CLASSES, channels=256, fully_connected=fully_connected)
+    x = keras.Input((6, 6, 64))
+    model = keras.Model(x, network({"map": x}, (96, 96)))
+    seen = model(np.random.default_rng(0).normal(0, 1, (8, 6, 6, 64)), training=True)
+    assert max(np.std(said) for said in seen.values()) < 0.2
+
+
 def test_the_cell_of_the_centre_answers_and_the_first_object_wins():
     boxes = np.array([[[0.1, 0.4, 0.3, 0.6], [0.0, 0.35, 0.4, 0.65], [0.7, 0.7, 1.0, 1.0]]])
     targets = yolo_targets(boxes, np.array([[2, 1, 3]]), GRID)
