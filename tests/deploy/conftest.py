@@ -75,7 +75,8 @@ def enliven(detector: ssd_keras.Detector, images: list | None = None) -> ssd_ker
         factor = spread / float(np.std(predictions[name]))
         for layer in detector.box_network.class_layers:
             head = layer.replace("_classes", f"_{name}")
-            if head != "prediction":
+            # YOLO predicts all of it by one layer.
+            if head != "prediction" or name == "classes":
                 kernel = detector.get_layer(head).kernel
                 kernel.assign(kernel * factor)
     return detector
