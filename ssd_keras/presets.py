@@ -74,6 +74,8 @@ class Core:
         prediction_module: "a" to "d".
         decoder_channels: channels of DSSD's fused maps.
         recipe: the published recipe it is trained by, of `training.defaults.RECIPES`.
+        fine_tuning_rate: the highest learning rate of AdamW on a small set, for 8 images. Without
+            batch norms, steps of the usual size break what was learned before.
         dense: made of dense convolutions, which gain from a processor's bfloat16 instructions; the
             depthwise ones of the others lose. tests/benchmarks/training.py measures both.
     """
@@ -93,6 +95,7 @@ class Core:
     prediction_module: str = "a"
     decoder_channels: int = 512
     recipe: str = "ssd_vgg"
+    fine_tuning_rate: float = 1e-3
     dense: bool = False
 
 
@@ -148,6 +151,7 @@ CORES = {
         extras=extra_levels.vgg_extras,
         extra_block="conv",
         anchors=anchors.vgg_anchors,
+        fine_tuning_rate=1e-4,
         dense=True,
     ),
     "MobileNet": Core(
@@ -282,12 +286,13 @@ class BoxNetworkPreset:
         return {**finest, **core.stage_ends, **options}
 
 
+# Depthwise-separable extra levels and heads.
+_LITE = {"extra_block": "separable", "separable_heads": True, "head_kernels": 3}
 BOX_NETWORKS = {
     "SSD": BoxNetworkPreset(SSD),
-    "SSDLite": BoxNetworkPreset(
-        SSD, {"extra_block": "separable", "separable_heads": True, "head_kernels": 3}
-    ),
+    "SSDLite": BoxNetworkPreset(SSD, _LITE),
     "DSSD": BoxNetworkPreset(DSSD),
+    "DSSDLite": BoxNetworkPreset(DSSD, {**_LITE, "separable_decoder": True}),
     "FPN": BoxNetworkPreset(FPN, joins_maps=True, has_box_scale=False),
     "FPNLite": BoxNetworkPreset(FPNLite, joins_maps=True, has_box_scale=False),
     "PANLite": BoxNetworkPreset(PANLite, joins_maps=True, has_box_scale=False),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import ssd_keras
+from ssd_keras.presets import BOX_NETWORKS
 from tests import jax_in_miniature, tiny
 from tests.conftest import ROOT
 
@@ -126,8 +127,8 @@ def small_backbone(image_size):
 @pytest.mark.parametrize(
     "box_network",
     [
-        *("SSD", "DSSD", "FPN", "YOLO"),
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("SSDLite", "FPNLite", "PANLite")),
+        pytest.param(name, marks=pytest.mark.slow if name.endswith("Lite") else ())
+        for name in BOX_NETWORKS
     ],
 )
 def test_any_box_network_goes_with_a_users_own_backbone(box_network, tmp_path):
@@ -203,7 +204,13 @@ def run_without_tensorflow(names):
 
 @pytest.mark.slow
 def test_trains_and_detects_under_jax_without_tensorflow():
-    names = ["SSD_Mine_64", "DSSD_Mine_96x64", "FPNLite_Mine_64", "YOLO_Mine_64"]
+    names = [
+        "SSD_Mine_64",
+        "DSSD_Mine_96x64",
+        "DSSDLite_Mine_64",
+        "FPNLite_Mine_64",
+        "YOLO_Mine_64",
+    ]
     done = run_without_tensorflow(names)
     assert done.stdout.strip().endswith("fine"), done.stderr[-2000:]
 

@@ -8,6 +8,7 @@ from keras import layers
 import ssd_keras
 from ssd_keras import data, evaluation
 from ssd_keras.objectives import COMBINATIONS
+from ssd_keras.presets import BOX_NETWORKS
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +58,7 @@ def photographs(shared):
     return np.stack(images), {"boxes": boxes, "labels": labels}, found, source.classes
 
 
-@pytest.mark.parametrize("name", ["SSD", "SSDLite", "DSSD", "FPN", "FPNLite", "PANLite", "YOLO"])
+@pytest.mark.parametrize("name", list(BOX_NETWORKS))
 def test_four_photographs_are_found_again(name, photographs):
     assert learned_by_heart(photographs, name) == 1.0
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import keras
 from keras import layers
 
@@ -166,7 +168,25 @@ def head(
     return layers.Reshape((-1, values), dtype=output_dtype(), name=f"{name}_flat")(x)
 
 
-def fuse(coarse, fine, channels: int, fusion: str, upsampling: str, activation: str, name: str):
+def convolve(x, channels: int, kernel: int, name: str, *, separable: bool, inner: str, **options):
+    """`conv_bn`, or where it is separable a depthwise one, activated by `inner`, and a 1x1."""
+    if separable:
+        x = depthwise_bn(x, kernel, f"{name}_depthwise", activation=inner)
+        kernel = 1
+    return conv_bn(x, channels, kernel, name, **options)
+
+
+def fuse(
+    coarse,
+    fine,
+    channels: int,
+    fusion: str,
+    upsampling: str,
+    activation: str,
+    name: str,
+    *,
+    separable: bool = False,
+):
     """DSSD's deconvolution module: a coarse map, enlarged, meets a finer one.
 
     Args:
@@ -178,6 +198,7 @@ def fuse(coarse, fine, channels: int, fusion: str, upsampling: str, activation: 
         upsampling: "deconvolution", learned, or "bilinear", cheaper.
         activation: "relu" or "relu6".
         name: prefix of the layers.
+        separable: depthwise-separable 3x3 convolutions.
 
     Returns:
         `[B, H, W, channels]`.
@@ -195,9 +216,10 @@ def fuse(coarse, fine, channels: int, fusion: str, upsampling: str, activation: 
     # Where both factors begin around 0, each spoils the other's gradient and little is learned for
     # hundreds of steps. So the coarse map begins as an open gate, around 1.
     offset = "ones" if fusion == "product" else "zeros"
-    up = conv_bn(up, channels, 3, f"{name}_up", activation=None, offset=offset)
-    skip = conv_bn(fine, channels, 3, f"{name}_skip1", activation=activation)
-    skip = conv_bn(skip, channels, 3, f"{name}_skip2", activation=None)
+    conv = functools.partial(convolve, separable=separable, inner=activation)
+    up = conv(up, channels, 3, f"{name}_up", activation=None, offset=offset)
+    skip = conv(fine, channels, 3, f"{name}_skip1", activation=activation)
+    skip = conv(skip, channels, 3, f"{name}_skip2", activation=None)
     if fusion == "skip":
         both = layers.Concatenate(name=f"{name}_both")([up, skip])
         return conv_bn(both, channels, 1, f"{name}_skip", activation=activation)

@@ -44,8 +44,28 @@ def test_the_coarsest_map_is_predicted_from_as_it_is():
     assert model.get_layer("fused0_boxes").input.shape[-1] == 8
 
 
+@pytest.mark.parametrize("fusion", ["product", "sum", "skip"])
+def test_a_separable_decoder_mixes_channels_by_1x1_convolutions_alone(fusion):
+    _, model = small_dssd(fusion=fusion, separable_decoder=True)
+    decoder = [layer for layer in model.layers if layer.name.startswith("fusion")]
+    kernels = {
+        layer.name: layer.kernel_size
+        for layer in decoder
+        if isinstance(layer, keras.layers.Conv2D) and "deconvolution" not in layer.name
+    }
+    assert set(kernels.values()) == {(1, 1)}
+    depthwise = [layer for layer in decoder if isinstance(layer, keras.layers.DepthwiseConv2D)]
+    # Of each of the two fusions: that of the coarse map and two of the fine one.
+    assert [layer.kernel_size for layer in depthwise] == [(3, 3)] * 6
+    # A product begins as an open gate here, too.
+    if fusion == "product":
+        assert np.all(np.asarray(model.get_layer("fusion0_up_bn").beta) == 1)
+
+
 def test_config_builds_the_same_box_network():
-    network, _ = small_dssd(fusion="sum", upsampling="bilinear", prediction_module="c")
+    network, _ = small_dssd(
+        fusion="sum", upsampling="bilinear", prediction_module="c", separable_decoder=True
+    )
     again = DSSD.from_config(network.get_config())
     assert again.get_config() == network.get_config()
     assert again.fusion == "sum"
