@@ -98,7 +98,7 @@ RECIPES = {
         ),
     ),
 }
-FINE_TUNING = Recipe(batch_size=8, optimizer="adamw", learning_rate=1e-3, weight_decay=5e-4)
+FINE_TUNING = Recipe(batch_size=8, optimizer="adamw", weight_decay=5e-4)
 
 
 def published_recipe(name: ModelName) -> Published:
@@ -122,7 +122,7 @@ def suggest(model: str, images: int, given: dict) -> RunSettings:
     """
     name = parse(model, given.get("backbone"))
     if images < SMALL_SET:
-        base, usual = FINE_TUNING, _for_small_set(name, images, given)
+        base, usual = _fine_tuning(name), _for_small_set(name, images, given)
     else:
         steps, base = published_recipe(name).for_images(images)
         usual = _for_large_set(name, images, steps, base.batch_size, given)
@@ -137,6 +137,12 @@ def suggest(model: str, images: int, given: dict) -> RunSettings:
     recipe = Recipe(**{key: value for key, value in values.items() if key in fields})
     others = {key: value for key, value in values.items() if key not in fields}
     return RunSettings(model=model, recipe=recipe, **others)
+
+
+def _fine_tuning(name: ModelName) -> Recipe:
+    """The recipe of a small set, at the rate that the core bears."""
+    core = find_core(name.backbone) or Core
+    return dataclasses.replace(FINE_TUNING, learning_rate=core.fine_tuning_rate)
 
 
 def _for_small_set(name: ModelName, images: int, given: dict) -> dict:

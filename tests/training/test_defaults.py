@@ -74,6 +74,14 @@ def test_a_small_set_is_fine_tuned_on():
     assert settings.eval_every == 3
 
 
+@pytest.mark.parametrize(
+    ("model", "rate"),
+    [("SSD_MobileNet_300", 1e-3), ("SSD_Inception_500", 1e-3), ("DSSD_VGG16_300", 1e-4)],
+)
+def test_a_core_without_batch_norms_is_fine_tuned_in_smaller_steps(model, rate):
+    assert suggest(model, 205, DATA).recipe.learning_rate == pytest.approx(rate)
+
+
 def test_the_root_of_the_batch_for_adamw():
     recipe = suggest("SSD_MobileNet_300", 205, DATA | {"batch_size": 32}).recipe
     assert recipe.learning_rate == pytest.approx(2e-3)
