@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import importlib
 import inspect
+import math
 import os
 import re
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 import keras
+from keras import ops
 
 from ssd_keras.backbones.cloning import BATCH_NORM_MOMENTUM, numbered_copy
 from ssd_keras.backbones.map_search import map_stride, maps_at
@@ -36,7 +38,8 @@ _BLOCKS = (
 # Where KerasHub keeps what a network is made of.
 _LAYER_MODULES = re.compile(r"keras_hub\.(src\.)?(models|layers)(\.\w+)*", re.ASCII)
 # Not asked for where a backbone is built: the size is the detector's, the others are Keras' state.
-_NOT_ITS_OWN = ("dtype", "image_shape", "name", "trainable")
+_SHAPES = ("image_shape", "input_shape")
+_NOT_ITS_OWN = (*_SHAPES, "dtype", "name", "trainable")
 
 
 def is_kerashub(place: object) -> bool:
@@ -103,7 +106,7 @@ def read_preset(place: str) -> Preset:
     if config is None:
         raise UserError(f"'{place}' is no preset of KerasHub: there is no {_CONFIG} in it.")
     kind, arguments = _serialized(place, _CONFIG, config, hub.models.Backbone)
-    if "image_shape" not in inspect.signature(kind).parameters:
+    if _shape_argument(kind) is None:
         raise UserError(f"'{place}' is a {kind.__name__}, which takes no images.")
     converter = _read(place, _CONVERTER)
     prepare = None
@@ -254,6 +257,8 @@ def from_kerashub(
             than scaling, shifting and swapping channels.
     """
     whose = f"The {type(backbone).__name__}"
+    if _shape_argument(type(backbone)) is None:
+        raise UserError(f"{whose} is no backbone of KerasHub that takes images.")
     arguments = _own(backbone.get_config())
     whole = _built(type(backbone), arguments, _checked(image_size, whose), whose)
     try:
@@ -297,15 +302,29 @@ def _checked(image_size: tuple[int, int], whose: str) -> tuple[int, int]:
     return image_size
 
 
+def _shape_argument(kind: type) -> str | None:
+    """What a class calls the shape of its images; None if it takes none."""
+    known = inspect.signature(kind).parameters
+    return next((name for name in _SHAPES if name in known), None)
+
+
 def _built(kind: type, arguments: dict, image_size: tuple[int, int], whose: str) -> keras.Model:
     try:
-        return kind(**arguments, image_shape=(*image_size, 3))
+        network = kind(**arguments, **{_shape_argument(kind): (*image_size, 3)})
     # What a class makes of arguments that do not suit it can be any error.
     except Exception as error:
         raise UserError(
             f"{whose} cannot be built for images of {image_size[0]}x{image_size[1]} px: "
             f"{one_line(error).rstrip('.')}."
         ) from error
+    shapes = [tuple(output.shape) for output in _named_outputs(network).values()]
+    if not any(len(shape) == 4 for shape in shapes):
+        raise UserError(
+            f"{whose} has no maps [B, H, W, C] of several strides for default boxes to lie on: it "
+            f"gives {', '.join(map(str, shapes))}. Take a network that halves its maps, such as a "
+            "ResNet."
+        )
+    return network
 
 
 def _core_network(
@@ -316,16 +335,20 @@ def _core_network(
     whose: str,
 ) -> keras.Model:
     """Images through their preparation and KerasHub's network to maps, in layers of its weights."""
-    # Of this size whatever the network says: EfficientNet leaves it open.
     images = keras.Input((*image_size, 3), name="image")
     pixels = prepare_like(prepare, images, whose)
     given = run_through(keras.Model(whole.inputs, _named_outputs(whole)), pixels, _open)
     network = keras.Model(images, given)
     while any(_is_block(operation) for operation in network.operations):
         network = keras.Model(images, run_through(network, images, _open))
+    copy = _copied(network, whose)
     wanted = [stride for stride in STRIDES if stride >= finest_stride]
     name = type(whole).__name__.removesuffix("Backbone").lower()
-    network = keras.Model(images, _maps(network, wanted, whose), name=name)
+    return keras.Model(copy.inputs[0], _maps(copy, wanted, whose), name=name)
+
+
+def _copied(network: keras.Model, whose: str) -> keras.Model:
+    """A copy of new layers, as a file of a detector makes them."""
     try:
         copy = numbered_copy(network, lambda own: min(own, BATCH_NORM_MOMENTUM))
     # Whatever layers do that do not say of themselves what they were made of.
@@ -349,12 +372,6 @@ def _named_outputs(whole: keras.Model) -> dict:
 def _maps(model: keras.Model, strides: list[int], whose: str) -> dict:
     """The map of each stride: the last of those that the model gives, else the last there is."""
     outputs = list(model.output.values())
-    if not any(map_stride(model, output) for output in outputs):
-        shapes = ", ".join(str(tuple(output.shape)) for output in outputs)
-        raise UserError(
-            f"{whose} has no maps [B, H, W, C] of several strides for default boxes to lie on: it "
-            f"gives {shapes}. Take a network that halves its maps, such as a ResNet."
-        )
     maps = {}
     for stride in strides:
         found = [output for output in outputs if map_stride(model, output) == stride]
@@ -372,6 +389,10 @@ def _open(operation, *args, **options):
     """What an operation gives; of a block by the layers that it is made of."""
     if _is_block(operation):
         return operation.call(*args)
+    if options.get("constant_values") == -math.inf:
+        # Before the largest of a window is taken, where it must not count. Nor does the border
+        # count that is there twice, which int8 and a file of numbers can hold.
+        return ops.pad(*args, operation.pad_width, mode="symmetric")
     return operation(*args, **options)
 
 
