@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 import keras
+import numpy as np
 from keras import ops
 
 from ssd_keras.backbones.cloning import BATCH_NORM_MOMENTUM, numbered_copy
@@ -199,10 +200,13 @@ def _is_plain(value) -> bool:
 
 def _converter(place: str, content, base: type) -> Callable:
     kind, arguments = _serialized(place, _CONVERTER, content, base)
-    # The detector brings images to its own size.
-    arguments = {key: value for key, value in arguments.items() if key != "dtype"}
+    # The detector brings images to its own size; older presets call theirs height and width.
+    sizes = ("dtype", "height", "image_size", "width")
+    arguments = {key: value for key, value in arguments.items() if key not in sizes}
     with reading(place, "a preset of KerasHub"):
-        return kind(**{**arguments, "image_size": None, "dtype": "float32"})
+        converter = kind(**arguments, image_size=None, dtype="float32")
+        converter(np.zeros((1, 1, 1, 3), "float32"))
+        return converter
 
 
 # === Networks ===

@@ -148,7 +148,8 @@ def test_without_a_converter_images_go_in_from_minus_one_to_one(tmp_path):
 @pytest.mark.parametrize("scale", [[1 / 58.395, 1 / 57.12, 1 / 57.375], 1 / 255])
 def test_a_converter_of_mean_and_variance_is_read_as_kerashub_reads_it(preset, tmp_path, scale):
     mean, variance = [0.485, 0.456, 0.406], [0.229**2, 0.224**2, 0.225**2]
-    values = {"scale": 1 / 255, "mean": mean, "variance": variance, "offset": None}
+    # As older presets have it.
+    values = {"scale": 1 / 255, "mean": mean, "variance": variance, "height": 224, "width": 224}
     if isinstance(scale, list):
         values = {"scale": scale, "offset": [-2.1179, -2.0357, -1.8044]}
     place = rewritten(preset, tmp_path, "image_converter.json", config=values)
@@ -231,11 +232,20 @@ def test_a_config_that_is_not_of_a_network_for_images_is_refused(preset, tmp_pat
         ssd_keras.create("SSD_Mine_96", ["cat"], backbone=place)
 
 
-def test_a_converter_that_is_none_is_refused(preset, tmp_path):
-    place = rewritten(
-        preset, tmp_path, "image_converter.json", registered_name="keras_hub>VGGBackbone"
-    )
-    with pytest.raises(UserError, match=r"image_converter\.json names 'keras_hub>VGGBackbone', "):
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"registered_name": "keras_hub>VGGBackbone"},
+            r"image_converter\.json names 'keras_hub>VGGBackbone', ",
+        ),
+        ({"config": {"scale": "large"}}, "cannot be read as a preset of KerasHub"),
+        ({"config": {"colours": 3}}, "cannot be read as a preset of KerasHub .*colours"),
+    ],
+)
+def test_a_converter_that_is_none_is_refused(preset, tmp_path, values, message):
+    place = rewritten(preset, tmp_path, "image_converter.json", **values)
+    with pytest.raises(UserError, match=message):
         kerashub_backbone(SIZE, place=place)
 
 
