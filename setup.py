@@ -61,6 +61,7 @@ setup(
             "tensorflow-datasets>=4.9.7",
         ],
         "jax": ["jax>=0.4.36"],
+        "kerashub": ["kagglehub>=1.0", "keras-hub>=0.32"],
         "geotiff": ["rasterio>=1.3.9"],
         "video": ["opencv-python-headless>=4.9"],
         "tfds": ["importlib_resources>=6", "tensorflow-datasets>=4.9.7"],

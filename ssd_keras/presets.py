@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import keras
 
 from ssd_keras import backbones
-from ssd_keras.backbones import applications
+from ssd_keras.backbones import applications, kerashub
 from ssd_keras.backbones.inception_v3 import renumbered_inception_weights
 from ssd_keras.backbones.mobilenet_v3 import renamed_mobilenet_v3_weights
 from ssd_keras.backbones.vgg import convolutional_vgg_weights
@@ -228,18 +228,27 @@ CORES = {
 }
 
 
-def find_core(name: str, build: Callable | None = None) -> Core | None:
+def find_core(name: str, backbone: Callable | str | None = None) -> Core | None:
     """The row of a Core Network.
 
     Args:
         name: its name, the middle part of a model's; one of `CORES`, or of `keras.applications`.
-        build: the user's own function, whose row has the usual values.
+        backbone: the user's own function, where it is (`FILE.py:FUNCTION`), or a backbone of
+            KerasHub (`kerashub:PRESET`), instead of the name; the row has the usual values.
 
     Returns:
         The row, or None if there is no such network.
+
+    Raises:
+        UserError: there is no such file or function.
     """
-    if build is not None:
-        return Core(build)
+    if kerashub.is_kerashub(backbone):
+        build = functools.partial(backbones.kerashub_backbone, place=backbone)
+        return Core(build, finest_strides=kerashub.FINEST_STRIDES)
+    if isinstance(backbone, str):
+        backbone = backbones.backbone_from_file(backbone)
+    if backbone is not None:
+        return Core(backbone)
     return CORES.get(name) or _application(name)
 
 

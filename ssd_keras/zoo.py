@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 
 from ssd_keras import backbones
+from ssd_keras.backbones import kerashub
 from ssd_keras.box_networks.protocol import Request, options_of
 from ssd_keras.box_networks.published_anchors import BOX_SCALES
 from ssd_keras.detector import Detector
@@ -31,6 +32,7 @@ from ssd_keras.weights.catalogue import list_weights as list_weights
 from ssd_keras.weights.detector_files import detector_like, load_detector_weights
 from ssd_keras.weights.imagenet import PUBLISHED
 from ssd_keras.weights.keras_archive import load_archive
+from ssd_keras.weights.kerashub_presets import load_preset_weights
 from ssd_keras.weights.published import detector_file, means_published
 
 # === Building ===
@@ -58,7 +60,7 @@ def create(
         classes: class names, in the order of the labels.
         backbone_weights: "imagenet" (Keras' own file, downloaded if it is not in Keras' cache),
             the path of a weights file, a detector (as `weights`) whose Core Network is taken and
-            nothing else, or None for random weights.
+            nothing else, "preset" for those of a preset of KerasHub, or None for random weights.
         weights: a trained detector (run folder, `.keras` file or name of `list_weights`) to start
             from. Layers are loaded by name; those that predict classes keep the columns of the
             classes that both have by name, and stay random for the others; a DSSD takes all but
@@ -66,7 +68,8 @@ def create(
             own name, the size apart, and no other option, the new one has its very architecture,
             such as that of an imported detector. `started_from` of the new one says what it took.
         backbone: your own Core Network, `(image_size) -> keras.Model` from images `[B, H, W, 3]`
-            to a dict of feature maps, finest first; or where it is, `FILE.py:FUNCTION`. The middle
+            to a dict of feature maps, finest first; or where it is, `FILE.py:FUNCTION`; or a
+            backbone of KerasHub, `kerashub:PRESET` by the preset's name or its folder. The middle
             part of the name is then free.
         width: multiplier of the channels of backbone and box network, 0.25 to 1.
         box_scale: sizes of the default boxes, "voc" or "coco" (smaller); None: the model's own.
@@ -75,7 +78,8 @@ def create(
         finest_stride: pixels from one cell of the finest map to the next. The MobileNets,
             MobileDets, InceptionV2 and ResNet50 begin at 16; with 8 they get a map of twice as
             many cells each way before the others, with default boxes half as large, for small
-            objects. None: the core's own; FPN, FPNLite and PANLite begin at the finest.
+            objects; so do those of `keras.applications` and KerasHub. None: the core's own; FPN,
+            FPNLite and PANLite begin at the finest.
         resize: how images come to the model's size, "stretch" or "letterbox", which keeps their
             aspect ratio and leaves the rest of the model's input grey-brown; everything that
             detects, measures or exports follows it. None: that of `weights`, or "stretch".
@@ -87,8 +91,6 @@ def create(
         UserError: a name, a class list, an option or a weights file that cannot be used.
     """
     parsed = parse(name, backbone)
-    if isinstance(backbone, str):
-        backbone = backbones.backbone_from_file(backbone)
     preset, core = BOX_NETWORKS[parsed.box_network], find_core(parsed.backbone, backbone)
     _check_options(classes, width, smallest_box, box_scale)
     way = None if resize is None else way_of(resize)
@@ -103,10 +105,11 @@ def create(
     if detector is None:
         _check_stride(core, parsed.backbone, finest_stride)
         _check_names(preset, box_network)
-        size, own = parsed.image_size, backbone is not None
-        options = {} if own else {"width": width, **preset.core_options(core, finest_stride)}
-        built = core.build(size, **options)
-        if backbone_weights is not None:
+        size, options = parsed.image_size, preset.core_options(core, finest_stride)
+        built = core.build(size, **options, **({"width": width} if backbone is None else {}))
+        if kerashub.is_kerashub(backbone) and backbone_weights is not None:
+            load_preset_weights(built, backbone_weights, backbone)
+        elif backbone_weights is not None:
             _load_core(built, core, backbone_weights, parsed.backbone, width)
         request = {"core": core, "image_size": size, "width": width, **wishes}
         detector = _wrap(name, classes, built, preset, request, box_network)

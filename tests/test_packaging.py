@@ -21,11 +21,19 @@ PROJECTS = {
     "ai_edge_litert": "ai-edge-litert",
     "cv2": "opencv-python-headless",
     "fontTools": "fonttools",
+    "keras_hub": "keras-hub",
     "tensorflow_datasets": "tensorflow-datasets",
     "yaml": "pyyaml",
 }
 # What only those need who ask for it.
-EXTRAS = {"cv2": "video", "jax": "jax", "rasterio": "geotiff", "tensorflow_datasets": "tfds"}
+EXTRAS = {
+    "cv2": "video",
+    "jax": "jax",
+    "kagglehub": "kerashub",
+    "keras_hub": "kerashub",
+    "rasterio": "geotiff",
+    "tensorflow_datasets": "tfds",
+}
 
 
 def declared(name):

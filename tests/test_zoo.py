@@ -2,6 +2,7 @@
 
 import functools
 import math
+import sys
 
 import keras
 import numpy as np
@@ -400,6 +401,12 @@ def test_a_backbone_that_gives_no_maps_says_so():
 def test_a_backbone_that_is_no_model_says_so(box_network):
     with pytest.raises(UserError, match=r"must be a keras\.Model, got list"):
         ssd_keras.create(f"{box_network}_Mine_320", names(2), backbone=lambda size: [])
+
+
+def test_a_backbone_of_kerashub_names_the_extra_where_it_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "keras_hub", None)
+    with pytest.raises(UserError, match=r"needs KerasHub: pip install 'ssd-keras\[kerashub\]'"):
+        ssd_keras.create("SSD_Mine_96", names(2), backbone="kerashub:resnet_50_imagenet")
 
 
 @pytest.mark.parametrize(

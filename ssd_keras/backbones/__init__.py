@@ -5,6 +5,9 @@ from ssd_keras.backbones.feature_maps import FeatureMap as FeatureMap
 from ssd_keras.backbones.feature_maps import feature_maps as feature_maps
 from ssd_keras.backbones.inception_v2 import inception_v2 as inception_v2
 from ssd_keras.backbones.inception_v3 import inception_v3 as inception_v3
+from ssd_keras.backbones.kerashub import from_kerashub as from_kerashub
+from ssd_keras.backbones.kerashub import is_kerashub as is_kerashub
+from ssd_keras.backbones.kerashub import kerashub_backbone as kerashub_backbone
 from ssd_keras.backbones.mobiledet import mobiledet as mobiledet
 from ssd_keras.backbones.mobilenet import mobilenet as mobilenet
 from ssd_keras.backbones.mobilenet_v2 import mobilenet_v2 as mobilenet_v2

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
 from keras import layers, ops
+
+from ssd_keras.errors import UserError
 
 # Means of ImageNet in RGB order, as Keras' "caffe" preprocessing subtracts them.
 IMAGENET_MEANS = (123.68, 116.779, 103.939)
@@ -155,3 +157,29 @@ class L2Normalization(layers.Layer):
             "initial_scale": self.initial_scale,
             "epsilon": self.epsilon,
         }
+
+
+def prepare_like(prepare: Callable, images, whose: str):
+    """Images as a network's own function makes them, which is seen from what it does to colours.
+
+    Args:
+        prepare: from an array `[B, H, W, 3]`, RGB 0..255, to one of the same shape.
+        images: symbolic tensor of images, RGB 0..255.
+        whose: what the network is called in errors.
+
+    Raises:
+        UserError: it does more than scale and shift each channel, or swap them.
+    """
+    probes = np.concatenate([np.zeros((1, 3)), 255 * np.eye(3)]).astype("float32")
+    done = prepare(probes.reshape(4, 1, 1, 3).copy())
+    black, *colours = np.asarray(done).reshape(4, 3)
+    matrix = (np.stack(colours) - black) / 255
+    if np.allclose(matrix, np.eye(3)) and not black.any():
+        return images
+    if np.allclose(matrix, np.eye(3)[::-1], atol=1e-5):
+        means = tuple(round(-float(value), 4) for value in black[::-1])
+        return CaffeNormalization(means, name="preprocessing")(images)
+    if np.allclose(matrix, np.diag(np.diag(matrix)), atol=1e-6):
+        scale, offset = np.diag(matrix).tolist(), black.tolist()
+        return layers.Rescaling(scale, offset, dtype="float32", name="preprocessing")(images)
+    raise UserError(f"{whose} prepares images in a way that is not known.")

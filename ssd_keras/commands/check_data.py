@@ -30,7 +30,9 @@ DEFAULT_MODEL = "SSD_MobileNet_300"
 FLAGS = flags.FLAGS
 flags.DEFINE_string("data", None, "Data to check, FORMAT:PLACE#SPLIT.", required=True)
 flags.DEFINE_string("model", "", "Model whose default boxes are held against the objects.")
-flags.DEFINE_string("backbone", None, "Your own Core Network, FILE.py:FUNCTION, of --model.")
+flags.DEFINE_string(
+    "backbone", None, "Your own Core Network, FILE.py:FUNCTION, or kerashub:PRESET, of --model."
+)
 flags.DEFINE_float("smallest_box", None, "Smallest default box, as a share of the image.")
 flags.DEFINE_integer(
     "finest_stride", None, "Stride of the finest map; 8 for small objects on the MobileNets."

@@ -39,10 +39,14 @@ flags.DEFINE_string("run_dir", None, "Folder of the run.", required=True)
 flags.DEFINE_string(
     "backbone_weights",
     "none",
-    "'imagenet' (downloaded if needed), 'none', a weights file, or a detector: its Core Network.",
+    "'imagenet' (downloaded if needed), 'none', a weights file, a detector: its Core Network, or "
+    "'preset' for those of KerasHub's.",
 )
 flags.DEFINE_string(
-    "backbone", None, "Your own Core Network, FILE.py:FUNCTION; the middle of --model is then free."
+    "backbone",
+    None,
+    "Your own Core Network, FILE.py:FUNCTION, or one of KerasHub, kerashub:PRESET; the middle of "
+    "--model is then free.",
 )
 flags.DEFINE_string(
     "weights", "", "Detector to start from: run folder, .keras file, published name."

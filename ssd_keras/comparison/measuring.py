@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from ssd_keras import data, deploy, evaluation, zoo
-from ssd_keras.backbones import backbone_from_file
+from ssd_keras.backbones import backbone_from_file, is_kerashub
 from ssd_keras.boxes.coverage import THRESHOLD, best_default_boxes
 from ssd_keras.comparison.variants import COST, MEASURED, Run
 from ssd_keras.complexity import count_macs
@@ -73,7 +73,7 @@ def _reached_by_keras(detector, spec: str) -> dict:
 
 def measure_cost(run: Run):
     """Writes what a trained variant costs on this machine."""
-    if run.settings.backbone:
+    if run.settings.backbone and not is_kerashub(run.settings.backbone):
         # For the classes of layers that it may register.
         backbone_from_file(run.settings.backbone)
     detector = zoo.load(run.folder.last)

@@ -30,8 +30,10 @@ class RunSettings:
         model: a model's name.
         train_data: data SPEC to train on.
         eval_data: data SPEC to judge on, or "" for none.
-        backbone_weights: "imagenet", "none", a file or a detector, see `load_backbone_weights`.
-        backbone: the user's own Core Network, `FILE.py:FUNCTION`; None: that of the model's name.
+        backbone_weights: "imagenet", "none", a file or a detector, see `load_backbone_weights`;
+            "preset" for those of KerasHub's preset.
+        backbone: the user's own Core Network, `FILE.py:FUNCTION`, or one of KerasHub,
+            `kerashub:PRESET`; None: that of the model's name.
         weights: a trained detector to start from, a run folder or a `.keras` file; "" for none.
         width: channel multiplier.
         box_scale: sizes of the default boxes, "voc" or "coco"; "" for the model's own.

@@ -17,6 +17,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from ssd_keras.backbones import kerashub
 from ssd_keras.reading import AGAIN, MAX_JSON_BYTES, check_regular, parse_json, read_member, reading
 from ssd_keras.weights.files import MAX_FILE_BYTES, check_finite
 from ssd_keras.weights.hdf5 import open_self_contained
@@ -156,6 +157,9 @@ def _check_class(part: dict):
     if name == "function":
         name = part.get("config")
         known = _is_function(name)
+    elif kerashub.names_kerashub(module, registered):
+        known = kerashub.is_kerashub_layer(module, name, registered)
+        registered = name = f"{module}.{name}"
     else:
         known = name in _VALUES or (_is_of_keras(module or "keras") and not _is_refused(name))
     registered_classes = keras.saving.get_custom_objects()

@@ -130,6 +130,14 @@ def test_what_is_neither_keras_nor_registered_is_refused(pack, kind):
     assert outcome(path, ssd_keras.load) == "UserError"
 
 
+def test_layers_of_kerashub_need_it(pack, monkeypatch):
+    monkeypatch.setitem(sys.modules, "keras_hub", None)
+    module = "keras_hub.src.models.hgnetv2.hgnetv2_encoder"
+    message = r"layer 'HGNetV2Encoder' in the file needs KerasHub: pip install 'ssd-keras\[kerash"
+    with pytest.raises(UserError, match=message):
+        ssd_keras.load(pack(replaced(module, "HGNetV2Encoder", "keras_hub>HGNetV2Encoder")))
+
+
 def test_nor_are_they_where_training_starts_from_it(pack):
     path = pack(replaced("os", "system"))
     with pytest.raises(UserError, match=r"needs 'os\.system'"):
