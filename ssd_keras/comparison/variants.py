@@ -138,7 +138,7 @@ def check_variants(variants: Sequence[Variant], classes: Sequence[str]):
             raise UserError(
                 f"Two variants are called '{variant.name}': add name=... to one of them."
             )
-        plain = {"backbone_weights": "none", "weights": "", "width": 0.25}
+        plain = {"backbone_weights": "none", "weights": ""}
         build(dataclasses.replace(variant.settings, **plain), tuple(classes))
 
 

@@ -100,8 +100,9 @@ def test_the_json_holds_the_same_runs(compared):
 
 
 @pytest.mark.slow
-def test_curves_are_drawn(compared):
-    with Image.open(compared[0] / "curves.png") as picture:
+@pytest.mark.parametrize("name", ["curves.png", "costs.png"])
+def test_curves_and_costs_are_drawn(compared, name):
+    with Image.open(compared[0] / name) as picture:
         assert min(picture.size) > 300
 
 
@@ -160,6 +161,12 @@ def test_a_wrong_variant_is_refused_before_anything_is_trained(source, texts, me
         comparison.check_variants(
             [comparison.parse_variant(text, BUDGET, source, 9) for text in texts], source.classes
         )
+
+
+def test_a_network_of_one_width_is_built_at_that_width(source):
+    text = "SSD_EfficientNetB0_96 width=1.0"
+    variant = comparison.parse_variant(text, BUDGET, source, 9)
+    comparison.check_variants([variant], source.classes)
 
 
 def test_default_boxes_are_fitted_to_the_data(source):
