@@ -57,7 +57,7 @@ setup(
             "pytest>=8.2",
             "pytest-xdist>=3.5",
             "rasterio>=1.3.9",
-            "ruff>=0.9",
+            "ruff>=0.13",
             "tensorflow-datasets>=4.9.7",
         ],
         "jax": ["jax>=0.4.36"],
