@@ -32,7 +32,7 @@ setup(
     python_requires=">=3.10",
     install_requires=[
         "absl-py>=2.3",
-        "ai-edge-litert>=2.1.6",
+        "ai-edge-litert>=2.2",
         "flatbuffers>=25.9",
         "fonttools>=4.50",
         "h5py>=3.11",
@@ -40,7 +40,7 @@ setup(
         "matplotlib>=3.9",
         "numpy>=1.26",
         "orjson>=3.10",
-        "pillow>=10.3",
+        "pillow>=11",
         "pycocotools>=2.0.8",
         "pyyaml>=6.0",
         "tensorflow>=2.20",
