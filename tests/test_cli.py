@@ -117,7 +117,9 @@ def test_help_that_nobody_reads_to_its_end_is_no_fault(monkeypatch):
         raise BrokenPipeError
 
     left = []
-    monkeypatch.setattr(sys, "stdout", types.SimpleNamespace(write=refuse, flush=lambda: None))
+    # Older absl-py asks how wide the terminal is.
+    nobody = types.SimpleNamespace(write=refuse, flush=lambda: None, isatty=lambda: False)
+    monkeypatch.setattr(sys, "stdout", nobody)
     monkeypatch.setattr(_program, "_let_go_of_output", lambda: left.append(True))
     with pytest.raises(SystemExit) as ended:
         _program._parse(["x", "--help"], lambda argv: argv, __name__)

@@ -5,8 +5,10 @@ import importlib.util
 import io
 import os
 import re
+import sys
 import zipfile
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -24,7 +26,7 @@ FOLDER = ROOT / "notebooks"
 WRITES = {
     "quickstart": ["shapes.tflite"],
     "own_photographs": ["checked/augmented.png", "run/best.keras", "run/report.html"],
-    "inside_ssd": ["shown.jpg"],
+    "inside_ssd": ["shown.png"],
     "ssd_to_dssd": ["ssd.keras"],
 }
 # What a file that was written holds; nothing, or an error, if it is empty or broken.
@@ -62,7 +64,7 @@ def test_it_begins_with_what_runs_without_a_gpu_and_the_installation(name):
     cells = read(name).cells
     assert "without a GPU" in cells[0].source
     install = next(cell.source for cell in cells if cell.cell_type == "code")
-    assert "%pip install -q {FOUND[0].resolve()}" in install
+    assert "%pip install" in install
 
 
 class Shell:
@@ -80,7 +82,9 @@ class Shell:
     ("beside", "taken"),
     [
         (["ssd_keras-1.2-py3-none-any.whl"], "ssd_keras-1.2-py3-none-any.whl"),
+        (["ssd-keras-main.zip"], "ssd-keras-main.zip"),
         (["ssd-keras/ssd_keras/zoo.py"], "ssd-keras"),
+        (["ssd-keras-main/ssd_keras/zoo.py"], "ssd-keras-main"),
         (["ssd_keras/zoo.py"], "."),
         (["../ssd_keras/zoo.py"], ".."),
         (["ssd_keras-1.2-py3-none-any.whl", "ssd-keras/ssd_keras/zoo.py"], "ssd_keras-1.2-py3-n"),
@@ -95,25 +99,48 @@ def test_it_installs_what_lies_beside_it(name, beside, taken, tmp_path, monkeypa
         (folder / file).touch()
     monkeypatch.chdir(folder)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    install = next(cell.source for cell in read(name).cells if cell.cell_type == "code")
-    shell = Shell()
-    code = TransformerManager().transform_cell(install)
     if taken is None:
-        with pytest.raises(
-            RuntimeError, match=r"Put a clone of ssd-keras, or the ssd_keras-\*\.whl"
-        ):
-            exec(code, {"get_ipython": lambda: shell})
+        with pytest.raises(RuntimeError, match="Put the ssd-keras repository, as a clone"):
+            install(name)
         return
+    assert install(name).startswith(str((folder / taken).resolve()))
+
+
+def install(name):
+    """What the installing cell of a notebook gives to pip, which isn't started."""
+    source = next(cell.source for cell in read(name).cells if cell.cell_type == "code")
+    shell = Shell()
+    code = TransformerManager().transform_cell(source)
     exec(code, names := {"get_ipython": lambda: shell})
-    assert shell.lines == ["pip install -q {FOUND[0].resolve()}"]
-    assert str(names["FOUND"][0].resolve()).startswith(str((folder / taken).resolve()))
+    # In quotes: a folder's name may have spaces.
+    assert shell.lines == ['pip install -q "{FOUND[0].resolve()}"']
+    return str(names["FOUND"][0].resolve())
 
 
-@pytest.mark.parametrize(
-    ("name", "most"), [*(dict.fromkeys(WRITES, 1_000_000) | {"inside_ssd": 1_400_000}).items()]
-)
-def test_it_is_downloaded_in_a_moment(name, most):
-    assert (FOLDER / f"{name}.ipynb").stat().st_size < most
+@pytest.mark.parametrize("name", WRITES)
+def test_colab_asks_for_the_file_that_is_missing(name, tmp_path, monkeypatch):
+    wheel = tmp_path / "ssd_keras-1.2-py3-none-any.whl"
+    colab = ModuleType("google.colab")
+    colab.files = SimpleNamespace(upload=wheel.touch)
+    monkeypatch.setitem(sys.modules, "google", ModuleType("google"))
+    monkeypatch.setitem(sys.modules, "google.colab", colab)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert install(name) == str(wheel)
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_clone_is_installed_though_python_finds_it_without(name, tmp_path, monkeypatch):
+    (tmp_path / "ssd_keras").mkdir()
+    (tmp_path / "ssd_keras/zoo.py").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "ssd_keras" or None)
+    assert install(name) == str(tmp_path)
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_it_is_downloaded_in_a_moment(name):
+    assert (FOLDER / f"{name}.ipynb").stat().st_size < 1_000_000
 
 
 @pytest.mark.parametrize("name", WRITES)

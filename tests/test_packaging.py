@@ -11,6 +11,7 @@ import sys
 import pytest
 
 import ssd_keras
+from tests import clone
 from tests.conftest import ROOT
 
 SETUP = ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))
@@ -100,12 +101,7 @@ def test_the_newest_version_in_the_changelog_is_not_ahead():
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
     """A folder that pip has installed the project to, from a copy that it may build in."""
-    source, place = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("place")
-    unbuilt = shutil.ignore_patterns("__pycache__", "node_modules", "build", ".gradle", "*.tflite")
-    for folder in ("ssd_keras", "experiments", "export"):
-        shutil.copytree(ROOT / folder, source / folder, ignore=unbuilt)
-    for file in ("ssd_keras_cli.py", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / file, source)
+    source, place = clone.copy(tmp_path_factory.mktemp("source")), tmp_path_factory.mktemp("place")
     pip = [
         sys.executable,
         "-m",

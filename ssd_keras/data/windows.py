@@ -136,7 +136,7 @@ class TiffWindows:
         with self._reading():
             pixels = self._file.read(self._bands, window=((top, bottom), (left, right)))
         pixels = np.moveaxis(pixels, 0, -1)
-        return pixels if len(self._bands) == 3 else to_rgb(Image.fromarray(pixels, "RGBA"))
+        return pixels if len(self._bands) == 3 else to_rgb(Image.fromarray(pixels))
 
     def close(self) -> None:
         """Closes the file."""

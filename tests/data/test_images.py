@@ -48,7 +48,7 @@ def test_transparency_is_laid_on_white(tmp_path):
     pixels = np.zeros((2, 2, 4), np.uint8)
     pixels[0, 0] = [10, 20, 30, 255]
     pixels[1, 1] = [0, 0, 0, 128]
-    Image.fromarray(pixels, "RGBA").save(tmp_path / "a.png")
+    Image.fromarray(pixels).save(tmp_path / "a.png")
     image = images.read_image(tmp_path / "a.png")
     np.testing.assert_array_equal(image[0, 0], [10, 20, 30])
     np.testing.assert_array_equal(image[0, 1], [255, 255, 255])

@@ -102,7 +102,10 @@ def test_a_terminal_without_the_letters_gets_escapes():
 
 def without_notices(complaint):
     """The lines that are not TensorFlow's own about the machine."""
-    notice = re.compile(r"[IWE]\d{4} |WARNING: All log messages before absl")
+    # The second form is that of TensorFlow 2.20.
+    notice = re.compile(
+        r"[IWE]\d{4} |\d{4}-\d\d-\d\d [\d:.]+: [IWE] |WARNING: All log messages before absl"
+    )
     return [line for line in complaint.splitlines() if not notice.match(line)]
 
 
