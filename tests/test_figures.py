@@ -73,6 +73,9 @@ DRAWN = {
     "no thresholds": (1, 3, 0, 0, 0, 0),
     "costs": (1, 0, 2, 0, 0, 0),
     "no costs": (1, 0, 2, 0, 0, 0),
+    # A point and the two ends of its bar are lines.
+    "models and their costs": (2, 12, 0, 0, 4, 0),
+    "models without a measure": (2, 6, 0, 0, 2, 0),
     "recall": (1, 0, 2, 0, 0, 2),
     "confusion": (1, 0, 0, 1, 0, 4),
     "big confusion": (1, 0, 0, 1, 0, 46),
