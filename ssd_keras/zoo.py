@@ -84,8 +84,8 @@ def create(
             aspect ratio and leaves the rest of the model's input grey-brown; everything that
             detects, measures or exports follows it. None: that of `weights`, or "stretch".
         **box_network: further arguments of the box network, such as `head_kernels`,
-            `prediction_module`, `scores` (see `SSD`), `fusion`, `upsampling` (see `DSSD`),
-            `channels`, `tower_depth` (see `FPN`), `fully_connected` (see `YOLO`).
+            `prediction_module`, `scores` (see `SSD`), `fusion`, `upsampling`, `decoder_channels`
+            (see `DSSD`), `channels`, `tower_depth` (see `FPN`), `fully_connected` (see `YOLO`).
 
     Raises:
         UserError: a name, a class list, an option or a weights file that cannot be used.

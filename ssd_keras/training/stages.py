@@ -34,8 +34,8 @@ def freeze_for_stage(detector, stage: str):
         raise unknown("stage", stage, STAGES)
     if stage not in stages:
         raise UserError(
-            f"'{detector.name}' has no decoder to train alone: use a model of DSSD, FPN, FPNLite "
-            "or PANLite."
+            f"'{detector.name}' has no decoder to train alone: use a model of DSSD, DSSDLite, FPN, "
+            "FPNLite or PANLite."
         )
     for layer in leaf_layers(detector):
         layer.trainable = stages[stage](layer)
