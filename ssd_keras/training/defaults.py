@@ -103,8 +103,12 @@ FINE_TUNING = Recipe(batch_size=8, optimizer="adamw", weight_decay=5e-4)
 
 def published_recipe(name: ModelName) -> Published:
     """The recipe of a model, or of its nearest published relative."""
-    core = find_core(name.backbone) or Core
-    return RECIPES[BOX_NETWORKS[name.box_network].recipe or core.recipe]
+    return RECIPES[BOX_NETWORKS[name.box_network].recipe or _core_of(name).recipe]
+
+
+def _core_of(name: ModelName) -> Core | type[Core]:
+    """The row of a model's core; of one without a row the usual values."""
+    return find_core(name.backbone) or Core
 
 
 def suggest(model: str, images: int, given: dict) -> RunSettings:
@@ -141,8 +145,7 @@ def suggest(model: str, images: int, given: dict) -> RunSettings:
 
 def _fine_tuning(name: ModelName) -> Recipe:
     """The recipe of a small set, at the rate that the core bears."""
-    core = find_core(name.backbone) or Core
-    return dataclasses.replace(FINE_TUNING, learning_rate=core.fine_tuning_rate)
+    return dataclasses.replace(FINE_TUNING, learning_rate=_core_of(name).fine_tuning_rate)
 
 
 def _for_small_set(name: ModelName, images: int, given: dict) -> dict:
