@@ -17,10 +17,10 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from ssd_keras.backbones import kerashub
 from ssd_keras.reading import AGAIN, MAX_JSON_BYTES, check_regular, parse_json, read_member, reading
 from ssd_keras.weights.files import MAX_FILE_BYTES, check_finite
 from ssd_keras.weights.hdf5 import open_self_contained
+from ssd_keras.weights.kerashub_layers import is_kerashub_layer, names_kerashub
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 MAX_DEPTH = 100
@@ -157,8 +157,8 @@ def _check_class(part: dict):
     if name == "function":
         name = part.get("config")
         known = _is_function(name)
-    elif kerashub.names_kerashub(module, registered):
-        known = kerashub.is_kerashub_layer(module, name, registered)
+    elif names_kerashub(module, registered):
+        known = is_kerashub_layer(module, name, registered)
         registered = name = f"{module}.{name}"
     else:
         known = name in _VALUES or (_is_of_keras(module or "keras") and not _is_refused(name))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import ssd_keras
-from ssd_keras.backbones import feature_maps, from_kerashub, kerashub, kerashub_backbone
+from ssd_keras.backbones import feature_maps, from_kerashub, kerashub_backbone
 from ssd_keras.errors import UserError
 
 networks = pytest.importorskip("tests.backbones.kerashub_networks", exc_type=ImportError)
@@ -306,25 +306,3 @@ def test_a_preset_that_is_fetched_is_built(preset, monkeypatch):
     # Its weights are not, of which nobody spoke.
     assert [file for _, file in asked] == ["config.json", "image_converter.json"]
     assert {handle for handle, _ in asked} == {"keras/vgg/keras/vgg_16_imagenet"}
-
-
-# === Layers in files ===
-
-
-@pytest.mark.parametrize(
-    ("module", "name", "registered", "known"),
-    [
-        ("keras_hub.src.models.hgnetv2.hgnetv2_encoder", "HGNetV2Encoder", None, True),
-        ("x", "y", "keras_hub>HGNetV2Encoder", True),
-        ("keras_hub.src.models.vgg.vgg_backbone", "VGGBackbone", None, True),
-        ("keras_hub.src.models.bert.bert_tokenizer", "BertTokenizer", None, False),
-        ("x", "y", "keras_hub>BertTokenizer", False),
-        ("x", "y", "keras_hub>ImageConverter", False),
-        ("keras_hub.src.utils.preset_utils", "KerasPresetLoader", None, False),
-        ("keras_hub.src.models.no_such", "Thing", None, False),
-        ("keras_hub.src.models.vgg.vgg_backbone", "apply_vgg_block", None, False),
-    ],
-)
-def test_layers_in_files_are_those_that_only_compute(module, name, registered, known):
-    assert kerashub.names_kerashub(module, registered)
-    assert kerashub.is_kerashub_layer(module, name, registered) is known
