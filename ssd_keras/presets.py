@@ -25,6 +25,7 @@ MODELS = (
     "SSD_MobileNet_300",
     "SSD_MobileNetV2_300",
     "SSDLite_MobileNetV2_300",
+    "DSSDLite_MobileNetV2_300",
     "SSDLite_MobileNetV3Large_320",
     "SSDLite_MobileNetV3LargeReduced_320",
     "SSDLite_MobileNetV3Small_320",

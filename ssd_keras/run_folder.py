@@ -24,6 +24,8 @@ from ssd_keras.working_copy import working_copy
 
 MAX_SETTINGS_BYTES = 4 << 20
 MAX_HISTORY_BYTES = 256 << 20
+# What the values "auto" came to on the machine at hand, which may change.
+USED = "used"
 _ADVICE = "Put back a good copy of it, or start a new run with another --run_dir."
 _BUSY = "wait until it ends, end it, or give another --run_dir."
 
@@ -136,8 +138,8 @@ class RunFolder:
     def write_used(self, used: dict):
         """Adds to the settings what they came to on this machine."""
         settings = self.settings()
-        if settings.get("used") != used:
-            write_text(self.settings_file, json.dumps(settings | {"used": used}, indent=2) + "\n")
+        if settings.get(USED) != used:
+            write_text(self.settings_file, json.dumps(settings | {USED: used}, indent=2) + "\n")
 
     def settings(self) -> dict:
         """The settings the run was started with.
@@ -152,7 +154,7 @@ class RunFolder:
         settings = read_json(self.settings_file, MAX_SETTINGS_BYTES, _ADVICE, finite=False)
         parts = [settings]
         if isinstance(settings, dict):
-            parts += [settings.get("recipe", {}), settings.get("used", {})]
+            parts += [settings.get("recipe", {}), settings.get(USED, {})]
         with reading(self.settings_file, "settings", _ADVICE):
             if not all(isinstance(part, dict) for part in parts):
                 raise ValueError("it is no table of names and values")
@@ -252,11 +254,12 @@ class RunFolder:
         before = self.settings() | {"classes": list(self.classes())}
         settings = settings | {"classes": list(classes)}
         before, settings = _flat(before), _flat(settings)
-        changed = [key for key in settings if before.get(key) != settings[key]]
+        # Either side may lack settings that have their usual value.
+        keys = [*settings, *(key for key in before if key not in settings and key != USED)]
+        changed = [key for key in keys if before.get(key) != settings.get(key)]
         if changed:
             listed = ", ".join(
-                f"{key}={_short(before.get(key))} (now {_short(settings[key])})"
-                for key in changed[:3]
+                f"{key}={_value(before, key)} (now {_value(settings, key)})" for key in changed[:3]
             )
             raise UserError(
                 f"Run folder '{self.place}' was started with {listed}: repeat the values it was "
@@ -292,6 +295,8 @@ def _flat(settings: dict) -> dict:
     )
 
 
-def _short(value) -> str:
-    text = repr(value)
+def _value(settings: dict, key: str) -> str:
+    if key not in settings:
+        return "not given"
+    text = repr(settings[key])
     return text if len(text) <= 100 else f"{text[:96]} ..."

@@ -27,6 +27,16 @@ def test_another_run_is_refused_by_what_differs(tmp_path, changed, named):
         folder.open({**SETTINGS, **changed}, ("cat",))
 
 
+def test_a_setting_that_is_left_out_is_another_run(tmp_path):
+    """Settings of their usual value are not stored, so that either side may lack them."""
+    folder = RunFolder(tmp_path / "run")
+    folder.open(SETTINGS | {"scale_jitter": 0.5}, ("cat",))
+    folder.write_used({"jit": False})
+    assert folder.open(SETTINGS | {"scale_jitter": 0.5}, ("cat",)) is True
+    with pytest.raises(UserError, match=r"started with scale_jitter=0.5 \(now not given\)"):
+        folder.open(SETTINGS, ("cat",))
+
+
 def test_other_classes_are_refused(tmp_path):
     folder = RunFolder(tmp_path / "run")
     folder.open(SETTINGS, ("cat", "dog"))

@@ -24,6 +24,7 @@ from ssd_keras.files import check_writable, replace
 from ssd_keras.resizing import HALF_PIXEL, way_of
 from ssd_keras.training import suggest
 from ssd_keras.training.default_boxes import describe, fit_default_boxes
+from ssd_keras.training.settings import RunSettings
 
 DEFAULT_MODEL = "SSD_MobileNet_300"
 
@@ -81,8 +82,9 @@ def main(_):
     complaint = complaint_of(left, problems)
     if complaint:
         print(complaint + "\n")
+    most = int(inspection.count_objects(source).max())
     print_summary(source, inspection.summarize(source, size, way), size)
-    print_left(left)
+    print_left(source, left)
     _problems.show(problems)
     result = print_coverage(source, detector, size, way) if detector and left.kept else None
     if detector and left.kept:
@@ -94,7 +96,7 @@ def main(_):
     if complaint:
         print(f"\n{complaint}")
         sys.exit(1)
-    print(f"\nFit to train on: {left.images} images. Next:\n{next_command()}")
+    print(f"\nFit to train on: {left.images} images. Next:\n{next_command(most)}")
 
 
 def say_progress(count: int):
@@ -116,10 +118,12 @@ def complaint_of(left, problems) -> str:
     return mend if left.fit else f"Not fit to train on: {left.why()} {mend}".rstrip()
 
 
-def next_command() -> str:
-    """The command that trains on these data."""
+def next_command(most: int) -> str:
+    """The command that trains on these data, with at most so many objects in an image."""
     words = [f"--model={FLAGS.model or DEFAULT_MODEL}"]
     words += [f"--{name}={value}" for name, value in chosen_options().items()]
+    if most > RunSettings.max_boxes:
+        words.append(f"--max_boxes={most}")
     train = _program.command("train", *words, f"--train_data={FLAGS.data}")
     return f"{train} --run_dir=DIR"
 
@@ -158,7 +162,7 @@ def print_summary(source, summary, size):
         print(f"\n  box side at {size[1]}x{size[0]}: {', '.join(texts)}")
 
 
-def print_left(left):
+def print_left(source, left):
     """Prints what was read, what is used of it and why not the rest."""
     print(f"\n  {left.read:,} objects read, {left.kept:,} used")
     if left.emptied or left.unlabelled:
@@ -168,6 +172,9 @@ def print_left(left):
         )
     for part in filter(None, left.losses().split("; ")):
         print(f"  {part}")
+    cut_off = inspection.describe_cut_off(source, RunSettings.max_boxes)
+    if cut_off:
+        print(f"  {cut_off}")
 
 
 def print_coverage(source, detector, size, way):
@@ -218,7 +225,11 @@ def save_pictures(source, detector, result, size, way):
         "box_sizes": figures.box_sizes(inspection.all_boxes(source, size, way), anchors, size),
         "images": pictures.mosaic(source),
         "augmented": pictures.augmented_mosaic(
-            source, augmentation=augmentation_of(source), image_size=size, resize=way
+            source,
+            augmentation=augmentation_of(source),
+            image_size=size,
+            resize=way,
+            max_boxes=max(RunSettings.max_boxes, int(inspection.count_objects(source).max())),
         ),
     }
     if result is not None:

@@ -13,7 +13,7 @@ from ssd_keras.errors import UserError
 from ssd_keras.names import parse
 from ssd_keras.run_folder import RunFolder
 from ssd_keras.training.building import build
-from ssd_keras.training.default_boxes import fit_default_boxes
+from ssd_keras.training.default_boxes import boxes_of_start, fit_default_boxes
 from ssd_keras.training.defaults import suggest
 from ssd_keras.training.recipe import Recipe
 from ssd_keras.training.settings import RunSettings
@@ -96,6 +96,7 @@ def parse_variant(text: str, budget: Mapping, train_source, steps: int) -> Varia
         given["freeze"] = tuple(given["freeze"].split(","))
     if "tiles" in given:
         given["tiles"] = str(given["tiles"])
+    given |= boxes_of_start(model, given)
     settings, seen = apply_tiles(suggest(model, len(train_source), given), train_source)
     given["tiles"] = settings.tiles
     settings = suggest(model, len(seen), given)

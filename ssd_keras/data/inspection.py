@@ -23,6 +23,7 @@ from ssd_keras.data.source import (
     Source,
     check_stated_size,
 )
+from ssd_keras.display import counted
 from ssd_keras.resizing import HALF_PIXEL, boxes_on_canvas
 
 
@@ -179,6 +180,25 @@ def summarize(
         median_width=int(np.median(table.sizes[:, 1])),
         median_height=int(np.median(table.sizes[:, 0])),
         most=int(table.counts.max()),
+    )
+
+
+def count_objects(source: Source) -> np.ndarray:
+    """Objects of each image that are trained on, crowds and ignored ones aside."""
+    table = table_of(source.ground_truth())
+    return np.bincount(table.image_of[table.is_object], minlength=len(table))
+
+
+def describe_cut_off(source: Source, max_boxes: int) -> str:
+    """What training leaves out of crowded images, and which `max_boxes` would not; "" if nothing."""
+    counts = count_objects(source)
+    over = counts[counts > max_boxes]
+    if not len(over):
+        return ""
+    return (
+        f"{counted(int(over.sum()) - len(over) * max_boxes, 'object')} of "
+        f"{counted(len(over), 'image')} are beyond max_boxes={max_boxes}, which training leaves "
+        f"out: max_boxes={over.max()} takes all"
     )
 
 

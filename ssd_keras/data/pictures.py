@@ -36,6 +36,7 @@ def augmented_mosaic(
     image_size: tuple[int, int] = (300, 300),
     seed: int = 0,
     resize: str = HALF_PIXEL,
+    max_boxes: int = 100,
 ) -> np.ndarray:
     """RGB array of training images as the model will see them, with their boxes."""
     batches = training_batches(
@@ -46,6 +47,7 @@ def augmented_mosaic(
         augmentation=augmentation,
         steps=1,
         resize=resize,
+        max_boxes=max_boxes,
     )
     images, truth = next(iter(batches))
     tiles = [

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import warnings
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
-from absl import logging
 
 from ssd_keras.data import augmentation as augment
 from ssd_keras.data import draws, streamed_batches
 from ssd_keras.data.batching import batches_of, traced_once
 from ssd_keras.data.ground_truth import table_of
 from ssd_keras.data.image_tensors import image_reader
+from ssd_keras.data.inspection import count_objects, describe_cut_off
 from ssd_keras.data.order import Order, order_of
 from ssd_keras.data.source import Source
 from ssd_keras.data.streamed import StreamedSource
@@ -61,7 +62,8 @@ def training_batches(
         seed: another seed gives another order and other random changes.
         augmentation: "ssd", "light", "mosaic" (four images in one, each changed as by "ssd") or
             "none".
-        max_boxes: M; more objects in one image are cut off, which is said once.
+        max_boxes: objects of one image that are used; more are cut off, which is said once. M is
+            max_boxes, of a mosaic as much more as its four images can hold.
         first_step: the step to begin with, counted from the start of training.
         steps: how many batches to give; None goes on for ever.
         dtype: "uint8" or "float32" for the images; values are 0..255 either way.
@@ -79,26 +81,26 @@ def training_batches(
         `[B, K, 4]`, padded in the same way.
     """
     _check_training(source, augmentation, image_size, batch_size, shard)
-    changes = (augmentation, tuple(image_size), dtype, resize, scale_jitter, weak_from)
+    changes = (augmentation, tuple(image_size), dtype, resize, max_boxes, scale_jitter, weak_from)
     if isinstance(source, StreamedSource):
         if balanced or augmentation == "mosaic":
             raise source.refusal()
         chain = _Chain(None, Order(len(source), batch_size, seed), *changes)
-        prepare_record = functools.partial(_prepare_record, chain, max_boxes)
+        prepare_record = functools.partial(_prepare_record, chain)
         return streamed_batches.batches(
             source, prepare_record, batch_size, seed, first_step, steps, shard, parallelism
         )
-    _say_cut_off(source, max_boxes)
+    cut_off = describe_cut_off(source, max_boxes)
+    if cut_off:
+        warnings.warn(f"{source.spec}: {cut_off}.", stacklevel=2)
     prepare, fast = _training_elements(
-        source, batch_size, seed, balanced, tuple(shard), max_boxes, cache_bytes, changes
+        source, batch_size, seed, balanced, tuple(shard), cache_bytes, changes
     )
     return batches_of(prepare, first_step, steps, batch_size // shard[1], fast, parallelism)
 
 
 @traced_once
-def _training_elements(
-    source: Source, batch_size, seed, balanced, shard, max_boxes, cache_bytes, changes
-):
+def _training_elements(source: Source, batch_size, seed, balanced, shard, cache_bytes, changes):
     """From a place in the batches of a shard to an image and its objects; and whether it is fast.
 
     `changes` are those of `_Chain`; the rest is explained in `training_batches`.
@@ -108,26 +110,27 @@ def _training_elements(
     read, fast = _training_reader(source, cache_bytes)
     chain = _Chain(read, order_of(source, batch_size, seed, balanced), *changes)
     regions = _count_most_ignored(source) * (4 if chain.augmentation == "mosaic" else 1)
+    rows = _count_rows(source, chain.augmentation, chain.max_boxes)
 
     def prepare(position, careful):
         step, slot = position // share, position % share + part * share
         image, boxes, labels = chain.picture(step, slot, careful)
         if not regions:
-            boxes, labels = _pad(boxes, labels, max_boxes)
+            boxes, labels = _pad(boxes, labels, rows)
             return image, {"boxes": boxes, "labels": labels}
         is_object = labels != augment.IGNORED
         ignored, _ = _pad(*_those(boxes, labels, ~is_object), regions)
-        boxes, labels = _pad(*_those(boxes, labels, is_object), max_boxes)
+        boxes, labels = _pad(*_those(boxes, labels, is_object), rows)
         return image, {"boxes": boxes, "labels": labels, "ignored": ignored}
 
     return prepare, fast
 
 
-def _prepare_record(chain: _Chain, max_boxes: int, step, slot, read):
+def _prepare_record(chain: _Chain, step, slot, read):
     """A training image of a record, which `read` gives, and its ground truth."""
     chain = dataclasses.replace(chain, read=read)
     image, boxes, labels = chain.picture(step, slot, careful=None)
-    boxes, labels = _pad(boxes, labels, max_boxes)
+    boxes, labels = _pad(boxes, labels, chain.max_boxes)
     return image, {"boxes": boxes, "labels": labels}
 
 
@@ -153,6 +156,7 @@ class _Chain:
         image_size: (height, width).
         dtype: of the image.
         resize: one of `resizing.WAYS`.
+        max_boxes: objects of one image that are used.
         scale_jitter: share by which images are shown larger or smaller at most.
         weak_from: the step from which the augmentation is "light" alone; None for never.
     """
@@ -163,6 +167,7 @@ class _Chain:
     image_size: tuple[int, int]
     dtype: str
     resize: str
+    max_boxes: int
     scale_jitter: float = 0.0
     weak_from: int | None = None
 
@@ -188,7 +193,10 @@ class _Chain:
         # A mosaic's other quarters come from further permutations of the images.
         quarter = (self.image_size[0] // 2, self.image_size[1] // 2)
         parts = [self._augment(step, slot, careful, quarter, 7919 * i) for i in range(4)]
-        return augment.mosaic(parts)
+        # Each cut by itself, or the last quarters would have objects that no box is known of.
+        return augment.mosaic(
+            [(image, *_first_objects(*truth, self.max_boxes)) for image, *truth in parts]
+        )
 
     def _augment(self, step, slot, careful, size, extra: int = 0):
         image, boxes, labels = self.read(self.order.index(step, slot, extra), careful)
@@ -270,6 +278,21 @@ def _those(boxes, labels, which):
     return tf.boolean_mask(boxes, which), tf.boolean_mask(labels, which)
 
 
+def _first_objects(boxes, labels, most: int):
+    """The first `most` objects, and whatever is ignored."""
+    is_object = labels != augment.IGNORED
+    number = tf.cumsum(tf.cast(is_object, tf.int32))
+    return _those(boxes, labels, ~is_object | (number <= most))
+
+
+def _count_rows(source: Source, augmentation: str, max_boxes: int) -> int:
+    """Rows for the objects of one training image: `max_boxes`, or what a mosaic can hold."""
+    if augmentation != "mosaic":
+        return max_boxes
+    # An image may stand in more than one quarter.
+    return max(max_boxes, 4 * min(max_boxes, int(count_objects(source).max())))
+
+
 def _count_most_ignored(source: Source) -> int:
     """Ignored regions of the image that has most of them."""
     table = table_of(source.ground_truth())
@@ -282,17 +305,6 @@ def _pad(boxes, labels, max_boxes):
     boxes = tf.pad(boxes, [[0, missing], [0, 0]], constant_values=-1.0)
     labels = tf.pad(labels, [[0, missing]], constant_values=-1)
     return tf.ensure_shape(boxes, [max_boxes, 4]), tf.ensure_shape(labels, [max_boxes])
-
-
-def _say_cut_off(source: Source, max_boxes: int) -> None:
-    table = table_of(source.ground_truth())
-    counts = np.bincount(table.image_of[~table.ignored], minlength=len(table))
-    over = counts[counts > max_boxes] - max_boxes
-    if len(over):
-        logging.warning(
-            "%s: %d objects in %d images are beyond the limit of %d objects an image.",
-            source.spec, over.sum(), len(over), max_boxes,
-        )  # fmt: skip
 
 
 def _training_reader(source: Source, cache_bytes: int):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -13,7 +13,9 @@ from ssd_keras.complexity import count_macs
 from ssd_keras.data import Source
 from ssd_keras.data.inspection import resized_boxes
 from ssd_keras.errors import UserError
+from ssd_keras.names import ModelName
 from ssd_keras.presets import BOX_NETWORKS, find_core
+from ssd_keras.run_folder import run_folder_of
 from ssd_keras.training.building import build
 from ssd_keras.training.settings import RunSettings
 from ssd_keras.zoo import parse
@@ -24,6 +26,9 @@ MOST_OBJECTS = 2000
 QUANTILES = (0.02, 0.05, 0.1, 0.25)
 # A share of the objects more that has to be met: by a map that costs more, and by other boxes.
 FINER_IS_WORTH, OTHER_IS_WORTH = 0.05, 0.02
+# With one of these a detector is built anew, though its name is that of the one it starts from.
+ARCHITECTURE = ("width", "backbone", "backbone_weights", "objective", "min_negatives")
+ARCHITECTURE += ("model_options",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +84,44 @@ def fit_default_boxes(settings: RunSettings, source: Source) -> tuple[RunSetting
         settings, finest_stride=best.finest_stride, smallest_box=best.smallest_box
     )
     return chosen, [best, *(fit for fit in fits if fit is not best)]
+
+
+def boxes_of_start(model: str, given: Mapping) -> dict:
+    """The settings of default boxes of the run that another detector starts from.
+
+    Its heads belong to them, be it that a DSSD takes those of an SSD or that another objective goes
+    on with them. Nothing where the user says what the default boxes are, where the start is no run
+    of the same core, or where its very architecture is taken (see `ssd_keras.create`).
+
+    Args:
+        model: the name of the new detector.
+        given: the settings that the user gives, by the names of `RunSettings`.
+    """
+    names = ("finest_stride", "smallest_box", "box_scale")
+    if not given.get("weights") or any(given.get(name) for name in names):
+        return {}
+    folder = run_folder_of(given["weights"])
+    folder.fetch(folder.settings_file)
+    if not folder.settings_file.is_file():
+        return {}
+    stored = folder.settings()
+    ours, theirs = parse(model, given.get("backbone")), _parse_name(stored)
+    if theirs is None or ours.backbone != theirs.backbone:
+        return {}
+    if ours == theirs and not any(_is_given(name, given.get(name)) for name in ARCHITECTURE):
+        return {}
+    return {name: stored[name] for name in names if stored.get(name)}
+
+
+def _is_given(name: str, value) -> bool:
+    return value not in (None, "", "none", {}) and (name, value) != ("width", 1.0)
+
+
+def _parse_name(stored: Mapping) -> ModelName | None:
+    try:
+        return parse(stored.get("model", ""), stored.get("backbone"))
+    except UserError:
+        return None
 
 
 def describe(fits: list[Fit]) -> str:

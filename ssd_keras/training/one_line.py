@@ -12,10 +12,9 @@ from ssd_keras import zoo
 from ssd_keras.data import Source, open_source
 from ssd_keras.detector import Detector
 from ssd_keras.errors import UserError, unknown
-from ssd_keras.names import ModelName
-from ssd_keras.run_folder import RunFolder, run_folder_of
+from ssd_keras.run_folder import RunFolder
 from ssd_keras.training import run
-from ssd_keras.training.default_boxes import describe, fit_default_boxes
+from ssd_keras.training.default_boxes import boxes_of_start, describe, fit_default_boxes
 from ssd_keras.training.defaults import suggest
 from ssd_keras.training.distribution import find_devices
 from ssd_keras.training.recipe import Recipe
@@ -66,7 +65,7 @@ def train(
     source = open_source(train_data)
     judge = open_source(eval_data, source.classes) if eval_data not in (None, "") else None
     given |= {"train_data": source.spec, "eval_data": judge.spec if judge is not None else ""}
-    given |= _boxes_of_start(model, given)
+    given |= boxes_of_start(model, given)
     # By the images, as of the model's recipe no more is asked yet; then by their tiles.
     found, source = apply_tiles(suggest(model, len(source), given), source)
     found = suggest(model, len(source), given | {"tiles": found.tiles})
@@ -78,33 +77,6 @@ def train(
         else:
             found = _with_fitting_boxes(found, source, asked)
     return run.train(found, os.fspath(run_dir), train_source=source, eval_source=judge)
-
-
-def _boxes_of_start(model: str, given: Mapping) -> dict:
-    """The finest map and smallest box of the run that another box network starts from.
-
-    So that a DSSD takes the heads and levels of an SSD whose default boxes were fitted to the data.
-    Nothing where the user says what they are, or the start is no run of the same core.
-    """
-    names = ("finest_stride", "smallest_box")
-    if not given.get("weights") or any(name in given for name in (*names, "box_scale")):
-        return {}
-    folder = run_folder_of(given["weights"])
-    folder.fetch(folder.settings_file)
-    if not folder.settings_file.is_file():
-        return {}
-    stored = folder.settings()
-    ours, theirs = zoo.parse(model, given.get("backbone")), _parse_name(stored)
-    if theirs is None or ours == theirs or ours.backbone != theirs.backbone:
-        return {}
-    return {name: stored[name] for name in names if stored.get(name) is not None}
-
-
-def _parse_name(stored: Mapping) -> ModelName | None:
-    try:
-        return zoo.parse(stored.get("model", ""), stored.get("backbone"))
-    except UserError:
-        return None
 
 
 def _with_its_boxes(settings: RunSettings, stored: Mapping) -> RunSettings:

@@ -201,5 +201,5 @@ def _explain(detector, path, report: LoadReport, wanted: set[str]) -> str:
         reason = f"'{name}' has shapes {ours} here and {theirs} there"
     return (
         f"'{path}' does not fit '{detector.name}': {reason}. Start from a detector with the same "
-        "backbone and width."
+        "backbone, width and finest_stride."
     )

@@ -1,5 +1,6 @@
 """Batches: the same to the bit whatever the parallelism, cache, restart or sharding."""
 
+import itertools
 import os
 from pathlib import Path
 
@@ -134,13 +135,46 @@ def test_plain_batches_equal_the_ground_truth(source):
             np.testing.assert_allclose(box[label >= 0], expected.boxes, atol=1e-6)
 
 
-def test_what_exceeds_the_maximum_is_counted_and_said(source, caplog):
-    with caplog.at_level("WARNING"):
+def test_what_exceeds_the_maximum_is_counted_and_said(source):
+    said = "2 objects of 2 images are beyond max_boxes=2, .* max_boxes=3 takes all"
+    with pytest.warns(UserWarning, match=said) as caught:
         found = batches(source, steps=2, max_boxes=2, augmentation="none")
     assert found[0][1].shape == (4, 2, 4)
-    said = [r.getMessage() for r in caplog.records if "limit of 2" in r.getMessage()]
-    assert len(said) == 1
-    assert "2 objects in 2 images" in said[0]
+    assert len(caught) == 1
+
+
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory):
+    """Four images of 24 objects."""
+    root = tmp_path_factory.mktemp("crowded")
+    places = itertools.product(range(1, 60, 10), range(1, 40, 10))
+    objects = "".join(voc_object(box=(x, y, x + 8, y + 8)) for x, y in places)
+    for index in range(4):
+        voc_image(root, f"{index}", objects, seed=index)
+    return data.load_source(f"voc:{root}")
+
+
+MOSAIC = {"steps": 3, "augmentation": "mosaic", "image_size": (64, 64)}
+
+
+def test_a_mosaic_has_room_for_the_objects_of_four_images(crowded):
+    narrow, wide = (batches(crowded, max_boxes=most, **MOSAIC) for most in (24, 96))
+    for (_, boxes, labels), (_, all_boxes, all_labels) in zip(narrow, wide, strict=True):
+        assert labels.shape == all_labels.shape == (4, 96)
+        np.testing.assert_array_equal(boxes, all_boxes)
+        np.testing.assert_array_equal(labels, all_labels)
+    assert max((labels >= 0).sum(axis=1).max() for _, _, labels in wide) > 24
+
+
+def test_each_image_of_a_mosaic_is_cut_off_by_itself(crowded):
+    """Or the last quarters would teach their objects as background."""
+    with pytest.warns(UserWarning, match="84 objects of 4 images are beyond max_boxes=3"):
+        found = batches(crowded, max_boxes=3, **MOSAIC)
+    boxes = np.concatenate([boxes[labels >= 0] for _, boxes, labels in found])
+    rows, columns = (boxes[:, :2] + boxes[:, 2:]).T > 1
+    counts = [np.sum((rows == row) & (columns == column)) for row in (0, 1) for column in (0, 1)]
+    # Twelve mosaics; crops leave fewer than three here and there.
+    assert min(counts) >= 12 and max(counts) <= 36
 
 
 def test_training_leaves_crowds_out_and_keeps_difficult_objects(tmp_path):

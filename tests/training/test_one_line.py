@@ -9,7 +9,7 @@ import pytest
 
 import ssd_keras
 import tests.tiny
-from ssd_keras import data
+from ssd_keras import comparison, data
 from ssd_keras.errors import UserError
 from ssd_keras.training import Recipe, RunSettings, run
 from ssd_keras.training.one_line import SETTINGS, model_to_train
@@ -94,22 +94,30 @@ def test_a_run_goes_on_with_the_default_boxes_it_began_with(seen, tmp_path):
         ("DSSD_MobileNetV2_96", {}, (None, None)),
         # Its very architecture comes with the weights.
         ("SSD_MobileNet_96", {}, (None, None)),
+        # Built anew, its heads are those of the run all the same.
+        ("SSD_MobileNet_96", {"width": 0.25}, (8, 0.1)),
+        ("SSD_MobileNet_96", {"objective": "atss"}, (8, 0.1)),
+        ("SSD_MobileNet_96", {"min_negatives": 1}, (8, 0.1)),
+        ("SSD_MobileNet_96", {"model_options": {"head_kernels": 3}}, (8, 0.1)),
     ],
 )
-def test_a_dssd_takes_the_default_boxes_of_the_ssd_it_starts_from(
-    seen, tmp_path, model, given, expected
-):
+def test_what_starts_from_a_run_takes_its_default_boxes(seen, tmp_path, model, given, expected):
     start = tmp_path / "ssd"
     start.mkdir()
     (start / "settings.json").write_text(
         '{"model": "SSD_MobileNet_96", "finest_stride": 8, "smallest_box": 0.1}'
     )
-    ssd_keras.train(
-        SHAPES, run_dir=tmp_path / "dssd", model=model, weights=str(start), width=0.25, **given
-    )
+    ssd_keras.train(SHAPES, run_dir=tmp_path / "new", model=model, weights=str(start), **given)
     ((settings, _), _) = seen[0]
     assert (settings.finest_stride, settings.smallest_box) == expected
     assert settings.default_boxes == "published"
+    # Both programs train the same detector.
+    options = " ".join(f"{name}={json.dumps(value)}" for name, value in given.items())
+    text = f"{model} weights={start} {options}"
+    if "model_options" not in given:
+        source = data.load_source(SHAPES)
+        compared = comparison.parse_variant(text, {"train_data": SHAPES}, source, 3).settings
+        assert (compared.finest_stride, compared.smallest_box) == expected
 
 
 def test_the_names_are_those_of_the_flags_of_the_program():

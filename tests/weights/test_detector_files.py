@@ -86,7 +86,7 @@ def test_a_dssd_takes_all_but_its_decoder_and_heads_from_an_ssd(trained):
 
 def test_another_width_or_backbone_is_refused(trained):
     _, folder = trained
-    with pytest.raises(UserError, match=r"has shapes .* same backbone and width"):
+    with pytest.raises(UserError, match=r"has shapes .* same backbone, width and finest_stride"):
         ssd_keras.create(f"SSD_MobileNet_{SIZE}", ["cat"], weights=folder, width=0.5)
     with pytest.raises(UserError, match="does not fit 'SSD_VGG16_96': it has no layer"):
         start(f"SSD_VGG16_{SIZE}", ["cat"], folder)
