@@ -14,11 +14,10 @@ from collections.abc import Callable, Collection, Iterable
 
 import keras
 import numpy as np
-from keras import ops
 
 from ssd_keras.float32 import float32_model
 from ssd_keras.jit import jit
-from ssd_keras.keras_compat import sync_weights, unscaled_optimizer
+from ssd_keras.keras_compat import steps_seen, sync_weights, unscaled_optimizer
 from ssd_keras.traversal import leaf_layers
 
 # Training batches that statistics are measured on.
@@ -131,7 +130,7 @@ class MeasuredStatistics(keras.callbacks.Callback):
     def _measure(self, averaged: bool):
         sync_weights(self.model)
         statistics = _statistics_of(self.model)
-        step = int(ops.convert_to_numpy(unscaled_optimizer(self.model.optimizer).iterations))
+        step = steps_seen(self.model.optimizer)
         if self.measured_at == (step, averaged) or not statistics.lag(step, averaged):
             return
         self.measured_at = (step, averaged)

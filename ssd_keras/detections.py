@@ -14,6 +14,7 @@ import numpy as np
 
 from ssd_keras.errors import UserError, unknown
 from ssd_keras.files import replace, write_text
+from ssd_keras.resizing import LETTERBOX, boxes_in_image
 
 PICTURES = (".jpg", ".jpeg", ".png")
 _SIDES = ("ymin", "xmin", "ymax", "xmax")
@@ -136,6 +137,21 @@ class Detections:
             if name not in self.classes:
                 raise unknown("class", name, self.classes)
         return self[np.isin(self.labels, [self.classes.index(name) for name in names])]
+
+    def from_canvas(self, size: tuple[int, int], canvas: tuple[int, int], way: str) -> Detections:
+        """What was found on the canvas of a network, as found in an image of `size`.
+
+        Of a letterboxed image what lies on the edges alone is left out: no object is there.
+
+        Args:
+            size: (height, width) of the image.
+            canvas: (height, width) of what the network looked at.
+            way: in which the image came to that size, one of `resizing.WAYS`.
+        """
+        moved = dataclasses.replace(self, boxes=boxes_in_image(self.boxes, size, canvas, way))
+        if way != LETTERBOX:
+            return moved
+        return moved[np.all(moved.boxes[:, 2:] > moved.boxes[:, :2], axis=1)]
 
     def of_image(self, size: tuple[int, int], path: str | os.PathLike | None = None) -> Detections:
         """The same, knowing the (height, width) and the file of the image."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from ssd_keras.errors import UserError
 from ssd_keras.image_inputs import arrays, check_for_training, is_single
 from ssd_keras.jit import jit_call
 from ssd_keras.labels import find_repeated
-from ssd_keras.resizing import HALF_PIXEL, boxes_in_image, check_way, resize
+from ssd_keras.resizing import HALF_PIXEL, check_way, resize
 from ssd_keras.tiled_detection import detect_tiled, open_pictures, stack, tiling_for
 from ssd_keras.training_images import watch
 
@@ -229,8 +228,7 @@ class Detector(keras.Model):
 
     def in_image(self, found: Detections, size: tuple[int, int], path=None) -> Detections:
         """What `detect_batches` found in the resized image, as found in an image of `size`."""
-        boxes = boxes_in_image(found.boxes, size, self.image_size, self.resize)
-        return dataclasses.replace(found, boxes=boxes).of_image(size, path)
+        return found.from_canvas(size, self.image_size, self.resize).of_image(size, path)
 
     def detect_batches(self, batches: Iterable, **suppression) -> Iterable[Detections]:
         """Yields the `Detections` of each image of batches `[B, H, W, 3]` of the model's size.

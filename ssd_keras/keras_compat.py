@@ -96,6 +96,15 @@ def unscaled_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimizer
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
+def steps_seen(optimizer: keras.optimizers.Optimizer) -> int:
+    """Training steps that an optimizer was given, those too whose gradients it only gathered.
+
+    Keras' `iterations` are the updates.
+    """
+    optimizer = unscaled_optimizer(optimizer)
+    return int(_require(optimizer, "_iterations", "to count training steps"))
+
+
 def weight_averages(optimizer: keras.optimizers.Optimizer) -> list[tuple]:
     """Each trained variable with its moving average; empty where none is kept."""
     optimizer = unscaled_optimizer(optimizer)

@@ -77,6 +77,7 @@ class Core:
         recipe: the published recipe it is trained by, of `training.defaults.RECIPES`.
         fine_tuning_rate: the highest learning rate of AdamW on a small set, for 8 images. Without
             batch norms, steps of the usual size break what was learned before.
+        has_widths: whether `build` takes a `width` other than 1.
         dense: made of dense convolutions, which gain from a processor's bfloat16 instructions; the
             depthwise ones of the others lose. tests/benchmarks/training.py measures both.
     """
@@ -98,6 +99,7 @@ class Core:
     recipe: str = "ssd_vgg"
     fine_tuning_rate: float = 1e-3
     dense: bool = False
+    has_widths: bool = True
 
 
 # What all cores of depthwise convolutions ask of box networks, as in the TF Object Detection API.
@@ -259,6 +261,7 @@ def _application(name: str) -> Core | None:
         return None
     return Core(
         build=functools.partial(applications.application_backbone, name=name),
+        has_widths=applications.has_widths(name),
         application=functools.partial(applications.application_with_weights, name),
         adapt=applications.renumbered_weights,
         finest_strides=(16, 8),

@@ -18,7 +18,7 @@ from ssd_keras.data.windows import open_windows
 from ssd_keras.detections import Detections
 from ssd_keras.errors import UserError
 from ssd_keras.image_inputs import is_single, to_array
-from ssd_keras.resizing import boxes_in_image, resize, resize_rows
+from ssd_keras.resizing import resize, resize_rows
 
 # Of a larger part of an image only the rows are read that its resized form is made of.
 MOST_PIXELS = 1 << 24
@@ -159,10 +159,7 @@ def _of_picture(detector, one: _Waiting, tiling: Tiling, class_agnostic: bool) -
         return detector.in_image(one.found[0], one.size, one.path)
     sides = one.tiles[:, 2:] - one.tiles[:, :2]
     inside = [
-        dataclasses.replace(
-            found,
-            boxes=boxes_in_image(found.boxes, tuple(side), detector.image_size, detector.resize),
-        )
+        found.from_canvas(tuple(side), detector.image_size, detector.resize)
         for found, side in zip(one.found, sides.tolist(), strict=True)
     ]
     merged = merged_detections(inside, one.tiles, one.size, tiling, class_agnostic=class_agnostic)

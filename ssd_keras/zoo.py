@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import numbers
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -121,12 +123,14 @@ def create(
 
 
 def _check_options(classes, width, smallest_box, box_scale):
-    if isinstance(classes, str) or not len(classes):
+    if isinstance(classes, str) or not hasattr(classes, "__len__") or not len(classes):
         raise UserError("Give the classes as a list of names, such as ['cat', 'dog'].")
     check_names(classes)
-    if not 0.25 <= width <= 1.0:
+    if not (_is_number(width, numbers.Real) and 0.25 <= width <= 1.0):
         raise UserError(f"width must be between 0.25 and 1, got {width}.")
-    if smallest_box is not None and not 0.0 < smallest_box < 0.5:
+    if smallest_box is not None and not (
+        _is_number(smallest_box, numbers.Real) and 0.0 < smallest_box < 0.5
+    ):
         raise UserError(f"smallest_box must be between 0 and 0.5, got {smallest_box}.")
     if box_scale not in (None, *BOX_SCALES):
         raise unknown("box_scale", box_scale, BOX_SCALES)
@@ -139,17 +143,37 @@ def _check_stride(core: Core, name: str, stride: int | None):
         choice = f"finest_stride is one of {', '.join(map(str, core.finest_strides))}."
     else:
         offered = [other for other, row in CORES.items() if row.finest_strides]
-        choice = f"its stride is fixed, and a choice for {', '.join(offered)} only."
+        choice = (
+            f"its stride is fixed, and a choice for {', '.join(offered)} and for the networks of "
+            "keras.applications and KerasHub."
+        )
     raise UserError(f"The finest map of {name} cannot have a stride of {stride}: {choice}")
 
 
 def _check_names(preset: BoxNetworkPreset, given: dict):
     known = options_of(preset.build)
-    for option in given:
+    for option, value in given.items():
+        if option == "objective" and option not in known:
+            raise UserError(f"{preset.build.__name__} has an objective of its own: give no other.")
         if option not in known:
-            raise UserError(
-                f"{preset.build.__name__} has no option '{option}'.{did_you_mean(option, known)}"
-            )
+            near = did_you_mean(option, [*known, *inspect.signature(create).parameters])
+            raise UserError(f"{preset.build.__name__} has no option '{option}'.{near}")
+        wanted, fits = _KINDS.get(known[option], ("", lambda value: True))
+        if not fits(value):
+            raise UserError(f"{option} must be {wanted}, got {value!r}.")
+
+
+def _is_number(value, kind) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+# By how the type of an option is written: what it is called, and whether a value is one.
+_KINDS = {
+    "int": ("a whole number", lambda value: _is_number(value, numbers.Integral)),
+    "float": ("a number", lambda value: _is_number(value, numbers.Real)),
+    "bool": ("true or false", lambda value: isinstance(value, bool)),
+    "str": ("a text", lambda value: isinstance(value, str)),
+}
 
 
 def _load_core(built: keras.Model, core: Core, weights, name: str, width: float):
@@ -176,7 +200,19 @@ def _wrap(name, classes, built, preset: BoxNetworkPreset, request: dict, given: 
     except UserError:
         raise
     except ValueError as error:
-        raise UserError(f"'{name}' cannot be built: {one_line(error).rstrip('.')}.") from error
+        raise UserError(_cannot_be_built(name, given, error)) from error
+    except (TypeError, AttributeError, KeyError) as error:
+        # Of what was given; else it is a fault of the library and shows as one.
+        if not given:
+            raise
+        raise UserError(_cannot_be_built(name, given, error)) from error
+
+
+def _cannot_be_built(name: str, given: dict, error: Exception) -> str:
+    options = "".join(f" {option}={value}" for option, value in given.items())
+    # Names of what there is are worth their length.
+    reason = " ".join(str(error).split()) if len(str(error)) < 500 else one_line(error)
+    return f"'{name}'{f' with{options}' if given else ''} cannot be built: {reason.rstrip('.')}."
 
 
 def measure(name: str) -> dict[str, str]:

@@ -139,3 +139,23 @@ def test_rows_of_an_image_of_unknown_size_have_no_pixels():
         "image": None, "class": "dog", "label": 1, "score": 0.5,
         "ymin": 0.0, "xmin": 0.0, "ymax": 0.1, "xmax": 1.0,
     }  # fmt: skip
+
+
+CANVAS_CASES = [
+    # Boxes on a canvas of 100x100 of an image of 100x50, which lies in its columns 25 to 75.
+    ([0.1, 0.25, 0.5, 0.75], [0.1, 0.0, 0.5, 1.0]),
+    ([0.1, 0.1, 0.5, 0.5], [0.1, 0.0, 0.5, 0.5]),
+    ([0.1, 0.0, 0.5, 0.25], None),
+    ([0.1, 0.8, 0.5, 1.0], None),
+]
+
+
+@pytest.mark.parametrize(("box", "expected"), CANVAS_CASES)
+def test_what_lies_on_the_edges_of_a_letterbox_is_no_object(box, expected):
+    found = Detections([box, [0.0, 0.4, 1.0, 0.6]], [0.9, 0.8], [0, 1], ("a", "b"))
+    moved = found.from_canvas((100, 50), (100, 100), "letterbox")
+    wanted = [expected] * (expected is not None) + [[0.0, 0.3, 1.0, 0.7]]
+    np.testing.assert_allclose(moved.boxes, wanted, atol=1e-6)
+    assert len(moved) == len(wanted)
+    stretched = found.from_canvas((100, 50), (100, 100), "half_pixel")
+    np.testing.assert_array_equal(stretched.boxes, found.boxes)

@@ -75,6 +75,16 @@ def test_the_optimizer_inside_the_one_that_scales_is_found():
     assert keras_compat.unscaled_optimizer(inner) is inner
 
 
+def test_steps_are_counted_also_while_gradients_are_gathered():
+    optimizer = keras.optimizers.SGD(1.0, gradient_accumulation_steps=3)
+    weight = keras.Variable([0.0])
+    optimizer.build([weight])
+    for _ in range(5):
+        optimizer.apply([keras.ops.ones(1)], [weight])
+    assert keras_compat.steps_seen(optimizer) == 5
+    assert int(optimizer.iterations) == 1
+
+
 @pytest.mark.parametrize("kept", [False, True])
 def test_fit_ends_with_the_averages_unless_told_otherwise(averaging, kept):
     if kept:
@@ -142,6 +152,7 @@ def test_keras_sums_gradients_by_the_method_that_is_replaced(monkeypatch):
     ("touch", "needed"),
     [
         (keras_compat.skip_build_from_batch, "_maybe_symbolic_build"),
+        (keras_compat.steps_seen, "_iterations"),
         (keras_compat.keep_weights_at_end, "finalize_variable_values"),
         (lambda x: keras_compat.sum_before_clipping(x, list), "_all_reduce_sum_gradients"),
     ],

@@ -363,6 +363,8 @@ def test_a_name_that_cannot_be_built_says_why(name, message):
     [
         ({"classes": []}, "list of names"),
         ({"classes": "cat"}, "list of names"),
+        ({"classes": 5}, "list of names"),
+        ({"classes": ["cat"], "smallest_box": "a"}, "smallest_box must be between"),
         ({"classes": ["cat", "dog", "cat"]}, "'cat' is given more than once"),
         ({"classes": ["cat"], "width": 0.0}, "width must be between"),
         ({"classes": ["cat"], "smallest_box": 0.9}, "smallest_box must be between"),
@@ -381,6 +383,14 @@ def test_options_that_cannot_be_used_say_why(options, message):
         ("SSD_VGG16_300", {"finest_stride": 8}, "its stride is fixed.* MobileNet, .*MobileNetV2"),
         ("YOLO_MobileNet_300", {"finest_stride": 8}, "leave out finest_stride"),
         ("YOLO_MobileNet_300", {"smallest_box": 0.1}, "leave out smallest_box"),
+        ("YOLO_MobileNet_300", {"objective": "focal"}, "an objective of its own"),
+        ("SSDLite_MobileNet_300", {"resiz": "letterbox"}, "Did you mean 'resize'"),
+        ("FPNLite_MobileNetV2_320", {"channels": "abc"}, "channels must be a whole number"),
+        ("DSSD_MobileNet_300", {"decoder_channels": "abc"}, "decoder_channels must be a whole"),
+        ("SSD_MobileNet_300", {"head_kernels": "abc"}, "with head_kernels=abc cannot be built"),
+        ("SSD_MobileNet_300", {"anchors": 3}, "with anchors=3 cannot be built"),
+        ("SSD_MobileNet_300", {"negative_ratio": "a"}, "negative_ratio must be a whole number"),
+        ("SSD_MobileNet_300", {"box_loss": "ciou"}, "multibox_giou, focal, atss, task_aligned"),
     ],
 )
 def test_options_of_other_models_say_why(name, options, message):

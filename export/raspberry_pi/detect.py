@@ -97,6 +97,10 @@ class Detector:
         outputs = [self._interpreter.get_tensor(output["index"])[0] for output in self._outputs]
         boxes, labels, scores = self._detections(*outputs)
         boxes = self._in_image(boxes, image) * np.array([image.shape[0], image.shape[1]] * 2)
+        if self.is_letterbox:
+            # What lies on the edges alone is no object.
+            inside = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+            boxes, labels, scores = boxes[inside], labels[inside], scores[inside]
         return boxes, labels, scores
 
     def to_input(self, image: np.ndarray) -> np.ndarray:

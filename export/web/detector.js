@@ -101,11 +101,14 @@ export class Detector {
       outputs = await this.model.run([input]);
       const found = this.detections(await Promise.all(outputs.map((o) => o.data())));
       const scale = [image.height, image.width, image.height, image.width];
-      return found.map(({label, score, box}) => ({
+      const moved = found.map(({label, score, box}) => ({
         label,
         score,
         box: this.inImage(box, seen).map((share, edge) => share * scale[edge]),
       }));
+      if (this.settings.resize !== 'letterbox') return moved;
+      // What lies on the edges alone is no object.
+      return moved.filter(({box: [top, left, bottom, right]}) => bottom > top && right > left);
     } finally {
       // The runtime's memory is not garbage-collected.
       for (const tensor of [input, ...outputs]) tensor.delete();

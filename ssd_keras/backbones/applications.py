@@ -97,8 +97,13 @@ def renumbered_weights(arrays: dict[str, list[np.ndarray]]) -> dict[str, list[np
     return {numbered.get(name, name): value for name, value in arrays.items()}
 
 
+def has_widths(name: str) -> bool:
+    """Whether a network of `keras.applications` can be built with fewer channels."""
+    return "alpha" in inspect.signature(find_application(name)).parameters
+
+
 def _width_option(name: str, width: float) -> dict[str, float]:
-    if "alpha" in inspect.signature(find_application(name)).parameters:
+    if has_widths(name):
         return {"alpha": width}
     if width != 1.0:
         raise UserError(f"'{name}' of keras.applications has one width: leave out width={width:g}.")

@@ -41,7 +41,11 @@ def maps_at(model: keras.Model, strides: Sequence[int], whose: str) -> dict:
                 maps[found[-1].name if is_layer else f"stride{stride}"] = found[-1].output
                 break
         else:
-            raise UserError(f"{whose} has no map of stride {stride}.")
+            height, width = model.input_shape[1:3]
+            raise UserError(
+                f"{whose} has no map of stride {stride} for images of {height}x{width} px: of "
+                "networks without padding, larger images may have one."
+            )
     return maps
 
 

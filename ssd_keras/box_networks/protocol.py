@@ -98,10 +98,13 @@ class BoxNetwork(Protocol):
         """All arguments; plain numbers, texts, lists and dicts."""
 
 
-def options_of(kind: type) -> set[str]:
-    """The options of a box network: keyword arguments of its class and of those it extends."""
+def options_of(kind: type) -> dict[str, str]:
+    """The options of a box network and how their types are written.
+
+    They are the keyword arguments of its class and of those it extends.
+    """
     return {
-        parameter.name
+        parameter.name: str(parameter.annotation)
         for cls in kind.__mro__
         for parameter in inspect.signature(cls.__init__).parameters.values()
         if parameter.kind is parameter.KEYWORD_ONLY

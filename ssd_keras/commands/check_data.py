@@ -21,6 +21,7 @@ from ssd_keras.data.tile_sizes import fit_tile_size
 from ssd_keras.display import column, counted
 from ssd_keras.errors import UserError
 from ssd_keras.files import check_writable, replace
+from ssd_keras.presets import find_core
 from ssd_keras.resizing import HALF_PIXEL, way_of
 from ssd_keras.training import suggest
 from ssd_keras.training.default_boxes import describe, fit_default_boxes
@@ -67,13 +68,7 @@ def main(_):
     # An unknown model must not wait for the last image to be decoded.
     detector = None
     if FLAGS.model:
-        # The width changes no default box, and a narrow model is there at once.
-        detector = zoo.create(
-            FLAGS.model,
-            source.classes,
-            width=0.25,
-            **chosen_options(),
-        )
+        detector = zoo.create(FLAGS.model, source.classes, **chosen_options(), **narrow())
     size = tuple(detector.image_size) if detector else (300, 300)
     way = way_of(FLAGS.resize) if FLAGS.resize else HALF_PIXEL
     inspected = inspection.inspect_images(source, say_progress(len(source)), decode=FLAGS.decode)
@@ -132,6 +127,12 @@ def chosen_options() -> dict:
     """What was chosen for the model, as arguments of `ssd_keras.create`."""
     names = ("backbone", "smallest_box", "finest_stride", "box_scale", "resize")
     return _program.values_given(names)
+
+
+def narrow() -> dict:
+    """A small width, where there are widths: it changes no default box, and is there at once."""
+    core = None if FLAGS.backbone else find_core(zoo.parse(FLAGS.model).backbone)
+    return {"width": 0.25} if core is None or core.has_widths else {}
 
 
 def augmentation_of(source) -> str:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 from absl import flags
@@ -124,19 +125,31 @@ def seeds() -> list[int]:
 
 def about(variants, train_source, eval_source) -> dict[str, str]:
     """What was compared on what."""
-    epochs = sorted({variant.settings.recipe.epochs for variant in variants})
-    recipe = variants[0].settings.recipe
+    recipe = {name: values_of(variants, name) for name in ("epochs", "batch_size", "optimizer")}
     return {
         "Command": f"`{_program.command('compare', *sys.argv[1:])}`",
-        "Training": f"{len(train_source)} images of `{FLAGS.train_data}`, "
-        f"{'/'.join(map(str, epochs))} epochs, batch {recipe.batch_size}, {recipe.optimizer}, "
-        f"learning rate {recipe.learning_rate:g}, augmentation "
-        f"'{variants[0].settings.augmentation}', start from {comparison.starts(variants)}",
+        "Training": f"{len(train_source)} images of `{FLAGS.train_data}`, {recipe['epochs']} "
+        f"epochs, batch {recipe['batch_size']}, {recipe['optimizer']}, learning rate "
+        f"{values_of(variants, 'learning_rate', '{:g}')}, augmentation "
+        f"{values_of(variants, 'augmentation', repr('{}'))}, start from "
+        f"{comparison.starts(variants)}",
         "Evaluation": f"{len(eval_source)} images of `{FLAGS.eval_data}` with "
         f"{sum(map(len, eval_source.ground_truth()))} objects",
         **({"Held out": f"`{FLAGS.held_out}`"} if FLAGS.held_out else {}),
         "Machine": comparison.machine(),
     }
+
+
+def values_of(variants, name: str, form: str = "{}") -> str:
+    """The value of a setting that all variants share, or the values and which have them."""
+    having = defaultdict(list)
+    for variant in variants:
+        own = variant.settings
+        value = getattr(own.recipe if hasattr(own.recipe, name) else own, name)
+        having[form.format(value)].append(variant.name)
+    if len(having) == 1:
+        return next(iter(having))
+    return ", ".join(f"{value} ({', '.join(names)})" for value, names in having.items())
 
 
 def write(out: Path, rows: list[dict], runs, notes: dict[str, str]):

@@ -202,7 +202,9 @@ def check_classes(
     classes = tuple(normalize(str(name)) for name in classes)
     if not classes:
         raise UnusableError(
-            f"'{spec}' has no class: no object is annotated and no classes are given.", problems
+            f"'{spec}' has no class: no object is annotated and no classes are given. Annotate "
+            "some objects, or give the names (--classes of check-data and make-records).",
+            problems,
         )
     if "" in classes:
         raise UserError(f"Class {classes.index('')} of '{spec}' has an empty name.")

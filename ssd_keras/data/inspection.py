@@ -190,7 +190,7 @@ def count_objects(source: Source) -> np.ndarray:
 
 
 def describe_cut_off(source: Source, max_boxes: int) -> str:
-    """What training leaves out of crowded images, and which `max_boxes` would not; "" if nothing."""
+    """What training leaves out of crowded images, and what would not; "" if nothing."""
     counts = count_objects(source)
     over = counts[counts > max_boxes]
     if not len(over):

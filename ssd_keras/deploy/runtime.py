@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from ssd_keras.detections import Detections
 from ssd_keras.errors import UserError, one_line
 from ssd_keras.image_inputs import to_array
 from ssd_keras.reading import read_bytes
-from ssd_keras.resizing import HALF_PIXEL, WAYS, boxes_in_image, resize
+from ssd_keras.resizing import HALF_PIXEL, WAYS, resize
 from ssd_keras.tiled_detection import detect_by_tiles
 
 # Two gigabytes are what a flatbuffer can hold.
@@ -146,8 +145,7 @@ class TFLiteDetector:
                 f"The outputs of {self._what} are not {expected} of its {len(self.classes)} "
                 f"classes: {one_line(error)}"
             ) from error
-        boxes = boxes_in_image(found.boxes, pixels.shape[:2], self.image_size, self.resize)
-        return dataclasses.replace(found, boxes=boxes)
+        return found.from_canvas(pixels.shape[:2], self.image_size, self.resize)
 
     def _detections(self, outputs: list[np.ndarray]) -> Detections:
         if self._raw:

@@ -17,6 +17,7 @@ from ssd_keras.boxes.task_aligned import aligned_targets, alignment, task_aligne
 from ssd_keras.boxes.xla import run_with_xla
 from ssd_keras.errors import require_one_of
 from ssd_keras.objectives.box_losses import BOX_LOSSES, smooth_l1
+from ssd_keras.objectives.checks import check_numbers, check_row, check_share
 from ssd_keras.objectives.focal import PRIOR, focal_cross_entropy, zero_ignored
 from ssd_keras.objectives.mining import mined_cross_entropy
 from ssd_keras.objectives.soft_labels import SOFT_LOSSES
@@ -79,10 +80,18 @@ class Dense:
             raise ValueError(
                 f"class_loss='{self.class_loss}' takes each class alone: give scores='sigmoid'."
             )
-        if self.candidates < 1:
-            raise ValueError(f"candidates must be at least 1, got {self.candidates}.")
-        if len(self.alignment) != 2:
-            raise ValueError("alignment must be two exponents, of the score and of the IoU.")
+        if not isinstance(self.forced, bool):
+            raise ValueError(f"forced must be true or false, got {self.forced!r}.")
+        check_share(self, "match_threshold")
+        check_row(self, "variances", 4, above_zero=True)
+        # The exponents of the score and of the IoU.
+        check_row(self, "alignment", 2, above_zero=False)
+        check_numbers(
+            self,
+            above_zero=("candidates", "negative_ratio"),
+            not_negative=("min_negatives", "class_weight", "box_weight"),
+            whole=("candidates", "negative_ratio", "min_negatives"),
+        )
 
     @property
     def background(self) -> bool:

@@ -14,6 +14,7 @@ from ssd_keras.boxes.matching import RULES as MATCHINGS
 from ssd_keras.boxes.xla import run_with_xla
 from ssd_keras.errors import require_one_of
 from ssd_keras.objectives.box_losses import smooth_l1
+from ssd_keras.objectives.checks import check_numbers, check_row, check_share
 from ssd_keras.objectives.focal import PRIOR, focal_cross_entropy, zero_ignored
 from ssd_keras.objectives.mining import mined_cross_entropy
 
@@ -60,6 +61,14 @@ class MultiBox:
             require_one_of(name, getattr(self, name), known)
         if self.class_loss == "focal" and self.scores != "sigmoid":
             raise ValueError("class_loss='focal' takes each class alone: give scores='sigmoid'.")
+        check_share(self, "match_threshold")
+        check_row(self, "variances", 4, above_zero=True)
+        check_numbers(
+            self,
+            above_zero=("negative_ratio",),
+            not_negative=("min_negatives", "box_weight"),
+            whole=("negative_ratio", "min_negatives"),
+        )
 
     @property
     def class_bias(self) -> float:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ssd_keras import data
 from ssd_keras.data import verdict
+from ssd_keras.data.ground_truth import table_of
 from ssd_keras.data.tiled import TiledSource, whole_images
 from ssd_keras.detector import Detector
 from ssd_keras.display import counted, join_names
@@ -19,14 +20,16 @@ if TYPE_CHECKING:
 def announcement(run: Run, detector: Detector, step: int) -> str:
     """What is going to be trained, on what and how, from a step on; ends with an empty line."""
     lines = [_model(run, detector), _data(run), _training(run)]
-    lines.append(precision_notice(run.precision, run.name.backbone))
+    lines += [precision_notice(run.precision, run.name.backbone), _average(run), _judgement(run)]
     sources = filter(None, (run.train_source, run.eval_source))
     lines += [verdict.line(verdict.judge(whole_images(source))) for source in sources]
     if detector.started_from is not None:
         lines.append(str(detector.started_from))
     if step:
         epoch, within = divmod(step, run.steps_per_epoch)
-        lines.append(f"going on after epoch {epoch}" + (f" and {within} steps" if within else ""))
+        lines.append(
+            f"going on after epoch {epoch}" + (f" and {counted(within, 'step')}" if within else "")
+        )
     return "\n".join([*filter(None, lines), ""])
 
 
@@ -61,20 +64,47 @@ def _describe_images(source: data.Source, spec: str) -> str:
 def _training(run: Run) -> str:
     recipe = run.recipe
     return (
-        f"{recipe.epochs} epochs of {run.steps_per_epoch} steps, batch {recipe.batch_size}, "
+        f"{counted(recipe.epochs, 'epoch')} of {counted(run.steps_per_epoch, 'step')}, "
+        f"batch {recipe.batch_size}, "
         f"{recipe.optimizer}, learning rate {recipe.learning_rate:g}; "
         f"{run.devices.describe()} ({find_accelerator()}), {run.precision}; "
         f"run folder '{run.folder.place}'"
     )
 
 
+def _average(run: Run) -> str:
+    """What became of the moving average in a run too short for it; "" where nothing did."""
+    if not run.recipe.ema or run.ema_momentum == run.recipe.ema:
+        return ""
+    return (
+        f"ema={run.ema_momentum:g} in the place of {run.recipe.ema:g}: of "
+        f"{counted(run.steps, 'step')} the average of the weights reaches back over a tenth at most"
+    )
+
+
+def _judgement(run: Run) -> str:
+    """Why mAP cannot tell the best epoch; "" where it can."""
+    if run.eval_source is None:
+        return ""
+    table = table_of(run.eval_source.ground_truth())
+    if (table.is_object & ~table.difficult).any():
+        return ""
+    return (
+        f"{run.settings.eval_data} holds no object that the mAP of VOC counts (it leaves difficult "
+        "ones out): the best epoch is the one of the least loss"
+    )
+
+
 def finished_message(run: Run, step: int) -> str:
     """What is said of a finished run."""
     if step >= run.steps:
-        how = f"all {run.recipe.epochs} epochs are done"
+        how = f"all {counted(run.recipe.epochs, 'epoch')} are done"
+        if run.recipe.epochs == 1:
+            how = "its one epoch is done"
     else:
+        unit = "epoch" if run.eval_source is None else "evaluation"
         how = (
             f"it ended early after {step // run.steps_per_epoch} of {run.recipe.epochs} "
-            f"epochs, {run.settings.patience} evaluations without a better result"
+            f"epochs, {counted(run.settings.patience, unit)} without a better result"
         )
     return f"The run in '{run.folder.place}' is finished: {how}."

@@ -76,8 +76,12 @@ class Recipe:
                 raise unknown(name, value, known)
         check_positive(self, "epochs", "batch_size", "learning_rate", "accumulation", "step_factor")
         check_not_negative(self, "warmup_epochs", "momentum", "weight_decay", "clip_norm", "ema")
-        if not self.ema < 1:
-            raise UserError(f"ema must be less than 1, got {self.ema}.")
+        for name in ("learning_rate", "warmup_epochs", "weight_decay", "clip_norm", "step_factor"):
+            if not math.isfinite(getattr(self, name)):
+                raise UserError(f"{name} must be a finite number, got {getattr(self, name)}.")
+        for name in ("ema", "momentum"):
+            if not getattr(self, name) < 1:
+                raise UserError(f"{name} must be less than 1, got {getattr(self, name)}.")
         marks = (0.0, *self.milestones, 1.0)
         if any(not a < b for a, b in itertools.pairwise(marks)):
             raise UserError(
@@ -103,6 +107,10 @@ class Recipe:
             warmup_steps=warmup,
         )
 
+    def ema_momentum(self, steps: int) -> float:
+        """What the moving average keeps at each step of a run of so many, 0 in one of ten."""
+        return min(self.ema, 1 - 1 / max(1.0, steps / 10))
+
     def build_optimizer(self, steps_per_epoch: int, rate_factor: float = 1.0) -> keras.Optimizer:
         """The optimizer with its schedule for a run of `epochs` of this many steps.
 
@@ -115,8 +123,8 @@ class Recipe:
             "gradient_accumulation_steps": self.accumulation if self.accumulation > 1 else None,
         }
         if self.ema:
-            horizon = max(1.0, self.epochs * steps_per_epoch / 10)
-            common |= {"use_ema": True, "ema_momentum": min(self.ema, 1 - 1 / horizon)}
+            momentum = self.ema_momentum(self.epochs * steps_per_epoch)
+            common |= {"use_ema": True, "ema_momentum": momentum}
         if self.optimizer == "sgd":
             optimizer = keras.optimizers.SGD(momentum=self.momentum, nesterov=True, **common)
         elif self.optimizer == "rmsprop":

@@ -14,6 +14,7 @@ from ssd_keras.data import verdict
 from ssd_keras.data.tiled import whole_images
 from ssd_keras.data.verdict import MOST_LOST
 from ssd_keras.detector import Detector
+from ssd_keras.display import counted
 from ssd_keras.errors import UserError
 from ssd_keras.float32 import float32_copy
 from ssd_keras.keras_compat import keep_weights_at_end
@@ -72,8 +73,14 @@ def train(settings: RunSettings, run_dir: str, *, train_source=None, eval_source
     _check_data(settings, train_source, eval_source)
     if len(train_source) < recipe.batch_size:
         raise UserError(
-            f"'{settings.train_data}' has {len(train_source)} images, fewer than one batch of "
-            f"{recipe.batch_size}: give a smaller --batch_size or more images."
+            f"'{settings.train_data}' has {counted(len(train_source), 'image')}, fewer than one "
+            f"batch of {recipe.batch_size}: give a smaller --batch_size or more images."
+        )
+    steps_per_epoch = data.steps_per_epoch(train_source, recipe.batch_size)
+    if recipe.accumulation > recipe.epochs * steps_per_epoch:
+        raise UserError(
+            f"--accumulation={recipe.accumulation} needs as many steps for one update, and the run "
+            f"has {counted(recipe.epochs * steps_per_epoch, 'step')}: give a smaller one."
         )
     run = Run(
         settings,
@@ -83,7 +90,7 @@ def train(settings: RunSettings, run_dir: str, *, train_source=None, eval_source
         eval_source,
         precision=choose_precision(settings.precision, name.backbone),
         jit=choose_jit(settings.jit),
-        steps_per_epoch=data.steps_per_epoch(train_source, recipe.batch_size),
+        steps_per_epoch=steps_per_epoch,
     )
     detector = run.build()
     folder.fetch()
@@ -152,6 +159,11 @@ class Run:
         """Steps of the whole run."""
         return self.recipe.epochs * self.steps_per_epoch
 
+    @property
+    def ema_momentum(self) -> float:
+        """What the moving average of the weights keeps at each step of this run."""
+        return self.recipe.ema_momentum(self.steps)
+
     def build(self) -> Detector:
         """The detector to train, with its weights of the start."""
         keras.utils.set_random_seed(self.settings.seed)
@@ -177,6 +189,7 @@ class Run:
                 "devices": self.devices.describe(),
                 "accelerator": find_accelerator(),
                 "steps_per_epoch": self.steps_per_epoch,
+                **({"ema": self.ema_momentum} if self.recipe.ema else {}),
                 "backend": keras.backend.backend(),
                 "keras": keras.__version__,
             }
@@ -206,7 +219,8 @@ class Run:
         )
         epoch, within = divmod(after.step, self.steps_per_epoch)
         print(
-            f"\n{explosion}\nGoing back to the checkpoint after {epoch} epochs and {within} steps, "
+            f"\n{explosion}\nGoing back to the checkpoint after {counted(epoch, 'epoch')} and "
+            f"{counted(within, 'step')}, "
             f"from now on with {after.rate_factor:g} times the learning rate.",
             flush=True,
         )
@@ -355,7 +369,9 @@ class Run:
             balanced=self.settings.balance_classes,
         )
         truth = self.train_source.ground_truth()
-        return [truth[index].image_id for index in indices]
+        ids = [truth[index].image_id for index in indices]
+        # Only the first quarters of mosaics are known.
+        return [*ids, "and three more with each"] if self.settings.augmentation == "mosaic" else ids
 
 
 @contextlib.contextmanager

@@ -131,7 +131,17 @@ class RunSettings:
         if self.on_nan not in ON_NAN:
             raise not_one_of("on_nan", self.on_nan, ON_NAN)
         check_positive(self, "max_boxes", "eval_every", "checkpoint_minutes")
-        check_not_negative(self, "patience", "batch_norm_batches", "devices")
+        check_not_negative(self, "patience", "batch_norm_batches", "devices", "seed")
+        if self.seed >= 2**32:
+            raise UserError(f"seed must be below {2**32:,}, got {self.seed}.")
+        if self.min_negatives is not None:
+            check_not_negative(self, "min_negatives")
+        for name in self.model_options:
+            if name in type(self).__dataclass_fields__:
+                raise UserError(
+                    f"'{name}' is no option of the box network but a setting of its own: "
+                    f"give {name}, not model_options."
+                )
         for name in ("scale_jitter", "weak_end"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise UserError(f"{name} must be from 0 to below 1, got {getattr(self, name)}.")

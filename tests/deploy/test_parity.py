@@ -80,3 +80,26 @@ def test_the_median_is_what_counts(monkeypatch):
     clock = iter([0.0, 0.0, 1.0, 5.0, 14.0, 20.0, 22.0, 30.0, 32.0])
     monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
     assert timing.milliseconds(lambda: None, repeats=4, warmup=1) == 2000.0
+
+
+class ScoresAsTheyAre:
+    """A decoding whose raw outputs are scores."""
+
+    @staticmethod
+    def scores(raw_outputs):
+        return raw_outputs["scores"]
+
+
+@pytest.mark.parametrize(("usual", "expected"), [(0.1, 0.08), (0.9, 0.72)])
+def test_what_is_usual_counts_though_one_image_explodes(usual, expected):
+    """Four images whose scores the file loses, and one on which the network explodes, as it was."""
+    images = [np.full((1, 2, 2, 3), index, np.float32) for index in range(5)]
+
+    def detector(image, training):
+        return {"scores": np.float32([usual if image.max() < 4 else 1.0, 0.0])}
+
+    def network(image):
+        return {"scores": np.float32([0.0 if image.max() < 4 else 1.0, 0.0])}
+
+    change = parity.score_change(network, detector, ScoresAsTheyAre, images)
+    assert change == pytest.approx(expected, abs=1e-6)

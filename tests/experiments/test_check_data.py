@@ -75,6 +75,22 @@ def test_a_model_of_the_users_backbone_is_checked_and_named_in_what_comes_next(t
     assert f"python -m experiments.train {' '.join(flags)} " in done.printed
 
 
+@pytest.mark.parametrize("backbone", ["EfficientNetB0", "MobileNet"])
+def test_models_with_and_without_widths_are_checked(backbone):
+    done = check("--data=shapes#train,count=2", f"--model=SSD_{backbone}_96", "--nodecode")
+    assert done.code == 0, done.complaint
+    assert f"Default boxes of SSD_{backbone}_96" in done.printed
+
+
+def test_crowded_images_are_counted_and_the_next_command_takes_all(tmp_path):
+    rows = range(1, 43, 4)
+    objects = "".join(voc_object(box=(x, y, x + 3, y + 3)) for x in range(1, 60, 4) for y in rows)
+    voc_image(tmp_path, "crowd", objects)
+    done = check(f"--data=voc:{tmp_path}")
+    assert "65 objects of 1 image are beyond max_boxes=100" in done.printed
+    assert "--max_boxes=165" in done.printed
+
+
 def test_unusable_data_end_with_1_and_their_problems(tmp_path):
     voc_image(tmp_path, "a", voc_object())
     (tmp_path / "JPEGImages/a.jpg").unlink()

@@ -334,3 +334,14 @@ def test_faults_end_in_one_line(tmp_path):
     ended = end(start("compare", "--model=SSD_MobileNet_96", f"--runs_dir={tmp_path}"))
     assert ended.code == 2
     assert ended.complaint.strip() == "error: --train_data is missing (or try --small)."
+
+
+def test_the_table_says_which_variant_had_which_recipe(source):
+    texts = ("SSD_MobileNet_96", "SSD_VGG16_96", "SSD_MobileNet_96 optimizer=sgd name=slow")
+    variants = [comparison.parse_variant(text, BUDGET, source, 9) for text in texts]
+    rates = {v.name: f"{v.settings.recipe.learning_rate:g}" for v in variants}
+    assert len(set(rates.values())) > 1
+    said = compare.values_of(variants, "learning_rate", "{:g}")
+    assert all(rate in said for rate in rates.values())
+    assert compare.values_of(variants, "optimizer").endswith("sgd (slow)")
+    assert compare.values_of(variants[:1], "optimizer") == variants[0].settings.recipe.optimizer

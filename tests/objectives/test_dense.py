@@ -1,6 +1,7 @@
 """Objectives of parts: each against the sum of its oracles, and what all have to keep."""
 
 import dataclasses
+import math
 
 import keras
 import numpy as np
@@ -231,8 +232,22 @@ def test_an_objective_is_one_by_the_protocol_and_keeps_its_settings(name):
         ("atss", {"class_loss": "vfl"}, "class_loss must be one of mined, focal, quality_focal"),
         ("atss", {"box_loss": "eiou"}, "box_loss must be one of smooth_l1, iou, giou, diou, ciou"),
         ("atss", {"scores": "softmax"}, "give scores='sigmoid'"),
-        ("atss", {"candidates": 0}, "candidates must be at least 1"),
-        ("task_aligned", {"alignment": [1.0]}, "alignment must be two exponents"),
+        ("atss", {"candidates": 0}, "candidates must be a whole number above 0, got 0"),
+        ("atss", {"candidates": 2.5}, "candidates must be a whole number"),
+        ("atss", {"candidates": True}, "candidates must be a whole number"),
+        ("atss", {"forced": "no"}, "forced must be true or false"),
+        ("atss", {"class_weight": "abc"}, "class_weight must be a number"),
+        ("atss", {"box_weight": -1}, "box_weight must be a number of 0 or more, got -1"),
+        ("task_aligned", {"alignment": [1.0]}, "alignment must be 2 numbers"),
+        ("task_aligned", {"alignment": 3}, "alignment must be 2 numbers"),
+        ("task_aligned", {"alignment": ["a", "b"]}, "alignment must be 2 numbers"),
+        ("multibox", {"negative_ratio": -2}, "negative_ratio must be a whole number above 0"),
+        ("multibox", {"min_negatives": -3}, "min_negatives must be a whole number of 0 or more"),
+        ("multibox", {"match_threshold": 5}, "match_threshold must be a number above 0 and up to"),
+        ("multibox", {"match_threshold": "abc"}, "match_threshold must be a number"),
+        ("multibox", {"variances": [0, 0, 0, 0]}, "variances must be 4 numbers above 0"),
+        ("multibox", {"variances": 0.1}, "variances must be 4 numbers above 0"),
+        ("focal", {"box_weight": math.nan}, "box_weight must be a number"),
     ],
 )
 def test_parts_that_do_not_exist_or_do_not_go_together_are_named(name, given, message):

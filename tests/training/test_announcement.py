@@ -1,5 +1,6 @@
 """What a run says of itself before it begins."""
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ from ssd_keras.training import Recipe, RunSettings
 from ssd_keras.training.announcement import announcement
 from ssd_keras.weights.detector_files import StartReport
 from ssd_keras.weights.keras_files import LoadReport
+from tests.data.samples import voc_image, voc_object
 
 DATA = "shapes#train,count=3,size=96"
 
@@ -44,9 +46,26 @@ def test_a_new_run(run, detector):
     model, images, steps, end = announcement(run, detector, 0).split("\n")
     assert model.startswith("SSD_MobileNet_96: 1,234 parameters, 10 default boxes, 4 classes (")
     assert images == f"3 images of {DATA}"
-    assert steps.startswith("2 epochs of 1 steps, batch 3, ")
+    assert steps.startswith("2 epochs of 1 step, batch 3, ")
     assert "run folder 'runs/a'" in steps
     assert end == ""
+
+
+def test_an_average_that_is_lowered_is_told(run, detector):
+    run.recipe = Recipe(epochs=2, batch_size=3, ema=0.9)
+    run.steps, run.ema_momentum = 2, run.recipe.ema_momentum(2)
+    said = announcement(run, detector, 0).split("\n")[3]
+    assert said.startswith("ema=0 in the place of 0.9: of 2 steps ")
+
+
+def test_what_no_map_can_judge_is_told(run, detector, tmp_path):
+    voc_image(tmp_path, "hard", voc_object(difficult=1))
+    run.eval_source = data.load_source(f"voc:{tmp_path}")
+    run.settings = dataclasses.replace(run.settings, eval_data=run.eval_source.spec)
+    assert "holds no object that the mAP of VOC counts" in announcement(run, detector, 0)
+    voc_image(tmp_path, "plain", voc_object())
+    run.eval_source = data.load_source(f"voc:{tmp_path}")
+    assert "holds no object" not in announcement(run, detector, 0)
 
 
 def test_a_run_that_starts_from_a_detector_says_what_it_took(run, detector):

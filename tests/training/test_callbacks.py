@@ -1,5 +1,7 @@
 """What happens beside the gradient steps."""
 
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -33,6 +35,8 @@ def test_averaged_weights_are_what_is_judged():
         ([{"loss": 2.0, "ap50": 0.5}, {"loss": 1.0}], False),
         ([{"loss": 2.0, "ap50": 0.5}, {"loss": 3.0, "ap50": 0.6}], True),
         ([{"loss": 2.0, "ap50": 0.5}, {"loss": 1.0, "ap50": 0.4}], False),
+        ([{"loss": 2.0, "ap50": math.nan}, {"loss": 1.0, "ap50": math.nan}], True),
+        ([{"loss": 1.0, "ap50": math.nan}, {"loss": 2.0, "ap50": math.nan}], False),
     ],
 )
 def test_the_best_epoch_is_that_of_the_highest_map_else_of_the_lowest_loss(rows, expected):
@@ -47,6 +51,8 @@ def test_the_best_epoch_is_that_of_the_highest_map_else_of_the_lowest_loss(rows,
         ([0.5, 0.4], 2, False),
         ([0.5, 0.4, 0.4], 0, False),
         ([0.5, 0.6, 0.6, 0.6], 2, True),
+        # Where no object counts there is no mAP: by the loss, which stays as it is.
+        ([float("nan")] * 2, 2, True),
     ],
 )
 def test_patience_ends_after_so_many_evaluations_without_a_better_one(scores, patience, expected):

@@ -123,6 +123,9 @@ def test_gradients_are_clipped_by_their_global_norm():
         ({"schedule": "cosin"}, "Did you mean 'cosine'"),
         ({"milestones": (0.8, 0.4)}, "milestones must rise between 0 and 1"),
         ({"ema": 1.0}, "ema must be less than 1"),
+        ({"momentum": 1.5}, "momentum must be less than 1"),
+        ({"learning_rate": float("inf")}, "learning_rate must be a finite number"),
+        ({"warmup_epochs": float("inf")}, "warmup_epochs must be a finite number"),
     ],
 )
 def test_values_that_make_no_sense_are_refused(values, message):

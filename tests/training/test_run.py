@@ -25,7 +25,7 @@ SETTINGS = RunSettings(
     eval_data="shapes#val,count=5,size=96",
     width=0.25,
     augmentation="light",
-    max_boxes=4,
+    max_boxes=8,
     eval_every=2,
     recipe=Recipe(epochs=3, batch_size=4, warmup_epochs=0.5, accumulation=2, ema=0.9),
 )
@@ -178,13 +178,19 @@ def test_losses_are_said_before_training_and_may_be_accepted(
     spec = lossy.voc(tmp_path / "lossy")
     for index in range(3):
         samples.voc_image(tmp_path / "lossy", f"{index}", samples.voc_object("dog"), seed=index)
-    settings = changed(train_data=spec, eval_data="", epochs=1)
+    settings = changed(train_data=spec, eval_data="", epochs=1, accumulation=1)
     with pytest.raises(UserError, match="9 of 13 objects are lost"):
         train(settings, tmp_path / "run")
     monkeypatch.setattr(run.Run, "fit", lambda *_: pytest.skip("said and begun"))
     with pytest.raises(pytest.skip.Exception):
         train(dataclasses.replace(settings, accept_losses=True), tmp_path / "run")
     assert "9 of 13 objects are lost (9 zero_area). ssd-keras check-data" in capsys.readouterr().out
+
+
+def test_an_update_needs_as_many_steps_as_are_gathered(tiny_model, tmp_path):
+    settings = changed(eval_data="", epochs=1, accumulation=1000)
+    with pytest.raises(UserError, match="--accumulation=1000 needs as many steps"):
+        train(settings, tmp_path / "run")
 
 
 OWN_BACKBONE = """

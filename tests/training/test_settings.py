@@ -48,6 +48,11 @@ def test_runs_of_before_a_setting_was_one_go_on(name, value):
         ({"objective": "atts"}, "atss"),
         ({"scale_jitter": 1.0}, "scale_jitter must be from 0 to below 1"),
         ({"weak_end": -0.1}, "weak_end must be from 0 to below 1"),
+        ({"seed": -5}, "seed must not be negative"),
+        ({"seed": 2**33}, "seed must be below 4,294,967,296"),
+        ({"min_negatives": -3}, "min_negatives must not be negative"),
+        ({"model_options": {"width": 0.5}}, "'width' is no option of the box network"),
+        ({"model_options": {"objective": "focal"}}, "give objective, not model_options"),
     ],
 )
 def test_settings_of_learning_that_make_no_sense_are_refused(given, message):

@@ -9,6 +9,7 @@ import time
 import keras
 import numpy as np
 
+from ssd_keras.display import counted
 from ssd_keras.run_folder import RunFolder
 from ssd_keras.training import checkpoint
 from ssd_keras.training.callbacks.steps import StepCounter
@@ -96,8 +97,8 @@ class Checkpoints(keras.callbacks.Callback):
         )
         epoch, within = divmod(written, self.steps.steps_per_epoch)
         print(
-            f"\nAsked to end (SIGTERM): the checkpoint holds {epoch} epochs and {within} steps; "
-            "the same command goes on from there.",
+            f"\nAsked to end (SIGTERM): the checkpoint holds {counted(epoch, 'epoch')} and "
+            f"{counted(within, 'step')}; the same command goes on from there.",
             flush=True,
         )
         self.restore_handler()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import keras
 import numpy as np
@@ -100,15 +101,20 @@ def _with_curves(rows: list[dict]) -> list[dict]:
 
 def is_best(rows: list[dict]) -> bool:
     """Whether the newest epoch is the best so far, by mAP where it is measured, else by loss."""
-    scores = [row["ap50"] for row in rows if "ap50" in row]
+    scores = _scores(rows)
     if scores:
-        return "ap50" in rows[-1] and rows[-1]["ap50"] >= max(scores)
+        return rows[-1].get("ap50", -math.inf) >= max(scores)
     return rows[-1]["loss"] <= min(row["loss"] for row in rows)
+
+
+def _scores(rows: list[dict]) -> list[float]:
+    """The mAP of the epochs that have one: there is none where no object counts."""
+    return [row["ap50"] for row in rows if math.isfinite(row.get("ap50", math.nan))]
 
 
 def is_stalled(rows: list[dict], patience: int) -> bool:
     """Whether the last `patience` evaluations (epochs where there are none) brought no best."""
-    scores = [row["ap50"] for row in rows if "ap50" in row] or [-row["loss"] for row in rows]
+    scores = _scores(rows) or [-row["loss"] for row in rows]
     if not patience or len(scores) <= patience:
         return False
     return max(scores[-patience:]) <= max(scores[:-patience])

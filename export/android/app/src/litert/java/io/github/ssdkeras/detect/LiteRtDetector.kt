@@ -89,7 +89,9 @@ private class LiteRtDetector(context: Context) : Detector {
         model.run(inputs, outputs)
         val values = outputs.map { it.readFloat() }
         val found = raw?.detections(values) ?: detections(values)
-        return found.map { it.inPixelsOf(image) }
+        val moved = found.map { it.inPixelsOf(image) }
+        // What lies on the edges alone is no object.
+        return moved.filter { !isLetterbox || it.box.right > it.box.left && it.box.bottom > it.box.top }
     }
 
     private fun pixels(image: Bitmap): FloatArray {
