@@ -15,12 +15,14 @@ from ssd_keras.training.precision import find_accelerator, precision_notice
 
 if TYPE_CHECKING:
     from ssd_keras.training.run import Run
+    from ssd_keras.training.settings import RunSettings
 
 
 def announcement(run: Run, detector: Detector, step: int) -> str:
     """What is going to be trained, on what and how, from a step on; ends with an empty line."""
     lines = [_model(run, detector), _data(run), _training(run)]
     lines += [precision_notice(run.precision, run.name.backbone), _average(run), _judgement(run)]
+    lines.append(_without_effect(run.settings))
     sources = filter(None, (run.train_source, run.eval_source))
     lines += [verdict.line(verdict.judge(whole_images(source))) for source in sources]
     if detector.started_from is not None:
@@ -93,6 +95,29 @@ def _judgement(run: Run) -> str:
         f"{run.settings.eval_data} holds no object that the mAP of VOC counts (it leaves difficult "
         "ones out): the best epoch is the one of the least loss"
     )
+
+
+def _without_effect(settings: RunSettings) -> str:
+    """The settings that are not the usual ones and change nothing beside the others; "" if none."""
+    recipe = settings.recipe
+    plain = settings.augmentation in ("light", "none") and not settings.scale_jitter
+    idle = {
+        "milestones": (recipe.schedule != "steps", "of schedule=steps"),
+        "step_factor": (recipe.schedule != "steps", "of schedule=steps"),
+        "momentum": (recipe.optimizer == "adamw", "of sgd and rmsprop"),
+        "weak_end": (plain, "of stronger augmentation or scale_jitter"),
+        **dict.fromkeys(
+            ("tile_overlap", "tile_whole", "min_visible", "empty_tiles"),
+            (not settings.tiles, "of tiles"),
+        ),
+    }
+    told = []
+    for name, (is_idle, belongs) in idle.items():
+        owner = recipe if hasattr(recipe, name) else settings
+        usual = type(owner).__dataclass_fields__[name].default
+        if is_idle and getattr(owner, name) != usual:
+            told.append(f"{name} ({belongs})")
+    return f"without effect here: {', '.join(told)}" if told else ""
 
 
 def finished_message(run: Run, step: int) -> str:

@@ -58,6 +58,25 @@ def test_an_average_that_is_lowered_is_told(run, detector):
     assert said.startswith("ema=0 in the place of 0.9: of 2 steps ")
 
 
+@pytest.mark.parametrize(
+    ("given", "recipe", "said"),
+    [
+        ({}, {}, ""),
+        ({"weak_end": 0.5, "tile_overlap": 0.3}, {}, "weak_end (of stronger augmentation or "),
+        ({"weak_end": 0.5, "augmentation": "mosaic"}, {}, ""),
+        ({"tile_overlap": 0.3}, {}, "tile_overlap (of tiles)"),
+        ({"tile_overlap": 0.3, "tiles": "96"}, {}, ""),
+        ({}, {"milestones": (0.5,), "momentum": 0.8}, "milestones (of schedule=steps), momentum "),
+        ({}, {"milestones": (0.5,), "schedule": "steps", "optimizer": "sgd"}, ""),
+    ],
+)
+def test_settings_without_effect_are_told(run, detector, given, recipe, said):
+    run.recipe = Recipe(epochs=2, batch_size=3, **recipe)
+    run.settings = dataclasses.replace(run.settings, recipe=run.recipe, **given)
+    text = announcement(run, detector, 0)
+    assert f"without effect here: {said}" in text if said else "without effect" not in text
+
+
 def test_what_no_map_can_judge_is_told(run, detector, tmp_path):
     voc_image(tmp_path, "hard", voc_object(difficult=1))
     run.eval_source = data.load_source(f"voc:{tmp_path}")
