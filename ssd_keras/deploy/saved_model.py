@@ -110,14 +110,41 @@ def _detect_function(model: keras.Model, suppression: Suppression):
 
 
 def _in_images(found: dict, sizes, canvas: tuple[int, int], way: str) -> dict:
-    """Boxes in shares of the model's input -> in shares of images of `sizes` `[B, 2]`."""
+    """Boxes in shares of the model's input -> in shares of images of `sizes` `[B, 2]`.
+
+    What lies on the edges of a letterbox alone leaves an empty slot, as `Detections.from_canvas`
+    leaves it out.
+    """
     if way != LETTERBOX:
         return found
     start, inside = place_tensor(sizes, canvas)
     side = tf.constant(canvas, tf.float32)
     start = tf.tile(tf.cast(start, tf.float32) / side, [1, 2])[:, None]
     extent = tf.tile(tf.cast(inside, tf.float32) / side, [1, 2])[:, None]
-    return found | {"boxes": tf.clip_by_value((found["boxes"] - start) / extent, 0.0, 1.0)}
+    inside = tf.clip_by_value((found["boxes"] - start) / extent, 0.0, 1.0)
+    return without_edges(found | {"boxes": inside})
+
+
+def without_edges(found: dict) -> dict:
+    """Detections without those of no area; the others move up, and empty slots end the row."""
+    corners, slots = found["boxes"], tf.range(tf.shape(found["boxes"])[1])
+    kept = tf.reduce_all(corners[..., 2:] > corners[..., :2], axis=-1)
+    kept &= slots < found["count"][:, None]
+    order = tf.argsort(tf.where(kept, 0, 1), axis=1, stable=True)
+    count = tf.reduce_sum(tf.cast(kept, found["count"].dtype), axis=1)
+    empty = slots >= count[:, None]
+
+    def moved(name: str, fill):
+        values = tf.gather(found[name], order, batch_dims=1)
+        mask = empty[..., None] if values.shape.rank == 3 else empty
+        return tf.where(mask, tf.cast(fill, values.dtype), values)
+
+    return {
+        "boxes": moved("boxes", 0),
+        "scores": moved("scores", 0),
+        "classes": moved("classes", -1),
+        "count": count,
+    }
 
 
 def _decode_and_resize(encoded_images, size: tuple[int, int], way: str):

@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from ssd_keras import deploy
-from ssd_keras.deploy.saved_model import LABELS, MANIFEST
+from ssd_keras.deploy.saved_model import LABELS, MANIFEST, without_edges
 from ssd_keras.errors import UserError
 from ssd_keras.folders import check_folder
 from tests import tiny
@@ -134,6 +134,23 @@ def test_images_are_resized_in_the_detectors_way(tmp_path, way):
         serve["serving_default"](images=tf.constant(IMAGES)),
         serve["encoded_images"](encoded_images=tf.constant([png(image) for image in IMAGES])),
     ):
+        assert found["count"].numpy().tolist() == [len(one) for one in wanted]
         for index, one in enumerate(wanted):
             np.testing.assert_allclose(found["scores"][index, : len(one)], one.scores, atol=1e-4)
             np.testing.assert_allclose(found["boxes"][index, : len(one)], one.boxes, atol=1e-4)
+
+
+def test_slots_of_no_area_are_left_empty():
+    box, line, none = [0.1, 0.2, 0.5, 0.6], [0.1, 1.0, 0.5, 1.0], [0.0] * 4
+    found = without_edges(
+        {
+            "boxes": tf.constant([[line, box, line, box, none], [box, box, none, none, none]]),
+            "scores": tf.constant([[0.9, 0.8, 0.7, 0.6, 0.0], [0.5, 0.4, 0.0, 0.0, 0.0]]),
+            "classes": tf.constant([[0, 1, 2, 3, -1], [4, 5, -1, -1, -1]]),
+            "count": tf.constant([4, 2]),
+        }
+    )
+    np.testing.assert_allclose(found["boxes"], [[box, box, *[none] * 3]] * 2)
+    np.testing.assert_allclose(found["scores"], [[0.8, 0.6, 0, 0, 0], [0.5, 0.4, 0, 0, 0]])
+    np.testing.assert_array_equal(found["classes"], [[1, 3, -1, -1, -1], [4, 5, -1, -1, -1]])
+    np.testing.assert_array_equal(found["count"], [2, 2])
