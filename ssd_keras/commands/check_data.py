@@ -25,9 +25,8 @@ from ssd_keras.presets import find_core
 from ssd_keras.resizing import HALF_PIXEL, way_of
 from ssd_keras.training import suggest
 from ssd_keras.training.default_boxes import describe, fit_default_boxes
+from ssd_keras.training.one_line import MODEL
 from ssd_keras.training.settings import RunSettings
-
-DEFAULT_MODEL = "SSD_MobileNet_300"
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("data", None, "Data to check, FORMAT:PLACE#SPLIT.", required=True)
@@ -63,7 +62,8 @@ def main(_):
         source = data.load_source(FLAGS.data, FLAGS.classes)
     except data.UnusableError as error:
         print(f"Not fit to train on: {error}")
-        _problems.show(error.problems)
+        if error.problems:
+            _problems.show(error.problems)
         sys.exit(1)
     # An unknown model must not wait for the last image to be decoded.
     detector = None
@@ -115,7 +115,7 @@ def complaint_of(left, problems) -> str:
 
 def next_command(most: int) -> str:
     """The command that trains on these data, with at most so many objects in an image."""
-    words = [f"--model={FLAGS.model or DEFAULT_MODEL}"]
+    words = [f"--model={FLAGS.model or MODEL}"]
     words += [f"--{name}={value}" for name, value in chosen_options().items()]
     if most > RunSettings.max_boxes:
         words.append(f"--max_boxes={most}")
@@ -137,7 +137,7 @@ def narrow() -> dict:
 
 def augmentation_of(source) -> str:
     """The augmentation that was asked for, or that training takes for so many images."""
-    model = FLAGS.model or DEFAULT_MODEL
+    model = FLAGS.model or MODEL
     given = {"train_data": FLAGS.data, "backbone": FLAGS.backbone}
     return FLAGS.augmentation or suggest(model, len(source), given).augmentation
 

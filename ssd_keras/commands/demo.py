@@ -20,11 +20,11 @@ from ssd_keras.deploy.timing import milliseconds
 from ssd_keras.detector import Detector
 from ssd_keras.files import refuse_remote, replace, write_text
 from ssd_keras.training import RunFolder
-from ssd_keras.training.one_line import train
+from ssd_keras.training.one_line import MODEL, train
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("run_dir", "runs/demo", "Folder of the run; the same folder goes on with it.")
-flags.DEFINE_string("model", "SSD_MobileNet_300", "Model: <BoxNetwork>_<Backbone>_<size>.")
+flags.DEFINE_string("model", MODEL, "Model: <BoxNetwork>_<Backbone>_<size>.")
 flags.DEFINE_float("width", 0.25, "Channel multiplier, 0.25 to 1.")
 flags.DEFINE_string("train_data", "shapes#train,count=2500", "Data to train on.")
 flags.DEFINE_string("eval_data", "shapes#val,count=100", "Data to watch the training on.")
@@ -57,7 +57,7 @@ def main(_):
     """Trains, measures each form on unseen images, draws, and says what to run next."""
     refuse_remote(FLAGS.run_dir, "the demonstration")
     started = time.monotonic()
-    print("Training an SSD on drawn shapes: 10 to 20 minutes on 2 cores.\n", flush=True)
+    print("Training a detector on drawn shapes: 10 to 20 minutes on 2 cores.\n", flush=True)
     detector = trained_on_shapes()
     trained = time.monotonic() - started
     folder = RunFolder(FLAGS.run_dir)

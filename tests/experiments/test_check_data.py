@@ -100,6 +100,14 @@ def test_unusable_data_end_with_1_and_their_problems(tmp_path):
     assert "Traceback" not in done.complaint
 
 
+def test_images_without_any_object_say_what_to_do(tmp_path):
+    voc_image(tmp_path, "a")
+    done = check(f"--data=voc:{tmp_path}")
+    assert done.code == 1
+    assert "Annotate some objects, or give the names" in done.printed
+    assert "No problem found" not in done.printed
+
+
 @pytest.fixture(scope="module")
 def lossy_checks(tmp_path_factory):
     """What is said of a set of each format of which nine of ten objects are lost."""

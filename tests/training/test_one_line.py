@@ -52,7 +52,7 @@ def test_a_run_is_trained_and_its_best_detector_comes_back(tmp_path):
 def test_what_is_not_given_follows_the_recipe(seen, tmp_path):
     ssd_keras.train(SHAPES, run_dir=tmp_path, epochs=3, patience=None, learning_rate=1)
     ((settings, folder), sources) = seen[0]
-    assert settings.model == "SSD_MobileNet_300"
+    assert settings.model == "SSDLite_MobileNet_300"
     assert (settings.recipe.epochs, settings.recipe.batch_size) == (3, 6)
     assert settings.recipe.learning_rate == 1.0
     assert settings.patience == RunSettings.patience
@@ -177,6 +177,6 @@ def test_every_setting_has_a_kind():
 
 
 def test_a_start_says_which_model_is_trained(tmp_path):
-    assert model_to_train("") == "SSD_MobileNet_300"
+    assert model_to_train("") == "SSDLite_MobileNet_300"
     tests.tiny.detector().save(tmp_path / "best.keras")
     assert model_to_train(str(tmp_path)) == "SSD_Tiny_32"
