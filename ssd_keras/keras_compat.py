@@ -102,7 +102,9 @@ def steps_seen(optimizer: keras.optimizers.Optimizer) -> int:
     Keras' `iterations` are the updates.
     """
     optimizer = unscaled_optimizer(optimizer)
-    return int(_require(optimizer, "_iterations", "to count training steps"))
+    steps = _require(optimizer, "_iterations", "to count training steps")
+    # On several devices it is a variable of each.
+    return int(keras.ops.convert_to_numpy(steps))
 
 
 def weight_averages(optimizer: keras.optimizers.Optimizer) -> list[tuple]:

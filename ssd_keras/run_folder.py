@@ -259,7 +259,8 @@ class RunFolder:
         changed = [key for key in keys if before.get(key) != settings.get(key)]
         if changed:
             listed = ", ".join(
-                f"{key}={_value(before, key)} (now {_value(settings, key)})" for key in changed[:3]
+                f"{_short(key)}={_value(before, key)} (now {_value(settings, key)})"
+                for key in changed[:3]
             )
             raise UserError(
                 f"Run folder '{self.place}' was started with {listed}: repeat the values it was "
@@ -298,5 +299,10 @@ def _flat(settings: dict) -> dict:
 def _value(settings: dict, key: str) -> str:
     if key not in settings:
         return "not given"
-    text = repr(settings[key])
+    return _short(repr(settings[key]))
+
+
+def _short(text: str) -> str:
+    """A value or a name as part of a sentence; a damaged file may hold any."""
+    text = " ".join(text.split())
     return text if len(text) <= 100 else f"{text[:96]} ..."

@@ -91,7 +91,7 @@ def test_a_run_that_was_stopped_ends_with_the_weights_of_one_that_was_not(
         train(SETTINGS, folder.path)
     assert ended.value.code == 143
     assert signal.getsignal(signal.SIGTERM) is handler
-    assert "checkpoint holds 1 epochs and 2 steps" in capsys.readouterr().out
+    assert "checkpoint holds 1 epoch and 2 steps" in capsys.readouterr().out
     assert checkpoint.read_progress(folder.state).step == 5
 
     def die():
