@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import numbers
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from ssd_keras.box_networks.protocol import Request, options_of
 from ssd_keras.box_networks.published_anchors import BOX_SCALES
 from ssd_keras.detector import Detector
 from ssd_keras.errors import UserError, did_you_mean, one_line, unknown
+from ssd_keras.kinds import KINDS, is_number
 from ssd_keras.labels import check_names
 from ssd_keras.model_table import MODEL_TABLE as MODEL_TABLE
 from ssd_keras.model_table import TABLE_CLASSES as TABLE_CLASSES
@@ -126,11 +126,9 @@ def _check_options(classes, width, smallest_box, box_scale):
     if isinstance(classes, str) or not hasattr(classes, "__len__") or not len(classes):
         raise UserError("Give the classes as a list of names, such as ['cat', 'dog'].")
     check_names(classes)
-    if not (_is_number(width, numbers.Real) and 0.25 <= width <= 1.0):
+    if not (is_number(width) and 0.25 <= width <= 1.0):
         raise UserError(f"width must be between 0.25 and 1, got {width}.")
-    if smallest_box is not None and not (
-        _is_number(smallest_box, numbers.Real) and 0.0 < smallest_box < 0.5
-    ):
+    if smallest_box is not None and not (is_number(smallest_box) and 0.0 < smallest_box < 0.5):
         raise UserError(f"smallest_box must be between 0 and 0.5, got {smallest_box}.")
     if box_scale not in (None, *BOX_SCALES):
         raise unknown("box_scale", box_scale, BOX_SCALES)
@@ -163,17 +161,8 @@ def _check_names(preset: BoxNetworkPreset, given: dict):
             raise UserError(f"{option} must be {wanted}, got {value!r}.")
 
 
-def _is_number(value, kind) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool)
-
-
-# By how the type of an option is written: what it is called, and whether a value is one.
-_KINDS = {
-    "int": ("a whole number", lambda value: _is_number(value, numbers.Integral)),
-    "float": ("a number", lambda value: _is_number(value, numbers.Real)),
-    "bool": ("true or false", lambda value: isinstance(value, bool)),
-    "str": ("a text", lambda value: isinstance(value, str)),
-}
+# Of options of a box network.
+_KINDS = {**KINDS, "str": ("a text", lambda value: isinstance(value, str))}
 
 
 def _load_core(built: keras.Model, core: Core, weights, name: str, width: float):

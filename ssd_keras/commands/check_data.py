@@ -77,7 +77,6 @@ def main(_):
     complaint = complaint_of(left, problems)
     if complaint:
         print(complaint + "\n")
-    most = int(inspection.count_objects(source).max())
     print_summary(source, inspection.summarize(source, size, way), size)
     print_left(source, left)
     _problems.show(problems)
@@ -91,7 +90,7 @@ def main(_):
     if complaint:
         print(f"\n{complaint}")
         sys.exit(1)
-    print(f"\nFit to train on: {left.images} images. Next:\n{next_command(most)}")
+    print(f"\nFit to train on: {left.images} images. Next:\n{next_command(source)}")
 
 
 def say_progress(count: int):
@@ -113,12 +112,12 @@ def complaint_of(left, problems) -> str:
     return mend if left.fit else f"Not fit to train on: {left.why()} {mend}".rstrip()
 
 
-def next_command(most: int) -> str:
-    """The command that trains on these data, with at most so many objects in an image."""
+def next_command(source) -> str:
+    """The command that trains on these data, with all objects of each image."""
     words = [f"--model={FLAGS.model or MODEL}"]
     words += [f"--{name}={value}" for name, value in chosen_options().items()]
-    if most > RunSettings.max_boxes:
-        words.append(f"--max_boxes={most}")
+    if max_boxes(source) != RunSettings.max_boxes:
+        words.append(f"--max_boxes={max_boxes(source)}")
     train = _program.command("train", *words, f"--train_data={FLAGS.data}")
     return f"{train} --run_dir=DIR"
 
@@ -127,6 +126,11 @@ def chosen_options() -> dict:
     """What was chosen for the model, as arguments of `ssd_keras.create`."""
     names = ("backbone", "smallest_box", "finest_stride", "box_scale", "resize")
     return _program.values_given(names)
+
+
+def max_boxes(source) -> int:
+    """The usual limit of objects in an image, or what takes all where there are more."""
+    return max(RunSettings.max_boxes, int(inspection.count_objects(source).max()))
 
 
 def narrow() -> dict:
@@ -230,7 +234,7 @@ def save_pictures(source, detector, result, size, way):
             augmentation=augmentation_of(source),
             image_size=size,
             resize=way,
-            max_boxes=max(RunSettings.max_boxes, int(inspection.count_objects(source).max())),
+            max_boxes=max_boxes(source),
         ),
     }
     if result is not None:

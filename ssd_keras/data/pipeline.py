@@ -28,6 +28,8 @@ from ssd_keras.resizing import HALF_PIXEL
 from ssd_keras.tensor_resizing import resize_tensor
 
 CACHE_BYTES = 1 << 30
+# A mosaic's other quarters come from further permutations of the images.
+_QUARTERS = tuple(7919 * quarter for quarter in range(4))
 
 
 def training_batches(
@@ -190,9 +192,8 @@ class _Chain:
     def _strong(self, step, slot, careful):
         if self.augmentation != "mosaic":
             return self._augment(step, slot, careful, self.image_size)
-        # A mosaic's other quarters come from further permutations of the images.
         quarter = (self.image_size[0] // 2, self.image_size[1] // 2)
-        parts = [self._augment(step, slot, careful, quarter, 7919 * i) for i in range(4)]
+        parts = [self._augment(step, slot, careful, quarter, extra) for extra in _QUARTERS]
         # Each cut by itself, or the last quarters would have objects that no box is known of.
         return augment.mosaic(
             [(image, *_first_objects(*truth, self.max_boxes)) for image, *truth in parts]
@@ -218,12 +219,19 @@ def steps_per_epoch(source: Source, batch_size: int) -> int:
 
 
 def batch_indices(
-    source: Source, step: int, *, batch_size: int = 32, seed: int = 0, balanced: bool = False
+    source: Source,
+    step: int,
+    *,
+    batch_size: int = 32,
+    seed: int = 0,
+    balanced: bool = False,
+    mosaic: bool = False,
 ) -> list[int]:
-    """Indices of the images of a training batch, of a mosaic's those of the first quarters."""
+    """Indices of the images of a training batch; of mosaics four each, one after the other."""
     order = order_of(source, batch_size, seed, balanced)
     slots = [tf.constant(slot, tf.int64) for slot in range(batch_size)]
-    return [int(order.index(step, slot)) for slot in slots]
+    extras = _QUARTERS if mosaic else (0,)
+    return [int(order.index(step, slot, extra)) for slot in slots for extra in extras]
 
 
 def evaluation_batches(

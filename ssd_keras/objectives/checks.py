@@ -6,6 +6,8 @@ import math
 import numbers
 from collections.abc import Sequence
 
+from ssd_keras.kinds import is_number
+
 
 def check_numbers(objective, *, above_zero=(), not_negative=(), whole=()) -> None:
     """Refuses attributes that are not finite numbers of their range.
@@ -26,7 +28,7 @@ def check_numbers(objective, *, above_zero=(), not_negative=(), whole=()) -> Non
         for name in names:
             value = getattr(objective, name)
             kind = numbers.Integral if name in whole else numbers.Real
-            if not (is_number(value, kind) and fits(value)):
+            if not (_is_finite(value, kind) and fits(value)):
                 noun = "a whole number" if name in whole else "a number"
                 raise ValueError(f"{name} must be {noun} {range_text}, got {value!r}.")
 
@@ -39,7 +41,7 @@ def check_row(objective, name: str, count: int, *, above_zero: bool) -> None:
     """
     row = getattr(objective, name)
     is_row = isinstance(row, Sequence) and not isinstance(row, str) and len(row) == count
-    if not (is_row and all(is_number(v) and (v > 0 if above_zero else v >= 0) for v in row)):
+    if not (is_row and all(_is_finite(v) and (v > 0 if above_zero else v >= 0) for v in row)):
         range_text = "above 0" if above_zero else "of 0 or more"
         raise ValueError(f"{name} must be {count} numbers {range_text}, got {row!r}.")
 
@@ -51,10 +53,9 @@ def check_share(objective, name: str) -> None:
         ValueError: names the attribute and what it is.
     """
     value = getattr(objective, name)
-    if not (is_number(value) and 0 < value <= 1):
+    if not (_is_finite(value) and 0 < value <= 1):
         raise ValueError(f"{name} must be a number above 0 and up to 1, got {value!r}.")
 
 
-def is_number(value, kind=numbers.Real) -> bool:
-    """Whether a value is a finite number of a kind; True and False are none."""
-    return isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
+def _is_finite(value, kind=numbers.Real) -> bool:
+    return is_number(value, kind) and math.isfinite(value)

@@ -123,9 +123,8 @@ def _without_effect(settings: RunSettings) -> str:
 def finished_message(run: Run, step: int) -> str:
     """What is said of a finished run."""
     if step >= run.steps:
-        how = f"all {counted(run.recipe.epochs, 'epoch')} are done"
-        if run.recipe.epochs == 1:
-            how = "its one epoch is done"
+        epochs = run.recipe.epochs
+        how = "its one epoch is done" if epochs == 1 else f"all {epochs} epochs are done"
     else:
         unit = "epoch" if run.eval_source is None else "evaluation"
         how = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import numbers
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from ssd_keras import zoo
 from ssd_keras.data import Source, open_source
 from ssd_keras.detector import Detector
 from ssd_keras.errors import UserError, unknown
+from ssd_keras.kinds import KINDS, is_number
 from ssd_keras.run_folder import RunFolder
 from ssd_keras.training import run
 from ssd_keras.training.default_boxes import boxes_of_start, describe, fit_default_boxes
@@ -46,7 +46,7 @@ def train(
     Args:
         train_data: data to train on, a SPEC such as "voc:photos#train" or a source.
         run_dir: folder of the run, which holds all that comes of it.
-        model: `<BoxNetwork>_<Backbone>_<size>`; None: that of `weights`, or `MODEL`.
+        model: `<BoxNetwork>_<Backbone>_<size>`; None: that of `weights`, or SSDLite_MobileNet_300.
         eval_data: data to judge on; None for none.
         **settings: values of `RunSettings` and `Recipe` by their names, which are those of the
             flags: `epochs`, `batch_size`, `backbone_weights`, `weights` ... None is as not given.
@@ -122,10 +122,6 @@ def _value(name: str, value):
     return convert(value)
 
 
-def _is_number(value, kind=numbers.Real) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool)
-
-
 def _is_sequence(value) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str)
 
@@ -133,13 +129,13 @@ def _is_sequence(value) -> bool:
 # By the type of a field: what it is called, whether a value is one, and the value as it is stored.
 _KINDS = {
     "str": ("a text", lambda v: isinstance(v, (str, Path)), os.fspath),
-    "bool": ("True or False", lambda v: isinstance(v, bool), bool),
-    "int": ("a whole number", lambda v: _is_number(v, numbers.Integral), int),
-    "float": ("a number", _is_number, float),
+    "bool": (*KINDS["bool"], bool),
+    "int": (*KINDS["int"], int),
+    "float": (*KINDS["float"], float),
     "Mapping": ("a dict", lambda v: isinstance(v, Mapping), dict),
     "tuple[float, ...]": (
         "a list of numbers",
-        lambda v: _is_sequence(v) and all(map(_is_number, v)),
+        lambda v: _is_sequence(v) and all(map(is_number, v)),
         lambda v: tuple(map(float, v)),
     ),
     "tuple[str, ...]": (

@@ -367,11 +367,11 @@ class Run:
             batch_size=self.recipe.batch_size,
             seed=self.settings.seed,
             balanced=self.settings.balance_classes,
+            mosaic=self.settings.augmentation == "mosaic"
+            and (self._weak_from is None or step < self._weak_from),
         )
         truth = self.train_source.ground_truth()
-        ids = [truth[index].image_id for index in indices]
-        # Only the first quarters of mosaics are known.
-        return [*ids, "and three more with each"] if self.settings.augmentation == "mosaic" else ids
+        return [truth[index].image_id for index in indices]
 
 
 @contextlib.contextmanager

@@ -166,6 +166,17 @@ def test_a_mosaic_has_room_for_the_objects_of_four_images(crowded):
     assert max((labels >= 0).sum(axis=1).max() for _, _, labels in wide) > 24
 
 
+def test_all_images_of_a_mosaic_are_known(crowded):
+    options = {"batch_size": 2, "seed": 5}
+    first = [i for s in range(4) for i in data.batch_indices(crowded, s, **options)]
+    all_four = [i for s in range(4) for i in data.batch_indices(crowded, s, mosaic=True, **options)]
+    assert all_four[::4] == first
+    # Each quarter shows each image once an epoch, in an order of its own.
+    orders = [all_four[quarter::4][:4] for quarter in range(4)]
+    assert all(sorted(order) == [0, 1, 2, 3] for order in orders)
+    assert len(set(map(tuple, orders))) > 1
+
+
 def test_each_image_of_a_mosaic_is_cut_off_by_itself(crowded):
     """Or the last quarters would teach their objects as background."""
     with pytest.warns(UserWarning, match="84 objects of 4 images are beyond max_boxes=3"):
