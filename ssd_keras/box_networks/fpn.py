@@ -16,7 +16,6 @@ from ssd_keras.box_networks.default_box_network import DefaultBoxNetwork
 from ssd_keras.box_networks.protocol import COMMON_STAGES, Request
 from ssd_keras.box_networks.upsampling import NearestUpsampling
 from ssd_keras.errors import UserError
-from ssd_keras.objectives.combinations import PUBLISHED
 
 # What the names of its layers begin with.
 PYRAMID, PREDICTOR = "fpn", "predictor"
@@ -49,8 +48,8 @@ class FPN(DefaultBoxNetwork):
         shared_tower: one tower for boxes and classes together, instead of one for each.
         separable: depthwise-separable convolutions, with nothing between their two parts.
         activation: "relu" or "relu6".
-        **default_boxes: the arguments of `DefaultBoxNetwork`; without another `objective`, the
-            usual ones here are those of `OBJECTIVE`.
+        **default_boxes: the arguments of `DefaultBoxNetwork`; without an `objective`, the usual
+            ones here are those of `OBJECTIVE`.
 
     Source: FPN paper, arXiv 1612.03144; RetinaNet paper, arXiv 1708.02002; TF Object Detection API,
     ssd_mobilenet_v1_fpn_keras_feature_extractor.py, feature_map_generators.py
@@ -76,8 +75,8 @@ class FPN(DefaultBoxNetwork):
         activation: str = "relu6",
         **default_boxes,
     ):
-        is_usual = default_boxes.get("objective", PUBLISHED) == PUBLISHED
-        super().__init__(num_classes, **{**(OBJECTIVE if is_usual else {}), **default_boxes})
+        own = {} if "objective" in default_boxes else OBJECTIVE
+        super().__init__(num_classes, **{**own, **default_boxes})
         for name, value, most in (
             ("coarse_levels", coarse_levels, MAX_COARSE_LEVELS),
             ("tower_depth", tower_depth, MAX_TOWER_DEPTH),

@@ -7,6 +7,7 @@ import pytest
 import ssd_keras
 from ssd_keras.box_networks import FPN, FPNLite, MultiscaleAnchors, PANLite
 from ssd_keras.box_networks.upsampling import NearestUpsampling
+from ssd_keras.objectives import COMBINATIONS
 from ssd_keras.training.stages import freeze_for_stage
 from ssd_keras.traversal import leaf_layers
 
@@ -183,10 +184,17 @@ def test_config_builds_the_same_box_network():
     assert again.objective.class_loss == "mined"
 
 
-def test_another_objective_has_its_own_parts():
-    network, *_ = small(objective="atss")
-    assert network.objective.class_loss == "quality_focal"
-    assert network.columns == 3
+@pytest.mark.parametrize(
+    ("objective", "class_loss", "columns"),
+    [("multibox", "mined", 4), ("atss", "quality_focal", 3)],
+)
+def test_an_objective_that_is_named_has_its_own_parts(objective, class_loss, columns):
+    network, model, _ = small(objective=objective)
+    assert network.objective == COMBINATIONS[objective]
+    assert network.objective.class_loss == class_loss
+    assert model.output["classes"].shape[-1] == columns
+    again = FPNLite.from_config(network.get_config())
+    assert again.objective == network.objective
 
 
 # === On a Core Network ===
