@@ -21,8 +21,8 @@ from ssd_keras.errors import UserError
 PYRAMID, PREDICTOR = "fpn", "predictor"
 # Files bring these numbers, too.
 MAX_COARSE_LEVELS, MAX_TOWER_DEPTH = 8, 32
-# What it learns and how, unless told otherwise: the API divides the box loss by the 4 codes.
-OBJECTIVE = {"scores": "sigmoid", "class_loss": "focal", "matching": "argmax", "box_weight": 0.25}
+# RetinaNet's objective as the API has it: it divides the box loss by the 4 codes.
+FOCAL = {"scores": "sigmoid", "class_loss": "focal", "matching": "argmax", "box_weight": 0.25}
 
 
 def is_pyramid(layer: keras.layers.Layer) -> bool:
@@ -49,7 +49,7 @@ class FPN(DefaultBoxNetwork):
         separable: depthwise-separable convolutions, with nothing between their two parts.
         activation: "relu" or "relu6".
         **default_boxes: the arguments of `DefaultBoxNetwork`; without an `objective`, the usual
-            ones here are those of `OBJECTIVE`.
+            ones are those of `learned`.
 
     Source: FPN paper, arXiv 1612.03144; RetinaNet paper, arXiv 1708.02002; TF Object Detection API,
     ssd_mobilenet_v1_fpn_keras_feature_extractor.py, feature_map_generators.py
@@ -61,6 +61,8 @@ class FPN(DefaultBoxNetwork):
     # Stride of the coarsest level, and what it is made of at full width.
     coarsest_stride: ClassVar[int] = 128
     usual: ClassVar[Mapping] = {"channels": 256}
+    # What is learned unless told otherwise, as arguments of `DefaultBoxNetwork`.
+    learned: ClassVar[Mapping] = FOCAL
 
     def __init__(
         self,
@@ -75,7 +77,7 @@ class FPN(DefaultBoxNetwork):
         activation: str = "relu6",
         **default_boxes,
     ):
-        own = {} if "objective" in default_boxes else OBJECTIVE
+        own = {} if "objective" in default_boxes else self.learned
         super().__init__(num_classes, **{**own, **default_boxes})
         for name, value, most in (
             ("coarse_levels", coarse_levels, MAX_COARSE_LEVELS),
@@ -238,7 +240,8 @@ class PANLite(FPN):
     Maps come from the Core Network by 1x1 convolutions with batch norm. Behind FPN's way from
     coarse to fine, each map is halved by a strided convolution and added to the next coarser one,
     so that coarse maps know where edges are. Depthwise-separable 5x5 convolutions of 96 channels,
-    strides 8 to 64, a tower of two. No weights of others have this form.
+    strides 8 to 64, a tower of two. No weights of others have this form, and it learns SSD's
+    objective: with FPN's focal loss it found less (experiments/results, box networks on one core).
 
     Source: PANet, arXiv 1803.01534; its light form in PicoDet, arXiv 2111.00902, whose CSP blocks
     and concatenations are plain sums here, as int8 likes them.
@@ -252,6 +255,7 @@ class PANLite(FPN):
         "separable": True,
         "shared_tower": True,
     }
+    learned: ClassVar[Mapping] = {}
 
     def top_down(self, laterals: list) -> list:
         """FPN's maps, and back from the finest to the coarsest."""

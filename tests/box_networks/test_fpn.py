@@ -185,6 +185,16 @@ def test_config_builds_the_same_box_network():
 
 
 @pytest.mark.parametrize(
+    ("kind", "class_loss", "scores"),
+    [(FPN, "focal", "sigmoid"), (FPNLite, "focal", "sigmoid"), (PANLite, "mined", "softmax")],
+)
+def test_what_is_learned_unless_told_otherwise(kind, class_loss, scores):
+    network, *_ = small(kind)
+    assert (network.objective.class_loss, network.scores) == (class_loss, scores)
+    assert kind.from_config(network.get_config()).objective == network.objective
+
+
+@pytest.mark.parametrize(
     ("objective", "class_loss", "columns"),
     [("multibox", "mined", 4), ("atss", "quality_focal", 3)],
 )
