@@ -6,6 +6,7 @@ read when training comes to them, through a shuffle buffer. Nothing but training
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -86,7 +87,8 @@ class StreamedSource(Source):
             self._count_problem(problem)
         if found is None:
             reason = problems[-1].message if problems else "cannot be used"
-            self.unread.setdefault(number, f"record {number} in sequence: {reason}")
+            # By what it is and not where it comes, which is another place in every epoch.
+            self.unread.setdefault(zlib.crc32(data), f"record {number} in sequence: {reason}")
             return _nothing()
         return found
 

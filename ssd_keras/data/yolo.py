@@ -195,8 +195,14 @@ def _without_data(name: str, bases: tuple[str, ...]) -> str:
 def _known_names(
     data: _Found, read: Sequence[Labelled], given: Sequence[str] | None, problems: list[Problem]
 ) -> dict[int, str]:
-    """Class names by number: those of the files, or the numbers that occur."""
+    """Class names by number: those of the files, of a list of names, or the numbers that occur.
+
+    A list of numbers was made of files like these, such as the training data's: each is the name of
+    itself, wherever it stands.
+    """
     numbers = sorted({line.label for one in read for line in one.lines if line.label is not None})
+    if not data.is_named and given and all(name.isdecimal() for name in given):
+        return {n: str(n) for n in numbers} | {int(name): name for name in given}
     chosen = data.names if data.is_named else dict(enumerate(given or ()))
     check_first_number(data.root, numbers, chosen)
     if data.is_named:

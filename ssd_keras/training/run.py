@@ -201,7 +201,11 @@ class Run:
         """Whether all epochs are done, or the run has ended early."""
         epochs, within = divmod(step, self.steps_per_epoch)
         rows = self.folder.history(epochs)[:epochs]
-        return step >= self.steps or (not within and on.is_stalled(rows, self.settings.patience))
+        return step >= self.steps or (not within and self.is_stalled(rows))
+
+    def is_stalled(self, rows: list[dict]) -> bool:
+        """Whether these epochs end the run by its patience."""
+        return on.is_stalled(rows, self.settings.patience, self.eval_source is not None)
 
     def rolled_back(self, explosion: on.Explosion, progress) -> checkpoint.Progress:
         """Where to go on after an explosion; raises it again if that is not wanted."""
@@ -306,7 +310,7 @@ class Run:
             )
         folder = self.folder if chief else None
         records.append(
-            on.Recorder(folder, judged, rows, recipe.epochs, checkpoints, settings.patience)
+            on.Recorder(folder, judged, rows, recipe.epochs, checkpoints, self.is_stalled)
         )
         if chief:
             # Here, because it takes TensorFlow, which not every use of this package needs.

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from ssd_keras.box_networks.default_box_network import DefaultBoxNetwork
 from ssd_keras.detector import Detector
 from ssd_keras.display import join_names
 from ssd_keras.errors import UserError
@@ -148,8 +149,12 @@ def load_detector_weights(detector, path: str | Path) -> StartReport:
 
 
 def _background(detector) -> bool | None:
-    """Whether its classes have a column for no object; None if they are not predicted so."""
-    return getattr(getattr(detector.box_network, "objective", None), "background", None)
+    """Whether its classes have a column for no object; None if they are not predicted so.
+
+    Without default boxes, as in YOLO, one layer predicts boxes and classes.
+    """
+    network = detector.box_network
+    return network.objective.background if isinstance(network, DefaultBoxNetwork) else None
 
 
 def _other_columns(detector, config: dict) -> bool:

@@ -356,3 +356,29 @@ def test_darknet_data_names_lists_and_classes(tmp_path, content, said):
             continue
         with pytest.raises(UserError, match=said):
             data.load_source(spec)
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "numbers", "wanted"),
+    [
+        ((1, 2, 3), (1, 2), ["1", "2"]),
+        ((0, 2), (1, 2), ["2"]),
+        ((1, 2), (1, 2), ["1", "2"]),
+        ((0, 2), (2,), ["2"]),
+        ((1,), (1,), ["1"]),
+    ],
+)
+def test_numbers_without_names_are_the_classes_of_the_same_numbers(
+    tmp_path, trained_on, numbers, wanted
+):
+    roots = [tmp_path / "train", tmp_path / "val"]
+    for root, labels in zip(roots, (trained_on, numbers), strict=True):
+        root.mkdir()
+        written(root, "".join(f"{n} {BOX}\n" for n in labels), yaml="train: images\n")
+        (root / "data.yaml").unlink()
+    train = data.load_source(f"yolo:{roots[0]}")
+    assert list(train.classes) == [str(n) for n in trained_on]
+    val = data.load_source(f"yolo:{roots[1]}", classes=train.classes)
+    assert trees.objects(val) == {"a": wanted}
+    new = set(numbers) - set(trained_on)
+    assert [problem.kind for problem in val.problems] == ["unknown_class"] * len(new)

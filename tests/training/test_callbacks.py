@@ -6,7 +6,17 @@ import keras
 import numpy as np
 import pytest
 
-from ssd_keras.training.callbacks import copy_weights, duration, is_best, is_stalled
+from ssd_keras.training.callbacks import (
+    Checkpoints,
+    Explosion,
+    Recorder,
+    StepCounter,
+    copy_weights,
+    duration,
+    is_best,
+    is_stalled,
+)
+from ssd_keras.training.checkpoint import Progress
 from tests.training.plain_steps import plain_optimizer
 
 
@@ -52,12 +62,19 @@ def test_the_best_epoch_is_that_of_the_highest_map_else_of_the_lowest_loss(rows,
         ([0.5, 0.4, 0.4], 0, False),
         ([0.5, 0.6, 0.6, 0.6], 2, True),
         # Where no object counts there is no mAP: by the loss, which stays as it is.
-        ([float("nan")] * 2, 2, True),
+        ([float("nan")] * 2, 2, False),
+        ([float("nan")] * 3, 2, True),
     ],
 )
 def test_patience_ends_after_so_many_evaluations_without_a_better_one(scores, patience, expected):
     rows = [row for score in scores for row in ({"loss": 1.0}, {"loss": 1.0, "ap50": score})]
-    assert is_stalled(rows, patience) is expected
+    assert is_stalled(rows, patience, evaluates=True) is expected
+
+
+@pytest.mark.parametrize(("evaluates", "expected"), [(True, False), (False, True)])
+def test_losses_before_the_first_evaluation_end_nothing(evaluates, expected):
+    rows = [{"loss": loss} for loss in (5.0, 5.1, 5.05)]
+    assert is_stalled(rows, 2, evaluates) is expected
 
 
 @pytest.mark.parametrize(
@@ -65,3 +82,16 @@ def test_patience_ends_after_so_many_evaluations_without_a_better_one(scores, pa
 )
 def test_durations_are_told_in_words(seconds, words):
     assert duration(seconds) == words
+
+
+def test_weights_that_are_no_numbers_take_the_place_of_no_good_ones(tmp_path):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.set_weights([np.full(weight.shape, np.nan) for weight in model.get_weights()])
+    checkpoints = Checkpoints(None, StepCounter(1, 1), Progress(), minutes=10)
+    checkpoints.set_model(model)
+    # A judged detector that cannot be saved: nothing may try to.
+    recorder = Recorder(tmp_path, None, [], 1, checkpoints)
+    recorder.set_model(model)
+    with pytest.raises(Explosion, match="A weight is not a number after step 1"):
+        recorder.on_epoch_end(0, {"loss": 1.0})
+    assert recorder.rows == []

@@ -45,6 +45,18 @@ def test_the_same_classes_take_everything(trained):
     assert taken(again, detector) == set(layers_with_weights(detector))
 
 
+@pytest.mark.parametrize(
+    ("classes", "skipped"),
+    [(["cat", "dog"], set()), (["dog", "cat"], {"prediction"}), (list("abcdefgh"), {"prediction"})],
+)
+def test_a_yolo_takes_all_from_one_of_the_same_classes(tmp_path, classes, skipped):
+    trained = ssd_keras.create("YOLO_MobileNet_96", ["cat", "dog"], width=0.25)
+    trained.save(tmp_path / "best.keras")
+    again = start("YOLO_MobileNet_96", classes, tmp_path)
+    assert set(again.started_from.skipped) == skipped
+    assert taken(again, trained) >= set(layers_with_weights(trained)) - skipped
+
+
 @pytest.mark.parametrize("classes", [["cow", "horse", "hen"], ["fox", "owl"]])
 def test_other_classes_take_all_but_the_layers_that_predict_them(trained, classes):
     detector, folder = trained

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from ssd_keras.display import counted
+from ssd_keras.keras_compat import sync_weights
 from ssd_keras.run_folder import RunFolder
 from ssd_keras.training import checkpoint
 from ssd_keras.training.callbacks.steps import StepCounter
@@ -76,11 +77,7 @@ class Checkpoints(keras.callbacks.Callback):
 
     def save(self):
         """Writes the state, unless a weight is not a number."""
-        if not all(np.isfinite(weight).all() for weight in self.model.get_weights()):
-            raise Explosion(
-                f"A weight is not a number after step {self.steps.step}: start a new run with a "
-                "lower --learning_rate. The weights of the last checkpoint are kept."
-            )
+        self.check_weights()
         if self.folder is not None:
             progress = checkpoint.Progress(
                 self.steps.step, self.progress.rate_factor, self.progress.rollbacks
@@ -89,6 +86,15 @@ class Checkpoints(keras.callbacks.Callback):
             checkpoint.save_state(self.folder.state, self.model, progress, with_means=half)
             self.folder.send()
         self.saved_at = time.monotonic()
+
+    def check_weights(self):
+        """Raises `Explosion` if a weight is not a number."""
+        sync_weights(self.model)
+        if not all(np.isfinite(weight).all() for weight in self.model.get_weights()):
+            raise Explosion(
+                f"A weight is not a number after step {self.steps.step}: start a new run with a "
+                "lower --learning_rate. The weights of the last checkpoint are kept."
+            )
 
     def end(self):
         """Ends the process as SIGTERM asks."""

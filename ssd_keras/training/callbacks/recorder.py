@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -23,8 +24,7 @@ PICTURED_SCORE = 0.4
 class Recorder(keras.callbacks.Callback):
     """Writes history, curves, best and last detectors and, last of all, the state to resume from.
 
-    `rows` are those of the epochs already finished. Ends the run when `patience` evaluations in a
-    row brought nothing better (0: never).
+    `rows` are those of the epochs already finished. Ends the run when `is_over` says so of them.
     """
 
     def __init__(
@@ -34,13 +34,15 @@ class Recorder(keras.callbacks.Callback):
         rows: list,
         epochs: int,
         checkpoints: Checkpoints,
-        patience: int = 0,
+        is_over: Callable[[list], bool] = lambda rows: False,
     ):
         super().__init__()
         self.folder, self.judged, self.rows = folder, judged, rows
-        self.epochs, self.checkpoints, self.patience = epochs, checkpoints, patience
+        self.epochs, self.checkpoints, self.is_over = epochs, checkpoints, is_over
 
     def on_epoch_end(self, epoch, logs=None):
+        # First, so that no weights that are lost take the place of good ones.
+        self.checkpoints.check_weights()
         row = {"epoch": epoch + 1}
         row |= {key: float(value) for key, value in logs.items()}
         row["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
@@ -51,7 +53,7 @@ class Recorder(keras.callbacks.Callback):
         if self.folder is not None:
             print(self._line(row), flush=True)
         self.checkpoints.end_if_asked()
-        if is_stalled(self.rows, self.patience) and epoch + 1 < self.epochs:
+        if self.is_over(self.rows) and epoch + 1 < self.epochs:
             self.model.stop_training = True
 
     def _write(self):
@@ -112,9 +114,17 @@ def _scores(rows: list[dict]) -> list[float]:
     return [row["ap50"] for row in rows if math.isfinite(row.get("ap50", math.nan))]
 
 
-def is_stalled(rows: list[dict], patience: int) -> bool:
-    """Whether the last `patience` evaluations (epochs where there are none) brought no best."""
-    scores = _scores(rows) or [-row["loss"] for row in rows]
+def is_stalled(rows: list[dict], patience: int, evaluates: bool = False) -> bool:
+    """Whether the last `patience` evaluations brought no best.
+
+    Args:
+        rows: of the epochs so far.
+        patience: how many; 0: never.
+        evaluates: whether some epochs end with an evaluation, by whose mAP is judged, or by the
+            loss where it has none. Otherwise each epoch is judged by its loss.
+    """
+    judged = [row for row in rows if "ap50" in row] if evaluates else rows
+    scores = _scores(judged) or [-row["loss"] for row in judged]
     if not patience or len(scores) <= patience:
         return False
     return max(scores[-patience:]) <= max(scores[:-patience])
