@@ -51,16 +51,16 @@ def main(_):
     # Before detecting, which takes minutes. A run folder that does not exist must not be made.
     if FLAGS.out:
         evaluation.make_folder(FLAGS.out)
-    anchors, how = (), ""
+    levels, how = {}, ""
     if FLAGS.run_dir:
-        source, found, anchors, how = detect_all(rule)
+        source, found, levels, how = detect_all(rule)
         title = f"Evaluation of {FLAGS.run_dir}"
     else:
         source, found = read(rule)
         title = f"Evaluation of {FLAGS.detections}"
     truth, classes = source.ground_truth(), source.classes
     started = time.monotonic()
-    measured = evaluation.measure(truth, found, classes, level_anchors=anchors, worst=FLAGS.worst)
+    measured = evaluation.measure(truth, found, classes, **levels, worst=FLAGS.worst)
     print(f"Measured in {time.monotonic() - started:.1f} s.\n", flush=True)
     print(measured)
     paths = evaluation.write_evaluation(
@@ -100,7 +100,7 @@ def detect_all(rule: dict) -> tuple:
     print(f"Detected in {seconds:.1f} s ({each:.1f} ms an image, reading and start included).")
     if notice := data.unread_notice(source):
         print(f"{notice}. Their objects do not count as missed.", flush=True)
-    return source, found, evaluation.level_anchors_of(detector), evaluation.by_tiles(detector)
+    return source, found, evaluation.levels_of(detector), evaluation.by_tiles(detector)
 
 
 def read(rule: dict) -> tuple:

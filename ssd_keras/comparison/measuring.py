@@ -19,6 +19,7 @@ from ssd_keras.backbones import backbone_from_file, is_kerashub
 from ssd_keras.boxes.coverage import THRESHOLD, best_default_boxes
 from ssd_keras.comparison.variants import COST, MEASURED, Run
 from ssd_keras.complexity import count_macs
+from ssd_keras.data.inspection import resized_boxes
 from ssd_keras.data.tiled import TiledSource
 from ssd_keras.deploy.form_comparison import milliseconds_of_image
 from ssd_keras.deploy.timing import milliseconds
@@ -36,7 +37,8 @@ def train_and_measure(run: Run):
     history = run.folder.history()
     measured = _reached_by_keras(detector, run.settings.eval_data) | {
         "loss": history[-1]["loss"],
-        "steps": run.settings.recipe.epochs * run.folder.steps_per_epoch(),
+        # Of its epochs, which `patience` may have cut short.
+        "steps": len(history) * run.folder.steps_per_epoch(),
         "minutes": sum(row["seconds"] for row in history) / 60,
         "memory_mb": peak_memory() / 1e6,
     }
@@ -105,7 +107,9 @@ def _coverage(detector, source) -> float | None:
     anchors = detector.box_network.level_anchors
     if detector.tiling is not None:
         source = TiledSource(source, detector.tiling, empty_tiles=0.0)
-    boxes = np.concatenate([truth.boxes[truth.is_object] for truth in source.ground_truth()])
+    resized = (detector.image_size, detector.resize)
+    truths = source.ground_truth()
+    boxes = np.concatenate([resized_boxes(one, *resized)[one.is_object] for one in truths])
     if not anchors or not len(boxes):
         return None
     overlaps, _ = best_default_boxes(boxes, anchors)

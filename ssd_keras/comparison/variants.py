@@ -90,6 +90,9 @@ def parse_variant(text: str, budget: Mapping, train_source, steps: int) -> Varia
     name = str(options.pop("name", " ".join([model, *pairs])))
     ours = {*RunSettings.__dataclass_fields__, *Recipe.__dataclass_fields__}
     values = {**budget, **options}
+    for option, instead in (("epochs", "--steps"), ("seed", "--seeds")):
+        if option in values:
+            raise UserError(f"'{option}={values[option]}' is the same for all: give {instead}.")
     given = {key: value for key, value in values.items() if key in ours}
     given["model_options"] = {key: value for key, value in values.items() if key not in ours}
     if isinstance(given.get("freeze"), str):

@@ -17,7 +17,7 @@ from ssd_keras.evaluation.of_detector import (
     DetectorEvaluation,
     by_tiles,
     check_measurable,
-    level_anchors_of,
+    levels_of,
     measure_detector,
 )
 from ssd_keras.evaluation.report import report
@@ -38,7 +38,7 @@ __all__ = [
     "error_analysis",
     "evaluate",
     "json_ready",
-    "level_anchors_of",
+    "levels_of",
     "make_folder",
     "measure",
     "measure_detector",

@@ -12,6 +12,7 @@ from ssd_keras.boxes.coverage import best_default_boxes
 from ssd_keras.boxes.numpy_boxes import inclusive_iou
 from ssd_keras.evaluation.tables import Table
 from ssd_keras.evaluation.voc import by_score, counted_of_classes, table_hits
+from ssd_keras.resizing import HALF_PIXEL, LETTERBOX, boxes_on_canvas
 
 # Sides in pixels (root of the area). 32 and 96 are COCO's limits of small and large.
 SIZE_LIMITS = (0, 16, 32, 64, 96, 192, np.inf)
@@ -175,7 +176,11 @@ def recall_by_size(table: Table, found: np.ndarray) -> list[dict]:
 
 
 def recall_by_level(
-    table: Table, found: np.ndarray, level_anchors: Sequence[np.ndarray]
+    table: Table,
+    found: np.ndarray,
+    level_anchors: Sequence[np.ndarray],
+    image_size: tuple[int, int] = (1, 1),
+    resize: str = HALF_PIXEL,
 ) -> list[dict]:
     """Recall of objects by the level whose default box fits them best; rows as `recall_by_size`.
 
@@ -183,8 +188,14 @@ def recall_by_level(
         table: the data set.
         found: bool `[G]`, from `objects_found`.
         level_anchors: normalised default boxes of each level, `[A_l, 4]`.
+        image_size: (height, width) of the detector.
+        resize: its way of `resizing.WAYS`; letterboxed objects lie elsewhere than in their image.
     """
-    boxes = table.object_box / np.tile(table.sizes[table.object_image], 2).reshape(-1, 4)
+    sizes = table.sizes[table.object_image]
+    boxes = table.object_box / np.tile(sizes, 2).reshape(-1, 4)
+    for size in np.unique(sizes, axis=0) if resize == LETTERBOX else ():
+        of_size = (sizes == size).all(axis=1)
+        boxes[of_size] = boxes_on_canvas(boxes[of_size], tuple(size), image_size, resize)
     _, level = best_default_boxes(boxes, level_anchors)
     names = [f"level {i + 1} ({len(a)} boxes)" for i, a in enumerate(level_anchors)]
     return _recall_rows(table, found, level, names)

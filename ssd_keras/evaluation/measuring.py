@@ -13,6 +13,7 @@ from ssd_keras.evaluation.errors import KINDS, Errors, table_errors
 from ssd_keras.evaluation.metrics import evaluate_table
 from ssd_keras.evaluation.tables import Table, tabulate
 from ssd_keras.evaluation.voc import table_ap
+from ssd_keras.resizing import HALF_PIXEL
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -75,6 +76,8 @@ def measure(
     classes: Sequence[str],
     *,
     level_anchors: Sequence[np.ndarray] = (),
+    image_size: tuple[int, int] = (1, 1),
+    resize: str = HALF_PIXEL,
     worst: int = 12,
 ) -> Evaluation:
     """Measures everything that `report` shows.
@@ -82,13 +85,14 @@ def measure(
     Args:
         ground_truth, detections, classes: as in `evaluation.evaluate`.
         level_anchors: normalised default boxes of each level, where there is a model.
+        image_size, resize: what they belong to, see `analysis.recall_by_level`.
         worst: how many of the worst images to name.
     """
     table = tabulate(ground_truth, detections, classes)
     points = analysis.working_points(table)
     limits = analysis.thresholds(table, points)
     errors = table_errors(table)
-    by_size, by_level = _recalls(table, limits, level_anchors)
+    by_size, by_level = _recalls(table, limits, level_anchors, image_size, resize)
     metrics = _with_points(evaluate_table(table), points)
     metrics["errors"] = _error_numbers(table, errors, limits)
     metrics["recall_by_size"] = by_size
@@ -107,7 +111,13 @@ def measure(
     )
 
 
-def _recalls(table: Table, limits: np.ndarray, level_anchors: Sequence) -> tuple[dict, dict]:
+def _recalls(
+    table: Table,
+    limits: np.ndarray,
+    level_anchors: Sequence,
+    image_size: tuple[int, int],
+    resize: str,
+) -> tuple[dict, dict]:
     """Recall by size and by level, of all detections and of those a user would see."""
     found = {
         "all detections": analysis.objects_found(table),
@@ -116,7 +126,8 @@ def _recalls(table: Table, limits: np.ndarray, level_anchors: Sequence) -> tuple
     by_size = {name: analysis.recall_by_size(table, f) for name, f in found.items()}
     if not level_anchors:
         return by_size, {}
-    by_level = {n: analysis.recall_by_level(table, f, level_anchors) for n, f in found.items()}
+    levels = (level_anchors, image_size, resize)
+    by_level = {name: analysis.recall_by_level(table, f, *levels) for name, f in found.items()}
     return by_size, by_level
 
 

@@ -70,9 +70,8 @@ def measure_detector(
     """
     check_measurable(source)
     found = detect_source(detector, source, batch_size, **suppression)
-    anchors = level_anchors_of(detector)
-    truth = source.ground_truth()
-    measured = measure(truth, found, source.classes, level_anchors=anchors, worst=worst)
+    truth, levels = source.ground_truth(), levels_of(detector)
+    measured = measure(truth, found, source.classes, **levels, worst=worst)
     title = f"Evaluation of {detector.name}"
     return DetectorEvaluation(
         **vars(measured), source=source, detections=found, title=title, how=by_tiles(detector)
@@ -85,14 +84,19 @@ def by_tiles(detector) -> str:
     return "" if tiling is None else f", by {tiling}"
 
 
-def level_anchors_of(detector) -> Sequence:
-    """Default boxes of each level; none of a detector that looks at tiles.
+def levels_of(detector) -> dict:
+    """What `measure` takes of a detector's levels; nothing of one that looks at tiles.
 
     On tiles its objects have other sizes than in the image, and other levels fit them.
     """
-    if getattr(detector, "tiling", None) is not None:
-        return ()
-    return getattr(detector.box_network, "level_anchors", ())
+    anchors = getattr(detector.box_network, "level_anchors", ())
+    if not anchors or getattr(detector, "tiling", None) is not None:
+        return {}
+    return {
+        "level_anchors": anchors,
+        "image_size": detector.image_size,
+        "resize": detector.resize,
+    }
 
 
 def check_measurable(source: Source) -> str:

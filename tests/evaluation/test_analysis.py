@@ -121,6 +121,17 @@ def test_recall_by_level():
     assert [(r["objects"], r["found"]) for r in rows] == [(1, 1), (2, 0)]
 
 
+def test_the_level_of_a_letterboxed_object_is_that_on_the_canvas():
+    # In an image twice as wide as high: a square that is 0.4 x 0.2 of it and 0.2 x 0.2 of a canvas.
+    square = (0, 0, 0, 39, 39)
+    data = table([square], [], height=100, width=200)
+    levels = [np.array([[0, 0, 0.4, 0.2]]), np.array([[0.25, 0, 0.45, 0.2]])]
+    found = analysis.objects_found(data)
+    for resize, wanted in (("half_pixel", [1, 0]), ("letterbox", [0, 1])):
+        rows = analysis.recall_by_level(data, found, levels, (300, 300), resize)
+        assert [row["objects"] for row in rows] == wanted
+
+
 def test_best_default_boxes():
     levels = [np.array([[0, 0, 0.5, 0.5]]), np.array([[0, 0, 0.5, 0.25], [0.5, 0.5, 1, 1]])]
     overlap, level = analysis.best_default_boxes([[0, 0, 0.5, 0.3], [0.5, 0.5, 1, 1]], levels)

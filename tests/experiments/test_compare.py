@@ -153,6 +153,8 @@ def test_a_variant_is_a_model_with_options(source, text, name, values):
         (["SSD_MobileNet_96 fusion"], "option=value"),
         (["SSD_MobileNet_96 fusion=sum"], "no option 'fusion'"),
         (["DSSD_MobileNet_96 fusion=summ"], "fusion"),
+        (["SSD_MobileNet_96 epochs=5"], "give --steps"),
+        (["SSD_MobileNet_96 seed=7"], "give --seeds"),
         (["SSD_MobileNet_96", "SSD_MobileNet_96"], "name="),
     ],
 )
@@ -237,14 +239,26 @@ def test_runs_take_turns_so_that_a_part_of_them_is_comparable(tmp_path):
 
 
 @pytest.mark.parametrize("finished", [True, False])
-def test_a_run_of_other_settings_is_refused(tmp_path, finished):
+@pytest.mark.parametrize(
+    ("stored", "wanted"),
+    [
+        ({"width": 0.5}, {}),
+        ({}, {"width": 0.5}),
+        ({"objective": "focal"}, {}),
+        ({}, {"objective": "focal"}),
+        ({"scale_jitter": 0.5}, {"scale_jitter": 0.2}),
+    ],
+)
+def test_a_run_of_other_settings_is_refused(tmp_path, finished, stored, wanted):
     settings = RunSettings("SSD_MobileNet_96", "x")
-    (run,) = comparison.runs_of([comparison.Variant("a", settings)], [0], tmp_path)
+    before, now = (dataclasses.replace(settings, **given) for given in (stored, wanted))
+    (run,) = comparison.runs_of([comparison.Variant("a", now)], [0], tmp_path)
     run.folder.path.mkdir()
-    run.folder.settings_file.write_text(json.dumps({"model": "SSD_MobileNet_128"}))
+    beside = {"images": 7, "used": {"jit": True}}
+    run.folder.settings_file.write_text(json.dumps(before.as_stored() | beside))
     if finished:
         (run.folder.path / comparison.MEASURED).write_text("{}")
-    with pytest.raises(UserError, match="other settings"):
+    with pytest.raises(UserError, match=f"other settings \\({', '.join(stored | wanted)} differ"):
         comparison.complete([run])
 
 
