@@ -177,7 +177,8 @@ class _Chain:
         """Image, boxes and labels, changed at random."""
         if self.weak_from is None or self._is_weak:
             return self._strong(step, slot, careful)
-        weak = dataclasses.replace(self, augmentation="light", scale_jitter=0.0)
+        kind = "none" if self.augmentation == "none" else "light"
+        weak = dataclasses.replace(self, augmentation=kind, scale_jitter=0.0)
         image, boxes, labels = tf.cond(
             step >= self.weak_from,
             lambda: weak._strong(step, slot, careful),

@@ -84,9 +84,12 @@ class TiledSource(Source):
         tile = self._tiles[index]
         if tile.place is None:
             return self.source.image(tile.image)
-        top, left, bottom, right = tile.place
+        image, one = self._images.get(tile.image), self.source.ground_truth()[tile.image]
+        # Images may be larger or smaller than their annotations say, by the same proportion.
+        scale = np.divide(image.shape[:2], (one.height, one.width))
+        top, left, bottom, right = np.rint(tile.place * np.tile(scale, 2)).astype(int)
         # A copy, so that whoever keeps a tile does not keep the image.
-        return self._images.get(tile.image)[top:bottom, left:right].copy()
+        return image[top:bottom, left:right].copy()
 
     def encoded(self, index: int) -> bytes:
         tile = self._tiles[index]

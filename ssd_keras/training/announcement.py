@@ -17,12 +17,21 @@ if TYPE_CHECKING:
     from ssd_keras.training.run import Run
     from ssd_keras.training.settings import RunSettings
 
+# Parts of an objective that mean something only with some values of another one.
+_PARTS_OF = {
+    "negative_ratio": ("class_loss", ("mined",)),
+    "min_negatives": ("class_loss", ("mined",)),
+    "match_threshold": ("matching", ("bipartite", "argmax")),
+    "candidates": ("matching", ("atss", "task_aligned")),
+    "alignment": ("matching", ("task_aligned",)),
+}
+
 
 def announcement(run: Run, detector: Detector, step: int) -> str:
     """What is going to be trained, on what and how, from a step on; ends with an empty line."""
     lines = [_model(run, detector), _data(run), _training(run)]
     lines += [precision_notice(run.precision, run.name.backbone), _average(run), _judgement(run)]
-    lines.append(_without_effect(run.settings))
+    lines += [_without_effect(run.settings, detector.box_network.objective), _width(run.settings)]
     sources = filter(None, (run.train_source, run.eval_source))
     lines += [verdict.line(verdict.judge(whole_images(source))) for source in sources]
     if detector.started_from is not None:
@@ -97,7 +106,27 @@ def _judgement(run: Run) -> str:
     )
 
 
-def _without_effect(settings: RunSettings) -> str:
+def _width(settings: RunSettings) -> str:
+    """What the width leaves as it is; "" where it is the width of all."""
+    if settings.width == 1.0 or settings.backbone is None:
+        return ""
+    return (
+        f"width={settings.width:g} is that of the box network alone: the backbone "
+        f"{settings.backbone} stays as it is"
+    )
+
+
+def _idle_parts(settings: RunSettings, objective) -> list[str]:
+    """The parts of the objective that are given and that it does not use."""
+    given = {**settings.model_options, "min_negatives": settings.min_negatives}
+    return [
+        f"{part} (of {other}={' or '.join(values)}; here it is {getattr(objective, other)})"
+        for part, (other, values) in _PARTS_OF.items()
+        if given.get(part) is not None and getattr(objective, other, values[0]) not in values
+    ]
+
+
+def _without_effect(settings: RunSettings, objective) -> str:
     """The settings that are not the usual ones and change nothing beside the others; "" if none."""
     recipe = settings.recipe
     plain = settings.augmentation in ("light", "none") and not settings.scale_jitter
@@ -111,7 +140,7 @@ def _without_effect(settings: RunSettings) -> str:
             (not settings.tiles, "of tiles"),
         ),
     }
-    told = []
+    told = _idle_parts(settings, objective)
     for name, (is_idle, belongs) in idle.items():
         owner = recipe if hasattr(recipe, name) else settings
         usual = type(owner).__dataclass_fields__[name].default

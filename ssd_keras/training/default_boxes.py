@@ -96,6 +96,9 @@ def boxes_of_start(model: str, given: Mapping) -> dict:
     Args:
         model: the name of the new detector.
         given: the settings that the user gives, by the names of `RunSettings`.
+
+    Raises:
+        UserError: published default boxes are asked for, but that run has others.
     """
     names = ("finest_stride", "smallest_box", "box_scale")
     if not given.get("weights") or any(given.get(name) for name in names):
@@ -105,6 +108,13 @@ def boxes_of_start(model: str, given: Mapping) -> dict:
     if not folder.settings_file.is_file():
         return {}
     stored = folder.settings()
+    theirs_are = [f"{name}={stored[name]}" for name in names if stored.get(name)]
+    if theirs_are and given.get("default_boxes") == "published":
+        raise UserError(
+            f"The detector in '{folder.place}' has other default boxes than the published ones "
+            f"({', '.join(theirs_are)}), and its heads belong to them: leave out "
+            "--default_boxes=published, or start from --backbone_weights alone."
+        )
     ours, theirs = parse(model, given.get("backbone")), _parse_name(stored)
     if theirs is None or ours.backbone != theirs.backbone:
         return {}

@@ -340,10 +340,13 @@ def test_options_that_are_not_asked_for_change_no_bit(source, reference):
     assert_same(batches(source, **off), reference)
 
 
-@pytest.mark.parametrize("augmentation", ["ssd", pytest.param("mosaic", marks=pytest.mark.slow)])
-def test_at_the_end_images_are_changed_little(source, augmentation):
+@pytest.mark.parametrize(
+    ("augmentation", "end"),
+    [("ssd", "light"), ("none", "none"), pytest.param("mosaic", "light", marks=pytest.mark.slow)],
+)
+def test_at_the_end_images_are_changed_little(source, augmentation, end):
     strong = batches(source, augmentation=augmentation, scale_jitter=0.5)
-    weak = batches(source, augmentation="light")
+    weak = batches(source, augmentation=end)
     both = batches(source, augmentation=augmentation, scale_jitter=0.5, weak_from=4)
     assert_same(both[:4], strong[:4])
     assert_same(both[4:], weak[4:])

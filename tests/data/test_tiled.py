@@ -100,6 +100,18 @@ def test_tiles_are_cut_out_of_the_image_which_is_decoded_once():
     assert source.ground_truth()[6] is large.ground_truth()[1]
 
 
+def test_tiles_of_an_image_of_another_scale_than_is_stated():
+    """Twice as large as its annotations say, by which its tiles are laid."""
+    large = Large([(100, 150)], [[[0, 0, 9, 9]]])
+    source = TiledSource(large, TILING, empty_tiles=1.0)
+    large.image = lambda index: np.repeat(np.repeat(Large.image(large, index), 2, 0), 2, 1)
+    for index, (top, left) in enumerate([(0, 0), (0, 48), (0, 86), (36, 0), (36, 48), (36, 86)]):
+        image = source.image(index)
+        assert image.shape == (128, 128, 3)
+        assert image[::2, ::2][0, 0].tolist() == [top, left, 0]
+        assert image[::2, ::2][-1, -1].tolist() == [top + 63, left + 63, 0]
+
+
 def test_threads_share_what_is_decoded():
     large = Large([(100, 150)], [[[0, 0, 9, 9]]])
     source = TiledSource(large, TILING, empty_tiles=1.0)

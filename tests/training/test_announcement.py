@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from ssd_keras import data
+from ssd_keras.objectives import build_objective
 from ssd_keras.training import Recipe, RunSettings
 from ssd_keras.training.announcement import announcement
 from ssd_keras.weights.detector_files import StartReport
@@ -37,7 +38,7 @@ def detector():
     return SimpleNamespace(
         count_params=lambda: 1234,
         trainable_variables=[],
-        box_network=SimpleNamespace(anchors=range(10)),
+        box_network=SimpleNamespace(anchors=range(10), objective=build_objective()),
         started_from=None,
     )
 
@@ -75,6 +76,36 @@ def test_settings_without_effect_are_told(run, detector, given, recipe, said):
     run.settings = dataclasses.replace(run.settings, recipe=run.recipe, **given)
     text = announcement(run, detector, 0)
     assert f"without effect here: {said}" in text if said else "without effect" not in text
+
+
+@pytest.mark.parametrize(
+    ("objective", "given", "said"),
+    [
+        ("multibox", {"min_negatives": 3}, ""),
+        ("multibox_giou", {"min_negatives": 3, "match_threshold": 0.4}, ""),
+        ("atss", {"min_negatives": 3}, "min_negatives (of class_loss=mined; here it is quality_"),
+        ("atss", {"candidates": 5}, ""),
+        ("atss", {"alignment": [1, 2]}, "alignment (of matching=task_aligned; here it is atss)"),
+        ("focal", {"candidates": 5}, "candidates (of matching=atss or task_aligned; here it is "),
+        ("focal", {"negative_ratio": 5}, "negative_ratio (of class_loss=mined; here it is focal)"),
+        ("atss", {"match_threshold": 0.4}, "match_threshold (of matching=bipartite or argmax; "),
+    ],
+)
+def test_parts_that_an_objective_does_not_use_are_told(run, detector, objective, given, said):
+    detector.box_network.objective = build_objective(objective)
+    options = {key: value for key, value in given.items() if key != "min_negatives"}
+    more = {"model_options": options, "min_negatives": given.get("min_negatives")}
+    run.settings = dataclasses.replace(run.settings, **more)
+    text = announcement(run, detector, 0)
+    assert f"without effect here: {said}" in text if said else "without effect" not in text
+
+
+def test_a_width_that_leaves_the_backbone_as_it_is_is_told(run, detector):
+    run.settings = dataclasses.replace(run.settings, width=0.5)
+    assert "width" not in announcement(run, detector, 0)
+    run.settings = dataclasses.replace(run.settings, backbone="kerashub:resnet_50_imagenet")
+    said = "width=0.5 is that of the box network alone: the backbone kerashub:resnet_50_imagenet "
+    assert said in announcement(run, detector, 0)
 
 
 def test_what_no_map_can_judge_is_told(run, detector, tmp_path):

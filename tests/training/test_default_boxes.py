@@ -1,5 +1,6 @@
 """Default boxes are chosen by the objects that they meet, the same way each time."""
 
+import json
 import types
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from ssd_keras.errors import UserError
 from ssd_keras.training import RunSettings, default_boxes
-from ssd_keras.training.default_boxes import Fit, choose, fit_default_boxes
+from ssd_keras.training.default_boxes import Fit, boxes_of_start, choose, fit_default_boxes
 
 
 def fit(stride, smallest, met, macs):
@@ -99,3 +100,24 @@ def test_sides_are_shares_of_the_shorter_side(size, side):
     """Of objects of a tenth of the height and of the width."""
     objects = np.float32([[0.2, 0.2, 0.3, 0.3]] * 4)
     assert default_boxes._sides(objects, size) == [side]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, {}),
+        ({"objective": "atss"}, {"smallest_box": 0.04}),
+        ({"objective": "atss", "smallest_box": 0.1}, {}),
+        ({"default_boxes": "published"}, "other default boxes than the published ones"),
+        ({"default_boxes": "published", "objective": "atss"}, "smallest_box=0.04"),
+    ],
+)
+def test_default_boxes_of_the_run_that_is_started_from(tmp_path, given, expected):
+    settings = RunSettings("SSD_MobileNet_96", "drawn", smallest_box=0.04)
+    (tmp_path / "settings.json").write_text(json.dumps(settings.as_stored()))
+    given = {"weights": str(tmp_path), **given}
+    if isinstance(expected, dict):
+        assert boxes_of_start("SSD_MobileNet_96", given) == expected
+    else:
+        with pytest.raises(UserError, match=expected):
+            boxes_of_start("SSD_MobileNet_96", given)
