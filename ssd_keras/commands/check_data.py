@@ -49,6 +49,7 @@ flags.DEFINE_string("out", "", "Folder for the pictures; empty for none.")
 flags.DEFINE_string(
     "augmentation", None, "Augmentation of the last mosaic; None: what training would take."
 )
+flags.adopt_module_key_flags(_problems)
 flags.DEFINE_bool("decode", True, "Decode every image to find those that are damaged.")
 
 
@@ -90,7 +91,8 @@ def main(_):
     if complaint:
         print(f"\n{complaint}")
         sys.exit(1)
-    print(f"\nFit to train on: {left.images} images. Next:\n{next_command(source)}")
+    print(f"\nFit to train on: {left.images} images.{advice_on_start()}")
+    print(f"Next:\n{next_command(source)}")
 
 
 def say_progress(count: int):
@@ -120,6 +122,17 @@ def next_command(source) -> str:
         words.append(f"--max_boxes={max_boxes(source)}")
     train = _program.command("train", *words, f"--train_data={FLAGS.data}")
     return f"{train} --run_dir=DIR"
+
+
+def advice_on_start() -> str:
+    """What is better than random weights, where Keras has such; "" else."""
+    core = None if FLAGS.backbone else find_core(zoo.parse(FLAGS.model or MODEL).backbone)
+    if core is None or core.application is None:
+        return ""
+    return (
+        " With --backbone_weights=imagenet, which fetches a file of Keras the first time, it needs "
+        "far fewer of them."
+    )
 
 
 def chosen_options() -> dict:

@@ -29,4 +29,7 @@ def main(_):
     print("  serving_default  images: uint8 [batch, height, width, 3], RGB, any size")
     print("  encoded_images   encoded_images: JPEG or PNG files [batch]")
     print("  outputs          boxes, scores, classes, count; names in assets.extra/labels.txt")
+    if detector.tiling is not None:
+        print(f"  tiles    it looks at whole images, but learned on {detector.tiling}: cut them")
+        print("           outside of it, or export-tflite, whose samples in export/ cut and join")
     print(f"Next: tf.saved_model.load({str(folder)!r}).signatures['serving_default'](images=...)")

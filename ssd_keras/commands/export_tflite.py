@@ -110,6 +110,7 @@ def _report(path: Path, detector, chosen: Choices):
         print("           The samples in export/ do it; MediaPipe stretches, and finds less.")
     if detector.tiling is not None:
         print(f"  tiles    {detector.tiling}; the samples in export/ cut images so")
+        print("           MediaPipe looks at whole images, and finds less.")
     if chosen.postprocess == "none":
         print("  outputs  box codes, class scores; anchors.f32 is packed inside (unzip it)")
         print("           The samples in export/ suppress outside of the file, by its rule.")

@@ -20,6 +20,7 @@ from ssd_keras.files import check_writable
 FLAGS = flags.FLAGS
 flags.DEFINE_string("data", None, "Data to pack, FORMAT:PLACE#SPLIT.", required=True)
 flags.DEFINE_string("out", None, "Folder and beginning of the file names.", required=True)
+flags.adopt_module_key_flags(_problems)
 flags.DEFINE_integer("shards", 1, "Number of files.")
 flags.DEFINE_list("classes", None, "Class names in the order of their labels.")
 flags.DEFINE_string(

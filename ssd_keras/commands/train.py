@@ -88,7 +88,8 @@ flags.DEFINE_float(
 flags.DEFINE_string(
     "objective",
     RunSettings.objective,
-    "What is learned: 'multibox' (published), 'multibox_giou', 'focal', 'atss' or 'task_aligned'.",
+    "What is learned: 'multibox' (published), 'multibox_giou', 'focal', 'atss' or 'task_aligned'; "
+    "by default the box network's own.",
 )
 flags.DEFINE_integer(
     "min_negatives", None, "Hard negatives of an image at least: one without objects teaches, too."

@@ -138,6 +138,15 @@ def test_the_next_command_can_be_pasted(tmp_path, place):
     assert words[:3] == ["python", "-m", "experiments.train"]
 
 
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [("SSD_MobileNet_96", True), ("SSD_InceptionV2_96", False)],
+)
+def test_weights_to_start_from_are_named_where_there_are_any(model, told):
+    done = check("--data=shapes#train,count=4", f"--model={model}", "--nodecode")
+    assert ("--backbone_weights=imagenet" in done.printed) is told
+
+
 def test_records_of_little_are_packed_knowingly(tmp_path):
     (tmp_path / "csv").mkdir()
     spec = lossy.csv(tmp_path / "csv")
