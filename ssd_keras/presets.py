@@ -23,6 +23,7 @@ MODELS = (
     "SSD_VGG16_300",
     "SSD_VGG16_512",
     "SSD_MobileNet_300",
+    "SSDLite_MobileNet_300",
     "SSD_MobileNetV2_300",
     "SSDLite_MobileNetV2_300",
     "DSSDLite_MobileNetV2_300",

@@ -31,7 +31,8 @@ def announcement(run: Run, detector: Detector, step: int) -> str:
     """What is going to be trained, on what and how, from a step on; ends with an empty line."""
     lines = [_model(run, detector), _data(run), _training(run)]
     lines += [precision_notice(run.precision, run.name.backbone), _average(run), _judgement(run)]
-    lines += [_without_effect(run.settings, detector.box_network.objective), _width(run.settings)]
+    objective = getattr(detector.box_network, "objective", None)
+    lines += [_without_effect(run.settings, objective), _width(run.settings)]
     sources = filter(None, (run.train_source, run.eval_source))
     lines += [verdict.line(verdict.judge(whole_images(source))) for source in sources]
     if detector.started_from is not None:
