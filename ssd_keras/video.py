@@ -72,7 +72,7 @@ class Frames:
 def write_video(path: str | os.PathLike, frames: Iterable[np.ndarray], rate: float) -> int:
     """Writes RGB frames of one size as an .mp4, whole or not at all.
 
-    An interruption (Ctrl-C) of `frames` ends the video there.
+    An interruption (Ctrl-C) ends the video there.
 
     Args:
         path: the file.
@@ -93,7 +93,10 @@ def write_video(path: str | os.PathLike, frames: Iterable[np.ndarray], rate: flo
 
     def write(temporary: Path):
         nonlocal written
-        with contextlib.closing(_Writer(temporary, rate)) as writer:
+        with (
+            contextlib.closing(_Writer(temporary, rate)) as writer,
+            contextlib.suppress(KeyboardInterrupt),
+        ):
             for frame in itertools.chain([first], frames):
                 writer.write(frame)
                 written += 1

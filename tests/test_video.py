@@ -53,6 +53,20 @@ def test_frames_that_do_not_arrive_on_the_disk_are_noticed(tmp_path, monkeypatch
     assert not list(tmp_path.iterdir())
 
 
+def test_an_interruption_while_a_frame_is_written_ends_the_video_there(tmp_path, monkeypatch):
+    write, count = video._Writer.write, iter(range(9))
+
+    def interrupted(self, frame):
+        if next(count) == 2:
+            raise KeyboardInterrupt
+        write(self, frame)
+
+    monkeypatch.setattr(video._Writer, "write", interrupted)
+    assert video.write_video(tmp_path / "a.mp4", frames(), 5) == 2
+    with video.Frames(str(tmp_path / "a.mp4")) as read:
+        assert len(list(read)) == 2
+
+
 def test_no_frame_makes_no_video(tmp_path):
     with pytest.raises(UserError, match="no frame"):
         video.write_video(tmp_path / "a.mp4", iter(()), 5)

@@ -371,7 +371,22 @@ def read_image(path: str) -> np.ndarray:
 
     # Named, because Pillow starts other programs for some formats, whatever a file is called.
     with open_file(path) as file, Image.open(file, formats=IMAGE_FORMATS) as image:
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        return to_rgb(ImageOps.exif_transpose(image))
+
+
+def to_rgb(image) -> np.ndarray:
+    """A picture of Pillow as training sees it: 16 bits made 8, transparent pixels on white."""
+    from PIL import Image
+
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
+        greatest = 4095 if values.max() <= 4095 else 65535
+        levels = np.round(values / (greatest / 255)).astype(np.uint8)
+        return np.repeat(levels[..., None], 3, axis=-1)
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.asarray(image.convert("RGB"))
 
 
 def read_labels(content: bytes) -> list[str]:

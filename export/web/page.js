@@ -53,6 +53,9 @@ async function usePicture(file) {
 async function show() {
   const [width, height] = [source.videoWidth ?? source.width, source.videoHeight ?? source.height];
   const frame = new OffscreenCanvas(width, height).getContext('2d', {willReadFrequently: true});
+  // Transparent pixels are seen on white, as in training.
+  frame.fillStyle = 'white';
+  frame.fillRect(0, 0, width, height);
   frame.drawImage(source, 0, 0);
   const start = performance.now();
   const objects =
@@ -107,7 +110,9 @@ async function startCamera() {
   await video.play();
   source = video;
   cameraButton.textContent = 'Stop camera';
-  const next = () => attempt(show).then(() => source === video && requestAnimationFrame(next));
+  const next = () =>
+    attempt(() => source === video && show())
+        .then(() => source === video && requestAnimationFrame(next));
   next();
 }
 

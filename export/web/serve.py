@@ -146,8 +146,10 @@ def main():
     except (OSError, OverflowError) as error:
         raise SystemExit(f"error: {explain(error, arguments.host, arguments.port)}") from error
     with server:
-        host = "localhost" if arguments.host == "127.0.0.1" else arguments.host
-        print(f"http://{host}:{server.server_port}/", flush=True)
+        everywhere = arguments.host in ("0.0.0.0", "::")
+        host = "localhost" if everywhere or arguments.host == "127.0.0.1" else arguments.host
+        others = ", from elsewhere by the address of this machine" if everywhere else ""
+        print(f"http://{host}:{server.server_port}/{others}", flush=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:

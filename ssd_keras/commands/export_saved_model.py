@@ -27,7 +27,7 @@ def main(_):
     size = bytes_in(folder)
     print(f"{folder}  {size / 1e6:.2f} MB")
     print("  serving_default  images: uint8 [batch, height, width, 3], RGB, any size")
-    print("  encoded_images   encoded_images: JPEG or PNG files [batch]")
+    print("  encoded_images   encoded_images: JPEG or PNG files [batch], not turned by EXIF data")
     print("  outputs          boxes, scores, classes, count; names in assets.extra/labels.txt")
     if detector.tiling is not None:
         print(f"  tiles    it looks at whole images, but learned on {detector.tiling}: cut them")

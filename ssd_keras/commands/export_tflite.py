@@ -57,6 +57,11 @@ flags.DEFINE_string("license", "", "Terms of use for the metadata.")
 def main(_):
     """Exports with the flags' values and says what to do with the file."""
     chosen = _choices()
+    if FLAGS.calibration_data and chosen.quantization != "int8":
+        raise UserError(
+            f"--calibration_data is for int8, but the file becomes {chosen.quantization}: add "
+            "--quantization=int8, or leave it out."
+        )
     rule = _suppression.suppression()
     _tiles.check_tiles()
     check_writable(FLAGS.out)

@@ -52,6 +52,7 @@ class _ImagesOnDemand(Mapping):
     def __init__(self, source, indices: dict[str, int]):
         self._source = source
         self._indices = indices
+        self.are_tiles = isinstance(source, TiledSource)
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self._source.image(self._indices[name])
@@ -106,6 +107,9 @@ class Calibration:
         way: str = HALF_PIXEL,
         tiling: Tiling | None = None,
     ):
+        if getattr(images, "are_tiles", False):
+            # The whole image may be one of them, and stays whole.
+            tiling = None
         if not isinstance(images, Mapping):
             images = {f"number {index}": image for index, image in enumerate(images)}
         self._images: dict[str, np.ndarray] = {}

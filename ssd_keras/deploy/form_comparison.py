@@ -43,6 +43,8 @@ FORMS = {
     "tflite int8": Choices("int8", "builtin"),
 }
 NOISE_IMAGES = 8
+# Decoded images that are kept in memory; further ones are decoded again for each form.
+KEPT_BYTES = 1 << 30
 
 
 @dataclasses.dataclass
@@ -89,13 +91,12 @@ def compare_forms(
         A row per form; Keras first.
     """
     check_forms(forms)
-    readable = dict(source.readable(range(len(source))[:max_images]))
-    if not readable:
+    images = _Images(source, range(len(source))[:max_images])
+    if not images:
         raise UserError(f"None of the images of '{source.spec}' could be read.")
-    truth = [source.ground_truth()[index] for index in readable]
-    images = list(readable.values())
+    truth = [source.ground_truth()[index] for index in images.indices]
     say(f"Keras on {len(images)} images")
-    wanted = detector.detect(images)
+    wanted = detector.detect(iter(images))
     times = {"": milliseconds(lambda: detector.detect(images[0]), 20)}
     rows = [_row("keras", None, truth, wanted, detector.classes, times)]
     files = _Files(detector, calibration_images)
@@ -126,6 +127,30 @@ def choices_of(form: str) -> Choices | None:
 def needs_calibration(forms: Sequence[str]) -> list[str]:
     """Those of the forms that are int8."""
     return [form for form in forms if getattr(choices_of(form), "quantization", "") == "int8"]
+
+
+class _Images(Sequence):
+    """The images of a source that can be read, kept as far as `KEPT_BYTES` go, else read again."""
+
+    def __init__(self, source, indices: Iterable[int]):
+        self.indices: list[int] = []
+        self._source, self._kept, left = source, {}, KEPT_BYTES
+        for index, image in source.readable(indices):
+            self.indices.append(index)
+            left -= image.nbytes
+            if left >= 0:
+                self._kept[index] = image
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, place):
+        if isinstance(place, slice):
+            return [self._read(index) for index in self.indices[place]]
+        return self._read(self.indices[place])
+
+    def _read(self, index: int) -> np.ndarray:
+        return self._kept[index] if index in self._kept else self._source.image(index)
 
 
 class _Files:

@@ -25,6 +25,9 @@ CUSTOM_OP = "TFLite_Detection_PostProcess"
 # Of more candidates than these the best are taken, whatever their class: TOPK_V2 over 80 classes
 # at a time would take longer than a third of the network.
 MAX_CANDIDATES = 4000
+# In the place of a threshold of 0, which boxes that do not touch would reach, and which
+# TFLite_Detection_PostProcess refuses.
+SMALLEST_IOU = float(np.finfo(np.float32).tiny)
 
 # Suppression compares boxes of all classes in one go; each class is moved to a place of its own.
 # For that boxes are cut to this range around the image; what lies farther out is not seen.
@@ -99,7 +102,7 @@ def _builtin(decoding: Decoding, raw: dict, suppression: Suppression) -> dict:
         boxes=tf.clip_by_value(candidates, *_NMS_RANGE) + tf.gather(offsets, labels),
         scores=best,
         max_output_size=suppression.max_detections,
-        iou_threshold=suppression.iou_threshold,
+        iou_threshold=_above(suppression.iou_threshold),
         score_threshold=suppression.score_threshold,
         pad_to_max_output_size=True,
     )
@@ -110,6 +113,11 @@ def _builtin(decoding: Decoding, raw: dict, suppression: Suppression) -> dict:
         tf.gather(best, chosen)[None],
         tf.cast(count, tf.float32)[None],
     )
+
+
+def _above(threshold: float) -> float:
+    """The least IoU that is larger than the threshold: the operator suppresses from its own on."""
+    return min(1.0, max(float(np.nextafter(np.float32(threshold), np.float32(2))), SMALLEST_IOU))
 
 
 def _candidates(scores, max_per_class: int) -> tuple:
@@ -183,7 +191,7 @@ def op_tag(num_classes: int, variances: Sequence[float], suppression: Suppressio
         "max_classes_per_detection": "i: 1",
         "use_regular_nms": "b: false",
         "nms_score_threshold": f"f: {suppression.score_threshold:.9g}",
-        "nms_iou_threshold": f"f: {suppression.iou_threshold:.9g}",
+        "nms_iou_threshold": f"f: {max(suppression.iou_threshold, SMALLEST_IOU):.9g}",
         "y_scale": f"f: {y:.9g}",
         "x_scale": f"f: {x:.9g}",
         "h_scale": f"f: {h:.9g}",

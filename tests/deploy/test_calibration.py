@@ -1,5 +1,7 @@
 """Which images an int8 file is calibrated with."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -130,6 +132,14 @@ def test_larger_images_that_are_given_are_cut_each_time_elsewhere(count, way, ea
     seen = {one.tobytes() for one in calibration}
     wanted = [image[y : y + 40, x : x + 40] for y in (0, 40) for x in (0, 40, 80)]
     assert seen == {one[None].astype(np.float32).tobytes() for one in wanted}
+
+
+def test_whole_images_among_the_tiles_stay_whole():
+    tiling = dataclasses.replace(TILING, whole=True)
+    images = calibration_images(data.load_source("shapes#train,count=3,size=80"), 50, tiling)
+    sizes = [image.shape[:2] for image in images.values()]
+    assert sizes.count((80, 80)) == 3
+    assert Calibration(images, (40, 40), tiling=tiling)._images.keys() == set(images)
 
 
 def test_images_that_are_no_larger_than_a_tile_stay():

@@ -3,9 +3,10 @@
 import json
 import re
 
+import numpy as np
 import pytest
 
-from ssd_keras import deploy
+from ssd_keras import data, deploy
 from ssd_keras.deploy import form_comparison, form_tables
 from ssd_keras.deploy.form_comparison import Row
 from ssd_keras.deploy.parity import LayerNoise, Operators, Parity
@@ -113,3 +114,20 @@ def test_the_form_that_loses_most_is_named():
 def test_the_module_is_found_under_its_earlier_name():
     with pytest.warns(DeprecationWarning, match=r"now called ssd_keras\.deploy\.form_comparison"):
         assert deploy.report is form_comparison
+
+
+@pytest.mark.parametrize(("kept", "again"), [(1 << 30, 0), (2 * 3 * 32 * 32, 2), (0, 6)])
+def test_images_beyond_the_memory_are_read_again(monkeypatch, kept, again):
+    monkeypatch.setattr(form_comparison, "KEPT_BYTES", kept)
+    source = data.load_source("shapes#train,count=4,size=32")
+    read = []
+    image = source.image
+    monkeypatch.setattr(source, "image", lambda index: read.append(index) or image(index))
+    images = form_comparison._Images(source, [0, 2, 3])
+    assert (len(images), images.indices) == (3, [0, 2, 3])
+    read.clear()
+    for _ in range(2):
+        for found, index in zip(images, (0, 2, 3), strict=True):
+            np.testing.assert_array_equal(found, image(index))
+    assert len(read) == again
+    np.testing.assert_array_equal(images[1:][0], image(2))

@@ -112,6 +112,21 @@ def test_a_crowded_class_leaves_room_for_the_others():
     np.testing.assert_array_equal(found["detection_classes"][0], wanted["labels"])
 
 
+@pytest.mark.parametrize("kind", ["builtin", "op"])
+def test_a_threshold_of_0_leaves_boxes_that_do_not_touch(kind):
+    raw = {
+        "boxes": np.zeros((1, 3, 4), np.float32),
+        "classes": np.array([[[0, 5, 0], [0, 4, 0], [0, 3, 0]]], np.float32),
+    }
+    # The second lies on the first, the third beside them.
+    places = np.array([[0, 0, 0.2, 0.2], [0.1, 0.1, 0.3, 0.3], [0.6, 0.6, 0.9, 0.9]], np.float32)
+    suppression = Suppression(iou_threshold=0.0, score_threshold=0.5)
+    model = postprocess.postprocess(kind, DefaultBoxes(places, 2), suppression)
+    found = runner(model)(raw)
+    assert found["num_detections"] == [2]
+    np.testing.assert_allclose(found["detection_boxes"][0][:2], places[[0, 2]], atol=1e-6)
+
+
 def test_builtin_uses_no_custom_operator():
     model, _ = _builtin(600, 3, Suppression())
     assert not [name for name in TFLiteFile(model).operators() if name.startswith("custom")]

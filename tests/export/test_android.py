@@ -74,3 +74,19 @@ def test_what_the_app_reads_from_the_file_is_in_it(float_file):
     assert settings >= set(Suppression().as_dict())
     assert settings <= set(metadata.settings_of(files))
     assert metadata.settings_of(files)["image_size"] == [96, 96]
+
+
+def test_the_readme_names_every_file_that_an_app_of_ones_own_needs():
+    text = (APP.parent / "README.md").read_text(encoding="utf-8")
+    sentence = text[text.index("To take detection into an app of your own") :]
+    files = {path.name for path in (APP / "src/main").rglob("*.kt")}
+    of_this_app = {"MainActivity.kt", "DetectionView.kt"}
+    assert set(re.findall(r"`(\w+\.kt)`", sentence)) == files - of_this_app
+
+
+def test_the_readme_of_the_page_names_every_file_of_it():
+    folder = ROOT / "export" / "web"
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    rows = "\n".join(line for line in text.splitlines() if line.startswith("| `"))
+    named = set(re.findall(r"`([\w.]+)`", rows))
+    assert {path.name for path in folder.glob("*.js")} <= named

@@ -11,6 +11,7 @@ from PIL import Image
 
 from ssd_keras import deploy
 from ssd_keras.boxes.tiles import Tiling
+from ssd_keras.data.images import read_image
 from ssd_keras.deploy.tflite_file import TFLiteFile
 from ssd_keras.resizing import resize
 from tests import mutations
@@ -214,6 +215,19 @@ def test_a_missing_file_is_one_line(tmp_path):
     done = run_alone(f"--model={tmp_path}/none.tflite", "--image=none.jpg")
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: [Errno 2] No such file")
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "I;16", "dim I;16"])
+def test_it_sees_pictures_as_the_library_does(script, tmp_path, mode):
+    values = np.random.default_rng(0).integers(0, 256, (20, 30, 4), dtype=np.uint8)
+    if mode.endswith("I;16"):
+        grey = values[..., 0].astype(np.uint16) * (16 if mode == "dim I;16" else 256)
+        picture = Image.fromarray(grey)
+    else:
+        picture = Image.fromarray(values, "RGBA").convert(mode)
+    picture.save(tmp_path / "a.png", **({"transparency": 3} if mode == "P" else {}))
+    found = script.read_image(str(tmp_path / "a.png"))
+    np.testing.assert_array_equal(found, read_image(str(tmp_path / "a.png")))
 
 
 @pytest.mark.parametrize(("way", "centre"), [("half_pixel", 0.5), ("corner", 0.0)])

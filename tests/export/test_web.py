@@ -269,6 +269,17 @@ def test_the_camera_is_watched(visit, float_file):
     assert " ms." in shown["status"]
 
 
+STOP_CAMERA = """
+  page.getElementById('camera').click();
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+"""
+
+
+def test_a_camera_that_is_stopped_leaves_no_fault(visit, float_file):
+    shown = visit(float_file, START_CAMERA + STOP_CAMERA)
+    assert not shown["fault"], shown["status"]
+
+
 def test_a_model_is_given_in_the_address(visit, float_file):
     shown = visit(float_file, "await until(/classes/);", "?model=/model.tflite")
     assert shown["status"] == "/model.tflite: 3 classes, 96 x 96 pixels."

@@ -26,10 +26,15 @@ class DetectionView(context: Context, attributes: AttributeSet?) : View(context,
     private val smooth = Paint(Paint.FILTER_BITMAP_FLAG)
     private var image: Bitmap? = null
     private var detections = emptyList<Detection>()
+    private var lookedAtWidth = 1
+    private var lookedAtHeight = 1
 
-    fun show(image: Bitmap, detections: List<Detection>) {
+    /** Shows an image that may be smaller than the one that was looked at, whose size is given. */
+    fun show(image: Bitmap, detections: List<Detection>, width: Int, height: Int) {
         this.image = image
         this.detections = detections
+        lookedAtWidth = width
+        lookedAtHeight = height
         contentDescription = detections.joinToString { it.name }
         invalidate()
     }
@@ -46,15 +51,17 @@ class DetectionView(context: Context, attributes: AttributeSet?) : View(context,
             (top + scale * image.height).toInt(),
         )
         canvas.drawBitmap(image, null, place, smooth)
+        val across = scale * image.width / lookedAtWidth
+        val down = scale * image.height / lookedAtHeight
         for (detection in detections) {
             val box = detection.box
             draw(
                 canvas,
                 detection,
-                left + scale * box.left,
-                top + scale * box.top,
-                left + scale * box.right,
-                top + scale * box.bottom,
+                left + across * box.left,
+                top + down * box.top,
+                left + across * box.right,
+                top + down * box.bottom,
             )
         }
     }

@@ -2,6 +2,8 @@ package io.github.ssdkeras.detect
 
 import android.Manifest
 import android.graphics.Bitmap
+import android.graphics.Canvas
+import android.graphics.Color
 import android.graphics.ImageDecoder
 import android.graphics.Matrix
 import android.hardware.display.DisplayManager
@@ -19,10 +21,15 @@ import androidx.camera.lifecycle.ProcessCameraProvider
 import java.io.IOException
 import java.util.concurrent.ExecutorService
 import java.util.concurrent.Executors
+import kotlin.math.ceil
 import kotlin.math.max
+import kotlin.math.sqrt
 
-/** Pictures with a longer side than this are opened smaller: a canvas refuses them. */
-private const val LONGEST_SIDE = 4096
+/** Pictures of more pixels are opened smaller: each takes 4 bytes of memory, twice. */
+private const val MOST_PIXELS = 50_000_000
+
+/** Pictures with a longer side than this are shown smaller: a canvas refuses them. */
+private const val LONGEST_SHOWN = 4096
 
 /** Detects objects in the camera's images or in a picture. */
 class MainActivity : ComponentActivity() {
@@ -138,10 +145,25 @@ class MainActivity : ComponentActivity() {
         val source = ImageDecoder.createSource(contentResolver, place)
         val image = ImageDecoder.decodeBitmap(source) { decoder, info, _ ->
             decoder.allocator = ImageDecoder.ALLOCATOR_SOFTWARE
-            val longest = max(info.size.width, info.size.height)
-            decoder.setTargetSampleSize((longest + LONGEST_SIDE - 1) / LONGEST_SIDE)
+            val pixels = info.size.width.toDouble() * info.size.height
+            decoder.setTargetSampleSize(max(1, ceil(sqrt(pixels / MOST_PIXELS)).toInt()))
         }
-        return image.copy(Bitmap.Config.ARGB_8888, false)
+        // Transparent pixels are seen on white, as in training.
+        val opaque = Bitmap.createBitmap(image.width, image.height, Bitmap.Config.ARGB_8888)
+        val canvas = Canvas(opaque)
+        canvas.drawColor(Color.WHITE)
+        canvas.drawBitmap(image, 0f, 0f, null)
+        return opaque
+    }
+
+    /** The picture as a canvas can show it. */
+    private fun shown(image: Bitmap): Bitmap {
+        val longest = max(image.width, image.height)
+        if (longest <= LONGEST_SHOWN) return image
+        val scale = LONGEST_SHOWN.toFloat() / longest
+        val width = max(1, (scale * image.width).toInt())
+        val height = max(1, (scale * image.height).toInt())
+        return Bitmap.createScaledBitmap(image, width, height, true)
     }
 
     private fun detect(image: Bitmap) {
@@ -149,8 +171,9 @@ class MainActivity : ComponentActivity() {
         val start = SystemClock.elapsedRealtime()
         val found = detector.detect(image)
         val text = getString(R.string.found, found.size, SystemClock.elapsedRealtime() - start)
+        val shown = shown(image)
         runOnUiThread {
-            view.show(image, found)
+            view.show(shown, found, image.width, image.height)
             status.text = text
         }
     }
