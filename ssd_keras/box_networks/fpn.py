@@ -241,7 +241,7 @@ class PANLite(FPN):
     coarse to fine, each map is halved by a strided convolution and added to the next coarser one,
     so that coarse maps know where edges are. Depthwise-separable 5x5 convolutions of 96 channels,
     strides 8 to 64, a tower of two. No weights of others have this form, and it learns SSD's
-    objective: with FPN's focal loss it found less (experiments/results, box networks on one core).
+    objective: with FPN's focal loss it found less (experiments/results, what pyramids learn).
 
     Source: PANet, arXiv 1803.01534; its light form in PicoDet, arXiv 2111.00902, whose CSP blocks
     and concatenations are plain sums here, as int8 likes them.
