@@ -109,9 +109,10 @@ class PackedSource(Source):
                 self._descriptors[file] = os.open(file, os.O_RDONLY)
             return self._descriptors[file]
 
-    def __del__(self):
+    # Bound here, since Python forgets the names of modules before its last objects.
+    def __del__(self, close=os.close):
         for descriptor in getattr(self, "_descriptors", {}).values():
-            os.close(descriptor)
+            close(descriptor)
 
 
 def assemble_indexed(
