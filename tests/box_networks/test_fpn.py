@@ -184,6 +184,21 @@ def test_config_builds_the_same_box_network():
     assert again.objective.class_loss == "mined"
 
 
+@pytest.mark.parametrize(("kind", "kernel"), [(FPNLite, 3), (PANLite, 5)])
+def test_separable_convolutions_hand_on_what_they_get_at_first(kind, kernel):
+    _, model, _ = small(kind, channels=64)
+    names = [layer.name for layer in leaf_layers(model) if layer.name.endswith("_depthwise")]
+    assert "predictor_tower0_depthwise" in names
+    assert "predictor_classes_depthwise" in names
+    for name in names:
+        (weights,) = model.get_layer(name).get_weights()
+        assert weights.shape == (kernel, kernel, 64, 1)
+        middle = weights[kernel // 2, kernel // 2].copy()
+        weights[kernel // 2, kernel // 2] -= 1
+        assert abs(middle.mean() - 1) < 0.1
+        assert 0.1 < weights.std() < 0.2
+
+
 @pytest.mark.parametrize(
     ("kind", "class_loss", "scores"),
     [(FPN, "focal", "sigmoid"), (FPNLite, "focal", "sigmoid"), (PANLite, "mined", "softmax")],
