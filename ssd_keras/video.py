@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from ssd_keras.reading import check_regular
 
 EXTENSIONS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 _USUAL_RATE = 25.0
+# The first frames of a camera, by which the rate of its recording goes.
+PACED_FRAMES = 8
+# A video that ends before this share of the frames it tells of is said to break off.
+ENDS_EARLY = 0.9
 
 
 class Frames:
@@ -106,6 +111,28 @@ def write_video(path: str | os.PathLike, frames: Iterable[np.ndarray], rate: flo
 
     files.replace(path, write)
     return written
+
+
+def paced(frames: Iterator[np.ndarray]) -> tuple[Iterator[np.ndarray], float]:
+    """The frames of a camera, and how many of them there are in a second.
+
+    By the first ones: no more are taken than are looked at and drawn, whatever the camera gives.
+    The very first does not count, since it waits until the detector is built.
+    """
+    seen, times = [], []
+    for frame in itertools.islice(frames, PACED_FRAMES):
+        seen.append(frame)
+        times.append(time.monotonic())
+    seconds = times[-1] - times[0] if len(times) > 1 else 0.0
+    rate = (len(times) - 1) / seconds if seconds else 1.0
+    return itertools.chain(seen, frames), min(max(rate, 0.1), 240.0)
+
+
+def what_is_missing(written: int, told: int | None) -> str:
+    """A line on a video that ends long before the frames it tells of; "" on others."""
+    if not told or written >= ENDS_EARLY * told:
+        return ""
+    return f"The video ends after {written:,} of {told:,} frames: it is damaged or was cut off.\n"
 
 
 class _Writer:

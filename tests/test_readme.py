@@ -224,7 +224,8 @@ def train_briefly(train_data, *, model=None, **options):
     """`train`, but one epoch of the smallest model with the box network of the named one."""
     box_network = zoo.parse(model or "SSD_MobileNet_300").box_network
     small = {"model": f"{box_network}_MobileNet_96", "width": 0.25, "epochs": 1}
-    return train(train_data, **options | small)
+    # Not what has to be fetched.
+    return train(train_data, **options | small | {"backbone_weights": "none"})
 
 
 fit = ssd_keras.Detector.fit

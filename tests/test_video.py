@@ -83,3 +83,23 @@ def test_what_is_no_video_is_named(tmp_path, kind):
 def test_a_missing_video_is_named(tmp_path):
     with pytest.raises(UserError, match="no video"):
         video.Frames(str(tmp_path / "a.mp4"))
+
+
+@pytest.mark.parametrize(
+    ("frames", "seconds", "rate"), [(20, 0.2, 5.0), (3, 0.5, 2.0), (1, 0.2, 1.0), (20, 0.0, 1.0)]
+)
+def test_a_recording_goes_as_fast_as_its_frames_came(monkeypatch, frames, seconds, rate):
+    clock = iter(np.arange(frames) * seconds)
+    monkeypatch.setattr(video.time, "monotonic", lambda: next(clock))
+    drawn, found = video.paced(iter(range(frames)))
+    assert found == pytest.approx(rate)
+    assert list(drawn) == list(range(frames))
+
+
+@pytest.mark.parametrize(
+    ("written", "told", "said"),
+    [(50, 100, "after 50 of 100 frames"), (95, 100, ""), (100, 100, ""), (7, None, "")],
+)
+def test_a_video_that_breaks_off_is_told(written, told, said):
+    text = video.what_is_missing(written, told)
+    assert said in text if said else text == ""

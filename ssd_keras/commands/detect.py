@@ -38,11 +38,6 @@ from ssd_keras.errors import UserError
 from ssd_keras.image_search import FoundImages, find_images
 from ssd_keras.tiled_detection import Picture, detect_tiled, open_picture
 
-# The first frames of a camera, by which the rate of its recording goes.
-PACED_FRAMES = 8
-# A video that ends before this share of the frames it tells of is said to break off.
-ENDS_EARLY = 0.9
-
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
     "run_dir", None, "Run folder, .keras file, or name of published weights.", required=True
@@ -189,35 +184,13 @@ def detect_video(detector, frames: video.Frames, out: Path) -> None:
             print("\nStopped.")
 
     with frames:
-        drawn, rate = paced(draw_frames()) if frames.live else (draw_frames(), frames.rate)
+        drawn, rate = video.paced(draw_frames()) if frames.live else (draw_frames(), frames.rate)
         written = video.write_video(out / f"{frames.name}.mp4", drawn, rate)
     described = described[:written]
     files.write_text(out / f"{frames.name}.json", json.dumps(described, indent=1) + "\n")
     finish(written, "frames", speed, started, out)
     if not (frames.live or stopped or FLAGS.max_frames):
-        print(what_is_missing(written, frames.count), end="")
-
-
-def paced(frames: Iterator[np.ndarray]) -> tuple[Iterator[np.ndarray], float]:
-    """The frames of a camera, and how many of them there are in a second.
-
-    By the first ones: no more are taken than are looked at and drawn, whatever the camera gives.
-    The very first does not count, since it waits until the detector is built.
-    """
-    seen, times = [], []
-    for frame in itertools.islice(frames, PACED_FRAMES):
-        seen.append(frame)
-        times.append(time.monotonic())
-    seconds = times[-1] - times[0] if len(times) > 1 else 0.0
-    rate = (len(times) - 1) / seconds if seconds else 1.0
-    return itertools.chain(seen, frames), min(max(rate, 0.1), 240.0)
-
-
-def what_is_missing(written: int, told: int | None) -> str:
-    """A line on a video that ends long before the frames it tells of; "" on others."""
-    if not told or written >= ENDS_EARLY * told:
-        return ""
-    return f"The video ends after {written:,} of {told:,} frames: it is damaged or was cut off.\n"
+        print(video.what_is_missing(written, frames.count), end="")
 
 
 def detect(detector, images: list[np.ndarray]) -> list:

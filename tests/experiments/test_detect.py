@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssd_keras.commands import detect
 from tests import tiny
 from tests.experiments.programs import end, start
 
@@ -109,23 +108,3 @@ def test_a_video_becomes_a_video_and_an_entry_for_each_frame(folder, ended):
     assert drawn.get(cv2.CAP_PROP_FRAME_COUNT) == FRAMES
     assert drawn.get(cv2.CAP_PROP_FPS) == 5
     assert drawn.read()[1].shape == (60, 80, 3)
-
-
-@pytest.mark.parametrize(
-    ("frames", "seconds", "rate"), [(20, 0.2, 5.0), (3, 0.5, 2.0), (1, 0.2, 1.0), (20, 0.0, 1.0)]
-)
-def test_a_recording_goes_as_fast_as_its_frames_came(monkeypatch, frames, seconds, rate):
-    clock = iter(np.arange(frames) * seconds)
-    monkeypatch.setattr(detect.time, "monotonic", lambda: next(clock))
-    drawn, found = detect.paced(iter(range(frames)))
-    assert found == pytest.approx(rate)
-    assert list(drawn) == list(range(frames))
-
-
-@pytest.mark.parametrize(
-    ("written", "told", "said"),
-    [(50, 100, "after 50 of 100 frames"), (95, 100, ""), (100, 100, ""), (7, None, "")],
-)
-def test_a_video_that_breaks_off_is_told(written, told, said):
-    text = detect.what_is_missing(written, told)
-    assert said in text if said else text == ""
