@@ -254,9 +254,7 @@ class RunFolder:
         before = self.settings() | {"classes": list(self.classes())}
         settings = settings | {"classes": list(classes)}
         before, settings = _flat(before), _flat(settings)
-        # Either side may lack settings that have their usual value.
-        keys = [*settings, *(key for key in before if key not in settings and key != USED)]
-        changed = [key for key in keys if before.get(key) != settings.get(key)]
+        changed = changed_settings(before, settings)
         if changed:
             listed = ", ".join(
                 f"{_short(key)}={_value(before, key)} (now {_value(settings, key)})"
@@ -287,6 +285,13 @@ def _parse_history(text: str) -> list[dict[str, float]]:
             raise ValueError(f"row {number} is not that of epoch {number}, or has no loss")
         rows.append({**row, "epoch": number})
     return rows
+
+
+def changed_settings(before: dict, now: dict) -> list[str]:
+    """Names of the settings that differ; either side may lack those that have their usual value."""
+    before, now = _flat(before), _flat(now)
+    keys = [*now, *(key for key in before if key not in now and key != USED)]
+    return [key for key in keys if before.get(key) != now.get(key)]
 
 
 def _flat(settings: dict) -> dict:

@@ -148,7 +148,7 @@ def main():
     with server:
         everywhere = arguments.host in ("0.0.0.0", "::")
         host = "localhost" if everywhere or arguments.host == "127.0.0.1" else arguments.host
-        others = ", from elsewhere by the address of this machine" if everywhere else ""
+        others = "  (from elsewhere: the address of this machine)" if everywhere else ""
         print(f"http://{host}:{server.server_port}/{others}", flush=True)
         try:
             server.serve_forever()

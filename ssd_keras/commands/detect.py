@@ -166,12 +166,12 @@ def write(place: Path, path: Path, picture: Picture, detections, *, tiled: bool)
 
 def detect_video(detector, frames: video.Frames, out: Path) -> None:
     """Draws boxes into a video, and writes a JSON list with an entry per frame."""
-    described, speed, started, stopped = [], Speed(), time.monotonic(), False
+    described, speed, started, at_end = [], Speed(), time.monotonic(), False
     # A camera shows what is there now; frames that wait for others would be late.
     size = 1 if frames.live else FLAGS.batch_size
 
     def draw_frames() -> Iterator[np.ndarray]:
-        nonlocal stopped
+        nonlocal at_end
         try:
             for part in batches(itertools.islice(frames, FLAGS.max_frames or None), size):
                 found = speed.of(lambda part=part: detect(detector, part), len(part))
@@ -179,8 +179,8 @@ def detect_video(detector, frames: video.Frames, out: Path) -> None:
                     described.append(detections.to_dict() | {"image": frames.name})
                     yield detections.draw(image)
                 progress(len(described), frames.count, started)
+            at_end = not FLAGS.max_frames
         except KeyboardInterrupt:
-            stopped = True
             print("\nStopped.")
 
     with frames:
@@ -189,7 +189,8 @@ def detect_video(detector, frames: video.Frames, out: Path) -> None:
     described = described[:written]
     files.write_text(out / f"{frames.name}.json", json.dumps(described, indent=1) + "\n")
     finish(written, "frames", speed, started, out)
-    if not (frames.live or stopped or FLAGS.max_frames):
+    # Not where an interruption ended it, be it while a frame was written.
+    if at_end and not frames.live:
         print(video.what_is_missing(written, frames.count), end="")
 
 

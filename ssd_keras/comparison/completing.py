@@ -8,6 +8,7 @@ from ssd_keras.comparison.jobs import Task, run_tasks
 from ssd_keras.comparison.measuring import measure_cost, train_and_measure
 from ssd_keras.comparison.variants import Run, first_runs
 from ssd_keras.errors import UserError
+from ssd_keras.run_folder import changed_settings
 from ssd_keras.training.settings import RunSettings
 
 
@@ -45,11 +46,10 @@ def _training(run: Run, jobs: int) -> Task:
 def _check_settings(run: Run):
     if not run.folder.settings_file.is_file():
         return
-    stored, wanted = run.folder.settings(), run.settings.as_stored()
-    # Either side may lack settings that have their usual value; what the run says beside its
-    # settings is none of them.
-    keys = [key for key in {**wanted, **stored} if key in RunSettings.__dataclass_fields__]
-    changed = [key for key in keys if stored.get(key) != wanted.get(key)]
+    # How many images there were, which a run says beside its settings, is none of them.
+    known = RunSettings.__dataclass_fields__
+    stored = {key: value for key, value in run.folder.settings().items() if key in known}
+    changed = changed_settings(stored, run.settings.as_stored())
     if changed:
         raise UserError(
             f"'{run.folder.path}' holds a run with other settings ({', '.join(changed)} differ): "

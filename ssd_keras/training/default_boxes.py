@@ -108,19 +108,20 @@ def boxes_of_start(model: str, given: Mapping) -> dict:
     if not folder.settings_file.is_file():
         return {}
     stored = folder.settings()
-    theirs_are = [f"{name}={stored[name]}" for name in names if stored.get(name)]
-    if theirs_are and given.get("default_boxes") == "published":
+    found = {name: stored[name] for name in names if stored.get(name)}
+    if found and given.get("default_boxes") == "published":
+        listed = ", ".join(f"{name}={value}" for name, value in found.items())
         raise UserError(
             f"The detector in '{folder.place}' has other default boxes than the published ones "
-            f"({', '.join(theirs_are)}), and its heads belong to them: leave out "
-            "--default_boxes=published, or start from --backbone_weights alone."
+            f"({listed}), and its heads belong to them: leave out --default_boxes=published, or "
+            "start from --backbone_weights alone."
         )
     ours, theirs = parse(model, given.get("backbone")), _parse_name(stored)
     if theirs is None or ours.backbone != theirs.backbone:
         return {}
     if ours == theirs and not any(_is_given(name, given.get(name)) for name in ARCHITECTURE):
         return {}
-    return {name: stored[name] for name in names if stored.get(name)}
+    return found
 
 
 def _is_given(name: str, value) -> bool:

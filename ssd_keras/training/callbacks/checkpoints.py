@@ -78,6 +78,10 @@ class Checkpoints(keras.callbacks.Callback):
     def save(self):
         """Writes the state, unless a weight is not a number."""
         self.check_weights()
+        self.write()
+
+    def write(self):
+        """Writes the state, whose weights have been checked."""
         if self.folder is not None:
             progress = checkpoint.Progress(
                 self.steps.step, self.progress.rate_factor, self.progress.rollbacks

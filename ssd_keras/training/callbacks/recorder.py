@@ -49,7 +49,7 @@ class Recorder(keras.callbacks.Callback):
         self.rows.append(row)
         if self.folder is not None:
             self._write()
-        self.checkpoints.save()
+        self.checkpoints.write()
         if self.folder is not None:
             print(self._line(row), flush=True)
         self.checkpoints.end_if_asked()
