@@ -135,7 +135,7 @@ def _area(found, objects, eleven_points):
     return sum((b - a) * best_from(b) for a, b in itertools.pairwise(steps))
 
 
-def atss(boxes, anchors, centers, levels, image_size, candidates=9):
+def atss(boxes, anchors, centers, levels, image_size, candidates=9, whole_cells=False):
     """Adaptive training sample selection, algorithm 1, an object at a time; -1 for none."""
     boxes, anchors = np.float64(boxes).reshape(-1, 4), np.float64(anchors)
     overlaps = numpy_boxes(anchors, boxes)
@@ -146,7 +146,8 @@ def atss(boxes, anchors, centers, levels, image_size, candidates=9):
         chosen, first = [], 0
         for cells, per_cell in levels:
             level = np.arange(first, first + cells * per_cell)
-            chosen += level[np.argsort(away[level], kind="stable")][:candidates].tolist()
+            count = candidates * per_cell if whole_cells else candidates
+            chosen += level[np.argsort(away[level], kind="stable")][:count].tolist()
             first += cells * per_cell
         mine = overlaps[chosen, m]
         threshold = mine.mean() + mine.std(ddof=1)

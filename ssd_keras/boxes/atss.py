@@ -18,7 +18,7 @@ from ssd_keras.boxes.xla import run_with_xla
 CANDIDATES = 9
 
 
-def atss(boxes, layout: Layout, candidates: int = CANDIDATES):
+def atss(boxes, layout: Layout, candidates: int = CANDIDATES, *, whole_cells: bool = False):
     """Index of the ground truth that each default box is assigned to.
 
     Each object looks at the `candidates` default boxes of each map whose centres are nearest to its
@@ -31,12 +31,17 @@ def atss(boxes, layout: Layout, candidates: int = CANDIDATES):
             are not finite get none.
         layout: the default boxes.
         candidates: default boxes of each map.
+        whole_cells: `candidates` are cells of each map, and all default boxes of theirs are looked
+            at: as many times more of them as a cell has. Without it the cut goes through a cell,
+            and always through the same shapes.
 
     Returns:
         int32 `[B, A]`: index into M, or -1. An object may have none, see
         `assigning.with_lost_objects`.
 
-    Source: arXiv 1912.02424, algorithm 1; mmdet 3.3.0, atss_assigner.py, for the test of centres.
+    Source: arXiv 1912.02424, algorithm 1; mmdet 3.3.0, atss_assigner.py, for the test of centres
+    and for `candidates` that are default boxes; the paper's own code multiplies them by the default
+    boxes of a cell.
     """
     boxes = ops.cast(ops.convert_to_tensor(boxes), "float32")
     if boxes.shape[1] == 0:
@@ -48,13 +53,14 @@ def atss(boxes, layout: Layout, candidates: int = CANDIDATES):
         levels=layout.levels,
         image_size=layout.image_size,
         candidates=candidates,
+        whole_cells=whole_cells,
     )
 
 
-def atss_arrays(boxes, anchors, centers, *, levels, image_size, candidates):
+def atss_arrays(boxes, anchors, centers, *, levels, image_size, candidates, whole_cells=False):
     """The computation of `atss`, on float32 tensors `[B, M, 4]`, `[A, 4]` and `[A, 2]`."""
     boxes = without_absent(boxes)
-    near = nearest(boxes, centers, levels, image_size, candidates)
+    near = nearest(boxes, centers, levels, image_size, candidates, whole_cells)
     overlap = geometry.iou_aligned(boxes[:, :, None], ops.take(anchors, near, axis=0))
     middle = pixels_inside(ops.take(centers, near, axis=0), boxes[:, :, None], image_size)
     good = ops.logical_and(overlap >= thresholds(overlap)[..., None], middle > INSIDE_PIXELS)
@@ -62,7 +68,7 @@ def atss_arrays(boxes, anchors, centers, *, levels, image_size, candidates):
     return best_object(near, ops.where(good, overlap, 0.0), anchors.shape[0])
 
 
-def nearest(boxes, centers, levels, image_size, count: int):
+def nearest(boxes, centers, levels, image_size, count: int, whole_cells: bool = False):
     """The default boxes of each map whose centres are nearest to each object's.
 
     Args:
@@ -71,6 +77,7 @@ def nearest(boxes, centers, levels, image_size, count: int):
         levels: see `Layout`.
         image_size: (height, width); distances are those of pixels.
         count: how many of each map, or all that it has.
+        whole_cells: whether `count` is one of cells.
 
     Returns:
         int32 `[B, M, K]`, map by map; of equally near ones the lowest come first.
@@ -85,7 +92,7 @@ def nearest(boxes, centers, levels, image_size, count: int):
             (middle[:, :, None, 0] - cell[:, 0]) * height,
             (middle[:, :, None, 1] - cell[:, 1]) * width,
         )
-        wanted = min(count, cells * per_cell)
+        wanted = min(count * per_cell if whole_cells else count, cells * per_cell)
         near = ops.cast(ops.top_k(-distance, math.ceil(wanted / per_cell))[1], "int32")
         boxes_of = near[..., None] * per_cell + ops.arange(per_cell, dtype="int32")
         boxes_of = ops.reshape(boxes_of, (-1, boxes.shape[1], near.shape[-1] * per_cell))

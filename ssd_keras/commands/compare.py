@@ -49,7 +49,7 @@ flags.DEFINE_string("train_data", "", "Data to train on, FORMAT:PLACE#SPLIT.")
 flags.DEFINE_string("eval_data", "", "Data to measure on, FORMAT:PLACE#SPLIT.")
 flags.DEFINE_string("held_out", "", "More data to measure on, told apart: choose nothing by them.")
 flags.DEFINE_integer("steps", 1000, "Training steps of each run, rounded to whole epochs.")
-flags.DEFINE_list("seeds", ["0", "1"], "Every model is trained once with each of these.")
+flags.DEFINE_list("seeds", ["0", "1", "2"], "Every model is trained once with each of these.")
 flags.DEFINE_bool("small", False, "A miniature on drawn shapes; other flags go before it.")
 
 flags.DEFINE_string("backbone_weights", "none", "'imagenet', 'none', a file, or a detector.")
@@ -117,10 +117,14 @@ def complete(runs, out: Path, notes: dict[str, str]):
 
 def seeds() -> list[int]:
     """The seeds as numbers."""
+    given = ",".join(FLAGS.seeds)
     try:
-        return [int(seed) for seed in FLAGS.seeds]
+        found = [int(seed) for seed in FLAGS.seeds]
     except ValueError:
-        raise UserError(f"--seeds must be whole numbers, got {','.join(FLAGS.seeds)}.") from None
+        raise UserError(f"--seeds must be whole numbers, got {given}.") from None
+    if len(set(found)) < len(found):
+        raise UserError(f"--seeds={given} has one twice: it would be trained once and count twice.")
+    return found
 
 
 def about(variants, train_source, eval_source) -> dict[str, str]:

@@ -32,7 +32,7 @@ def complete(
     left = [run for run in runs if not run.is_measured()]
     say(f"{len(runs) - len(left)} of {len(runs)} runs are finished.")
     run_tasks([_training(run, jobs) for run in left], jobs, say)
-    unpriced = [run for run in first_runs(runs).values() if not run.costs()]
+    unpriced = [run for run in first_runs(runs).values() if not run.is_priced()]
     run_tasks(
         [Task(f"time and size of {run.variant}", measure_cost, run) for run in unpriced], 1, say
     )

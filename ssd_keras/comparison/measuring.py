@@ -89,6 +89,7 @@ def measure_cost(run: Run):
         found[index] = runner.detect(image)
     by_int8 = select_metrics(evaluation.evaluate(source.ground_truth(), found, source.classes))
     cost = {
+        "of": run.digest(),
         "parameters": detector.count_params(),
         "gmacs": count_macs(detector) / 1e9,
         "covered": _coverage(detector, source),

@@ -58,7 +58,7 @@ def results(runs: Sequence[Run]) -> list[dict]:
             "model": run.settings.model,
             "seed": run.seed,
             **run.measurement(),
-            **first[run.variant].costs(),
+            **{k: v for k, v in first[run.variant].costs().items() if k != "of"},
         }
         for run in runs
         if run.is_measured()

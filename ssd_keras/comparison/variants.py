@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -15,12 +16,15 @@ from ssd_keras.run_folder import RunFolder
 from ssd_keras.training.building import build
 from ssd_keras.training.default_boxes import boxes_of_start, fit_default_boxes
 from ssd_keras.training.defaults import suggest
+from ssd_keras.training.one_line import SETTINGS, check_settings
 from ssd_keras.training.recipe import Recipe
 from ssd_keras.training.settings import RunSettings
 from ssd_keras.training.tiles import apply_tiles
 
 # Files in the folder of a run: what it reached, and what its variant costs.
 MEASURED, COST = "measured.json", "cost.json"
+# What Python calls them.
+_AS_JSON = {"True": "true", "False": "false", "None": "null"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +65,15 @@ class Run:
         """What it costs, empty before that was measured."""
         return self._read(COST)
 
+    def is_priced(self) -> bool:
+        """Whether its costs are known, and are those of the detector that there is now."""
+        costs = self.costs()
+        return bool(costs) and costs.get("of", digest := self.digest()) == digest
+
+    def digest(self) -> str:
+        """What tells the detector of the last epoch from any other."""
+        return hashlib.sha256(self.folder.last.read_bytes()).hexdigest()
+
     def measurement(self) -> dict:
         """What it reached, empty before that was measured."""
         return self._read(MEASURED)
@@ -99,6 +112,7 @@ def parse_variant(text: str, budget: Mapping, train_source, steps: int) -> Varia
         given["freeze"] = tuple(given["freeze"].split(","))
     if "tiles" in given:
         given["tiles"] = str(given["tiles"])
+    given |= check_settings({name: given[name] for name in given if name in SETTINGS})
     given |= boxes_of_start(model, given)
     settings, seen = apply_tiles(suggest(model, len(train_source), given), train_source)
     given["tiles"] = settings.tiles
@@ -113,7 +127,7 @@ def parse_variant(text: str, budget: Mapping, train_source, steps: int) -> Varia
 
 
 def parse_options(pairs: Sequence[str]) -> dict:
-    """ "option=value" texts as a dict; values are JSON, or else plain words.
+    """ "option=value" texts as a dict; values are JSON, True, False or None, or else plain words.
 
     Raises:
         UserError: one has no "=".
@@ -124,7 +138,7 @@ def parse_options(pairs: Sequence[str]) -> dict:
         if not equals:
             raise UserError(f"'{pair}' must be option=value.")
         try:
-            options[option] = json.loads(value)
+            options[option] = json.loads(_AS_JSON.get(value, value))
         except ValueError:
             options[option] = value
     return options

@@ -9,6 +9,7 @@ from ssd_keras.data.source import GroundTruth as GroundTruth
 from ssd_keras.data.source import Problem as Problem
 from ssd_keras.data.source import Source as Source
 from ssd_keras.data.source import left_out as left_out
+from ssd_keras.data.source import notes as notes
 from ssd_keras.data.source import unread_notice as unread_notice
 from ssd_keras.data.specs import load_source as load_source
 from ssd_keras.data.specs import open_source as open_source

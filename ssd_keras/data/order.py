@@ -8,7 +8,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from ssd_keras.data.balance import repeats
+from ssd_keras.data.balance import count_shown, draw_shown, repeats
 from ssd_keras.data.source import Source
 
 TILES_TOGETHER = 8  # tiles of an image that are trained on at a time
@@ -16,14 +16,12 @@ TILES_TOGETHER = 8  # tiles of an image that are trained on at a time
 
 def order_of(source: Source, batch_size: int, seed: int, balanced: bool) -> Order:
     """The order of the images, each once or as often as balance asks for."""
-    shown = np.repeat(np.arange(len(source)), repeats(source)) if balanced else None
-    if source.groups is not None:
-        groups = source.groups if shown is None else source.groups[shown]
-        shown = () if shown is None else tuple(shown.tolist())
-        return GroupedOrder(len(groups), batch_size, seed, shown, groups)
-    if shown is None:
+    if source.groups is None and not balanced:
         return Order(len(source), batch_size, seed)
-    return Order(len(shown), batch_size, seed, tuple(shown.tolist()))
+    often = repeats(source) if balanced else np.ones(len(source))
+    # An image alone is a group of one.
+    groups = np.arange(len(often)) if source.groups is None else source.groups
+    return DrawnOrder(count_shown(often), batch_size, seed, groups, often)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,13 +32,11 @@ class Order:
         count: images that are shown before any is shown again.
         batch_size: over all shards.
         seed: of the run.
-        shown: the index of each of them; empty where it is each image once.
     """
 
     count: int
     batch_size: int
     seed: int
-    shown: tuple[int, ...] = ()
 
     def index(self, step, slot, extra: int = 0):
         """Index of the image; another `extra` gives further permutations."""
@@ -49,8 +45,7 @@ class Order:
         rounds = -(-batch_size // count)  # more than one only where a batch repeats images
         place = (step % per_epoch) * batch_size + slot
         epoch = step // per_epoch * rounds + place // count
-        place = self._shuffle(place % count, epoch, extra)
-        return tf.gather(tf.constant(self.shown, place.dtype), place) if self.shown else place
+        return self._shuffle(place % count, epoch, extra)
 
     def _shuffle(self, place, epoch, extra: int):
         order = tf.stack([self._seed32 + extra, tf.cast(epoch, tf.int32)])
@@ -67,14 +62,16 @@ class Order:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class GroupedOrder(Order):
-    """An order in which several members of a group, the tiles of an image, follow each other.
+class DrawnOrder(Order):
+    """An order that shows some images more often, and the tiles of an image after each other.
 
     Attributes:
-        groups: int `[count]`, ascending.
+        groups: int `[N]`, ascending.
+        often: how often each is shown, float `[N]`, see `balance.repeats`.
     """
 
     groups: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, int))
+    often: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0))
 
     # One by one: the orders of an epoch are kept by it.
     __eq__, __hash__ = object.__eq__, object.__hash__
@@ -92,8 +89,24 @@ class GroupedOrder(Order):
 
 
 @functools.lru_cache(maxsize=8)
-def _kept_order(order: GroupedOrder, size: int, seed: int, epoch: int) -> np.ndarray:
-    return grouped_order(order.groups, size, seed, epoch)
+def _kept_order(order: DrawnOrder, size: int, seed: int, epoch: int) -> np.ndarray:
+    if order.count == len(order.often):
+        return grouped_order(order.groups, size, seed, epoch)
+    # A stream of its own: the order of what is shown once stays as it is.
+    offset = np.random.Generator(np.random.Philox(key=[(seed + 1) % (1 << 63), epoch])).random()
+    shown = draw_shown(order.often, order.count, offset)
+    return shown[grouped_order(order.groups[shown], size, seed, epoch)]
+
+
+def draw_some(count: int, most: int) -> np.ndarray:
+    """Which of `count` are looked at where `most` are enough, ascending; the same ones always.
+
+    Drawn, not every so-manieth: annotations come in patterns, such as each car before its plate.
+    """
+    if count <= most:
+        return np.arange(count)
+    ranks = np.random.Generator(np.random.Philox(key=[0, count])).random(count)
+    return np.sort(np.argsort(ranks, kind="stable")[:most])
 
 
 def grouped_order(groups: np.ndarray, size: int, seed: int, epoch: int) -> np.ndarray:

@@ -55,6 +55,22 @@ def left_out(source: Source) -> dict[str, int]:
     return dict(Counter(lost).most_common())
 
 
+# Told with the losses.
+_COUNTED = ("missing_annotation", "no_objects_left")
+
+
+def notes(source: Source) -> list[str]:
+    """What was read in one of several ways, or made to fit: a line of each kind, one example."""
+    kinds: dict[str, list[Problem]] = {}
+    for problem in source.problems:
+        if problem.action in (NOTED, CLIPPED) and problem.kind not in _COUNTED:
+            kinds.setdefault(problem.kind, []).append(problem)
+    return [
+        f"{kind}: " + (f"{len(found):,} times, such as " if len(found) > 1 else "") + str(found[0])
+        for kind, found in kinds.items()
+    ]
+
+
 def unread_notice(source: Source, most: int = 5) -> str:
     """How many images could not be read when they were needed, and which; "" if all could."""
     if not source.unread:

@@ -10,6 +10,7 @@ import numpy as np
 from ssd_keras.boxes.coverage import THRESHOLD, best_default_boxes
 from ssd_keras.boxes.tiles import LEAST_SIDE, MOST_SIDE, Tiling, tiles_of
 from ssd_keras.data.inspection import resized_boxes
+from ssd_keras.data.order import draw_some
 from ssd_keras.data.source import Source
 from ssd_keras.data.tiled import TiledSource
 
@@ -17,7 +18,7 @@ from ssd_keras.data.tiled import TiledSource
 FACTORS = (4.0, 3.0, 2.0, 1.5, 1.0, 0.75, 0.5)
 # A share of the objects more that has to be met by tiles that cost more.
 SMALLER_IS_WORTH = 0.05
-# More images and objects than these are thinned out evenly.
+# Of more images and objects than these some are drawn.
 MOST_IMAGES, MOST_OBJECTS = 200, 2000
 
 
@@ -72,8 +73,8 @@ def fit_tile_size(
 
 def _thin_out(source: Source) -> Source:
     truth = [one for one in source.ground_truth() if one.is_object.any()]
-    step = max(1, -(-len(truth) // MOST_IMAGES))
-    return Source(source.spec, source.classes, truth[::step])
+    chosen = [truth[index] for index in draw_some(len(truth), MOST_IMAGES)]
+    return Source(source.spec, source.classes, chosen)
 
 
 def _to_try(source: Source, image_size: tuple[int, int], given: dict) -> list[Tiling]:
@@ -97,7 +98,7 @@ def _fit(source, tiling: Tiling | None, level_anchors, image_size, way) -> TileF
     seen = source if tiling is None else TiledSource(source, tiling, empty_tiles=0.0)
     parts = [resized_boxes(one, image_size, way)[one.is_object] for one in seen.ground_truth()]
     boxes = np.concatenate([np.zeros((0, 4), np.float32), *parts])
-    boxes = boxes[:: max(1, -(-len(boxes) // MOST_OBJECTS))]
+    boxes = boxes[draw_some(len(boxes), MOST_OBJECTS)]
     met = best_default_boxes(boxes, level_anchors)[0] >= THRESHOLD
     count = 1.0 if tiling is None else float(np.mean([0, *_counts(source, tiling)][1:] or [0]))
     return TileFit(tiling, float(met.mean()) if len(met) else 0.0, count)

@@ -12,7 +12,7 @@ from ssd_keras.boxes import assigning
 from ssd_keras.boxes.atss import atss
 from ssd_keras.boxes.coding import encode
 from ssd_keras.boxes.layout import Layout
-from ssd_keras.boxes.matching import own_anchors
+from ssd_keras.boxes.matching import force, own_anchors
 from ssd_keras.boxes.task_aligned import aligned_targets, alignment, task_aligned
 from ssd_keras.boxes.xla import run_with_xla
 from ssd_keras.errors import require_one_of
@@ -40,9 +40,12 @@ class Dense:
             (`boxes.match`), "atss" (`boxes.atss`), "task_aligned" by what they predict
             (`boxes.task_aligned`).
         match_threshold: of "bipartite" and "argmax".
-        candidates: of "atss" default boxes of each map, of "task_aligned" of all maps together.
+        candidates: of "atss" cells of each map, all default boxes of which are looked at; of
+            "task_aligned" default boxes of all maps together.
         alignment: of "task_aligned", the exponents of score and IoU.
-        forced: whether an object without a default box gets its best one, as in SSD.
+        forced: whether an object without a default box gets its best one, as in SSD; and its best
+            one learns the box with full weight, however badly it sits as yet. "bipartite" and
+            "argmax" give it by themselves.
         class_loss: "mined", "focal", "quality_focal" or "varifocal". With the last two the score of
             an object is to say how well its box sits, and objects weigh as much.
         negative_ratio: of "mined", hard negatives per positive.
@@ -130,7 +133,7 @@ class Dense:
         if self.matching == "task_aligned":
             return targets
         if self.matching == "atss":
-            matches = atss(boxes, layout, self.candidates)
+            matches = atss(boxes, layout, self.candidates, whole_cells=True)
         else:
             matches = box_ops.match(boxes, layout.anchors, self.match_threshold, self.matching)
         return targets | {"matches": _with_own(matches, own)}
@@ -182,7 +185,9 @@ class Dense:
         class_sum = self._class_sum(labels, quality, logits, targets.get("ignored"))
         distance = self._box_distance(targets["boxes"], matches, codes, decoded, layout)
         positive = matches >= 0
-        box_sum = ops.sum(quality * ops.where(positive, distance, 0.0))
+        # An object whose only default box is forced, and overlaps it little, would hardly learn.
+        weight = ops.where(_is_own(matches, targets["own"]), 1.0, quality)
+        box_sum = ops.sum(weight * ops.where(positive, distance, 0.0))
         positives = ops.sum(quality)
         divisor = ops.maximum(positives, 1.0)
         class_loss = self.class_weight * class_sum / divisor
@@ -228,3 +233,9 @@ class Dense:
 def _with_own(matches, own):
     """`assigning.with_lost_objects`, compiled."""
     return run_with_xla(assigning.with_lost_objects, [matches, own])
+
+
+def _is_own(matches, own):
+    """Which default boxes are the best one of the object that they have, bool `[B, A]`."""
+    best = force(ops.full_like(matches, -1), own)
+    return ops.logical_and(matches >= 0, matches == best)

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from ssd_keras import data
 from ssd_keras.data import verdict
+from ssd_keras.data.balance import repeats
 from ssd_keras.data.ground_truth import table_of
 from ssd_keras.data.tiled import TiledSource, whole_images
 from ssd_keras.detector import Detector
 from ssd_keras.display import counted, join_names
+from ssd_keras.training.defaults import SMALL_SET
 from ssd_keras.training.precision import find_accelerator, precision_notice
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ _PARTS_OF = {
     "match_threshold": ("matching", ("bipartite", "argmax")),
     "candidates": ("matching", ("atss", "task_aligned")),
     "alignment": ("matching", ("task_aligned",)),
+    "forced": ("matching", ("atss", "task_aligned")),
 }
 
 
@@ -33,8 +36,11 @@ def announcement(run: Run, detector: Detector, step: int) -> str:
     lines += [precision_notice(run.precision, run.name.backbone), _average(run), _judgement(run)]
     objective = getattr(detector.box_network, "objective", None)
     lines += [_without_effect(run.settings, objective), _width(run.settings)]
-    sources = filter(None, (run.train_source, run.eval_source))
-    lines += [verdict.line(verdict.judge(whole_images(source))) for source in sources]
+    lines += [_start(run, detector), _balance(run)]
+    for source in filter(None, (run.train_source, run.eval_source)):
+        whole = whole_images(source)
+        lines += [f"{whole.spec}: {note}" for note in data.notes(whole)]
+        lines.append(verdict.line(verdict.judge(whole)))
     if detector.started_from is not None:
         lines.append(str(detector.started_from))
     if step:
@@ -91,6 +97,32 @@ def _average(run: Run) -> str:
     return (
         f"ema={run.ema_momentum:g} in the place of {run.recipe.ema:g}: of "
         f"{counted(run.steps, 'step')} the average of the weights reaches back over a tenth at most"
+    )
+
+
+def _start(run: Run, detector: Detector) -> str:
+    """That few photographs are learned from with random weights; "" where that is not so."""
+    settings, source = run.settings, run.train_source
+    begun = settings.weights or settings.backbone_weights not in ("", "none")
+    if begun or len(source) >= SMALL_SET or source.spec.startswith("shapes"):
+        return ""
+    return (
+        f"all weights begin at random, for which {counted(len(source), 'image')} is little: "
+        "with backbone_weights=imagenet, or weights of a trained detector, far more is learned"
+    )
+
+
+def _balance(run: Run) -> str:
+    """What balance_classes does to these data; "" where it was not asked for."""
+    if not run.settings.balance_classes:
+        return ""
+    often = repeats(run.train_source)
+    rare = int((often > 1.0).sum())
+    if not rare:
+        return "balance_classes changes nothing here: no class is in fewer images than the others"
+    return (
+        f"balance_classes shows {rare:,} of {counted(len(often), 'image')} more often, "
+        f"up to {often.max():.2g} times"
     )
 
 

@@ -12,6 +12,7 @@ from ssd_keras.boxes.coverage import THRESHOLD, best_default_boxes
 from ssd_keras.complexity import count_macs
 from ssd_keras.data import Source
 from ssd_keras.data.inspection import resized_boxes
+from ssd_keras.data.order import draw_some
 from ssd_keras.errors import UserError
 from ssd_keras.names import ModelName
 from ssd_keras.presets import BOX_NETWORKS, find_core
@@ -20,7 +21,7 @@ from ssd_keras.training.building import build
 from ssd_keras.training.settings import RunSettings
 from ssd_keras.zoo import parse
 
-# More objects than these are thinned out evenly.
+# Of more objects than these some are drawn.
 MOST_OBJECTS = 2000
 # Smallest boxes to try, as quantiles of the objects' sides.
 QUANTILES = (0.02, 0.05, 0.1, 0.25)
@@ -197,8 +198,7 @@ def _objects(source: Source, size: tuple[int, int], way: str) -> np.ndarray:
     found = np.concatenate([np.zeros((0, 4), np.float32), *parts])
     if not len(found):
         raise UserError(f"'{source.spec}' has no object to fit default boxes to.")
-    step = max(1, -(-len(found) // MOST_OBJECTS))
-    return found[::step]
+    return found[draw_some(len(found), MOST_OBJECTS)]
 
 
 def _sides(objects: np.ndarray, size: tuple[int, int]) -> list[float]:

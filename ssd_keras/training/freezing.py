@@ -25,7 +25,8 @@ def freeze(detector, parts: Sequence[str]):
             with `*` for any characters.
 
     Raises:
-        UserError: a part or a layer that the detector does not have, or nothing left to train.
+        UserError: a part or a layer that the detector does not have or that has no weights, or
+            nothing left to train.
     """
     layers = list(leaf_layers(detector))
     own = {id(layer) for layer in leaf_layers(detector.backbone)}
@@ -38,6 +39,9 @@ def freeze(detector, parts: Sequence[str]):
                 f"There is nothing called '{part}' to freeze.{hint} Known: {', '.join(PARTS)} and "
                 f"names of layers, with * for any characters, such as '{names[1]}'."
             )
+        if not any(layer.weights for layer in chosen):
+            kinds = ", ".join(sorted({type(layer).__name__ for layer in chosen}))
+            raise UserError(f"What is called '{part}' ({kinds}) has no weights to freeze.")
         for layer in chosen:
             layer.trainable = False
     if not detector.trainable_variables:

@@ -290,9 +290,7 @@ class Run:
 
     def _records(self, judged, statistics, steps, checkpoints, rows) -> list:
         recipe, settings, chief = self.recipe, self.settings, self.devices.is_chief
-        measured = None
-        if statistics:
-            measured = self._training_batches(0, settings.batch_norm_batches, resize=judged.resize)
+        measured = functools.partial(self._measured_batches, resize=judged.resize)
         records = [on.Judged(judged, steps, statistics, measured)]
         if chief:
             records.insert(0, on.ProgressLine(steps, recipe.epochs, recipe.batch_size))
@@ -355,6 +353,15 @@ class Run:
             weak_from=self._weak_from,
             balanced=self.settings.balance_classes,
         )
+
+    def _measured_batches(self, steps_done: int, *, resize: str):
+        """What batch norm statistics are measured on: the first batches, of the weak end its own.
+
+        Images as they are trained on at that time: those of a mosaic have other statistics.
+        """
+        weak = self._weak_from
+        first = weak if weak is not None and steps_done > weak else 0
+        return self._training_batches(first, self.settings.batch_norm_batches, resize=resize)
 
     @property
     def _weak_from(self) -> int | None:

@@ -126,14 +126,16 @@ def _batch(layout, images=6, objects=7):
     return boxes, labels, decoded, scores
 
 
-def test_atss_is_the_papers():
+@pytest.mark.parametrize("whole_cells", [False, True])
+def test_atss_is_the_papers(whole_cells):
     layout = _wide_layout()
     boxes, labels, _, _ = _batch(layout)
-    found = np.array(atss(boxes, layout, 5))
+    found = np.array(atss(boxes, layout, 5, whole_cells=whole_cells))
     for row in range(len(boxes)):
         truth = boxes[row][labels[row] >= 0]
         given = (layout.anchors, layout.centers, layout.levels, layout.image_size)
-        np.testing.assert_array_equal(found[row], oracles.atss(truth, *given, candidates=5))
+        expected = oracles.atss(truth, *given, candidates=5, whole_cells=whole_cells)
+        np.testing.assert_array_equal(found[row], expected)
     assert (found >= 0).any()
 
 
@@ -169,6 +171,8 @@ def test_the_statistics_of_atss_by_hand():
     near = np.array(nearest(box, layout.centers, layout.levels, layout.image_size, 4))
     # Cells 0 and 2 are equally near: the lower one comes first.
     np.testing.assert_array_equal(near[0, 0], [2, 3, 0, 1])
+    cells = np.array(nearest(box, layout.centers, layout.levels, layout.image_size, 2, True))
+    np.testing.assert_array_equal(cells, near)
     overlap = box_ops.iou_aligned(box[:, :, None], layout.anchors[near])
     # The square of 20 pixels around x = 5 covers x from -5 to 15, half of the object's 100 pixels.
     expected = [1.0, 0.25, 0.0, 50 / 450]

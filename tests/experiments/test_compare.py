@@ -131,6 +131,10 @@ def test_only_what_is_missing_is_done_again(compared):
         ("DSSD_MobileNet_96 fusion=sum", None, {"model_options": {"fusion": "sum"}}),
         ("DSSD_MobileNet_96 stage=stage1 weights=runs/a", None, {"weights": "runs/a"}),
         ("SSD_Mine_96 backbone=mine.py:mine", None, {"backbone": "mine.py:mine"}),
+        ("SSD_MobileNet_96 balance_classes=False", None, {"balance_classes": False}),
+        ("SSD_MobileNet_96 balance_classes=True", None, {"balance_classes": True}),
+        ("SSD_MobileNet_96 class_agnostic=None", None, {"class_agnostic": None}),
+        ("SSD_MobileNet_96 freeze=backbone,extra*", None, {"freeze": ("backbone", "extra*")}),
         (
             'SSD_MobileNet_96 anchors={"rule":"ScaleAnchors","smallest":0.05}',
             None,
@@ -155,6 +159,12 @@ def test_a_variant_is_a_model_with_options(source, text, name, values):
         (["DSSD_MobileNet_96 fusion=summ"], "fusion"),
         (["SSD_MobileNet_96 epochs=5"], "give --steps"),
         (["SSD_MobileNet_96 seed=7"], "give --seeds"),
+        (
+            ["SSD_MobileNet_96 balance_classes=no"],
+            "must be True or False, got 'no'",
+        ),
+        (["SSD_MobileNet_96 ema=high"], "ema must be a number, got 'high'"),
+        (["SSD_MobileNet_96 patience=1.5"], "patience must be a whole number"),
         (["SSD_MobileNet_96", "SSD_MobileNet_96"], "name="),
     ],
 )
@@ -344,10 +354,32 @@ def test_a_run_is_done_when_all_that_is_asked_for_is_measured(tmp_path, measured
     assert run.is_measured() is done
 
 
-def test_faults_end_in_one_line(tmp_path):
-    ended = end(start("compare", "--model=SSD_MobileNet_96", f"--runs_dir={tmp_path}"))
+def test_costs_are_those_of_the_detector_that_there_is(tmp_path):
+    (run,) = comparison.runs_of([comparison.Variant("a", RunSettings("SSD_MobileNet_96", "x"))],
+                                [0], tmp_path)  # fmt: skip
+    run.folder.path.mkdir()
+    assert not run.is_priced()
+    run.folder.last.write_bytes(b"first")
+    # Those of an earlier version do not say whose they are.
+    for cost, priced in (({"gmacs": 1}, True), ({"gmacs": 1, "of": run.digest()}, True)):
+        (run.folder.path / "cost.json").write_text(json.dumps(cost))
+        assert run.is_priced() is priced
+    run.folder.last.write_bytes(b"trained again")
+    assert not run.is_priced()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "--train_data is missing (or try --small)."),
+        (["--small", "--seeds=0,1,0"], "--seeds=0,1,0 has one twice: it would be trained once and "
+         "count twice."),
+    ],
+)  # fmt: skip
+def test_faults_end_in_one_line(tmp_path, flags, message):
+    ended = end(start("compare", "--model=SSD_MobileNet_96", *flags, f"--runs_dir={tmp_path}"))
     assert ended.code == 2
-    assert ended.complaint.strip() == "error: --train_data is missing (or try --small)."
+    assert ended.complaint.strip() == f"error: {message}"
 
 
 def test_the_table_says_which_variant_had_which_recipe(source):

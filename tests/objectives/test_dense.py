@@ -65,7 +65,7 @@ def test_a_loss_is_the_sum_of_the_papers_parts(matching, class_loss, box_loss):
         truth, own = boxes[i][real], labels[i][real]
         if matching == "atss":
             given = (layout.anchors, layout.centers, layout.levels, SIZE, 5)
-            match = oracles.atss(truth, *given)
+            match = oracles.atss(truth, *given, whole_cells=True)
             target = [oracles.numpy_boxes(truth[[m]], decoded[i][[a]])[0, 0] if m >= 0 else 0.0
                       for a, m in enumerate(match)]  # fmt: skip
         else:
@@ -95,6 +95,27 @@ def test_a_loss_is_the_sum_of_the_papers_parts(matching, class_loss, box_loss):
     np.testing.assert_allclose(found["class_loss"], class_sum / divisor, rtol=1e-4)
     np.testing.assert_allclose(found["box_loss"], 2 * box_sum / divisor, rtol=1e-4)
     np.testing.assert_allclose(found["loss"], found["class_loss"] + found["box_loss"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["atss", "task_aligned"])
+def test_the_box_of_a_forced_match_is_learned_with_full_weight(name):
+    """Two pixels between the centres: its one default box overlaps it by a hundredth."""
+    layout = layout_of()
+    middle = (layout.centers[0] + layout.centers[layout.levels[0][1]]) / 2
+    side = np.float32([1 / SIZE[0], 1 / SIZE[1]])
+    boxes = np.concatenate([middle - side, middle + side])[None, None]
+    labels = np.int32([[0]])
+    count = len(layout.anchors)
+    predictions = {"boxes": np.zeros((1, count, 4), np.float32)}
+    predictions["classes"] = np.zeros((1, count, 3), np.float32)
+    objective = PARTS[name]
+    found = loss_of(objective, layout, boxes, labels, predictions)
+    own = int(np.argmax(oracles.numpy_boxes(layout.anchors, boxes[0])[:, 0]))
+    cost = oracles.overlap_losses(layout.anchors[own], boxes[0, 0])["giou"]
+    assert found["positives"] < 0.1
+    np.testing.assert_allclose(found["box_loss"], objective.box_weight * cost, rtol=1e-4)
+    left = loss_of(dataclasses.replace(objective, forced=False), layout, boxes, labels, predictions)
+    assert float(left["box_loss"]) == 0.0
 
 
 def test_the_published_parts_make_the_published_loss():

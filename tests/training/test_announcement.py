@@ -85,6 +85,12 @@ def test_settings_without_effect_are_told(run, detector, given, recipe, said):
         ("multibox_giou", {"min_negatives": 3, "match_threshold": 0.4}, ""),
         ("atss", {"min_negatives": 3}, "min_negatives (of class_loss=mined; here it is quality_"),
         ("atss", {"candidates": 5}, ""),
+        (
+            "focal",
+            {"forced": False},
+            "forced (of matching=atss or task_aligned; here it is ",
+        ),
+        ("atss", {"forced": False}, ""),
         ("atss", {"alignment": [1, 2]}, "alignment (of matching=task_aligned; here it is atss)"),
         ("focal", {"candidates": 5}, "candidates (of matching=atss or task_aligned; here it is "),
         ("focal", {"negative_ratio": 5}, "negative_ratio (of class_loss=mined; here it is focal)"),
@@ -128,3 +134,46 @@ def test_a_run_that_starts_from_a_detector_says_what_it_took(run, detector):
 
 def test_a_run_that_goes_on_says_from_where(run, detector):
     assert "going on after epoch 1" in announcement(run, detector, 1).split("\n")
+
+
+@pytest.mark.parametrize(
+    ("spec", "given", "told"),
+    [
+        ("voc", {}, True),
+        ("voc", {"backbone_weights": "imagenet"}, False),
+        ("voc", {"weights": "runs/a"}, False),
+        # Drawn shapes are no photographs.
+        (DATA, {}, False),
+    ],
+)
+def test_few_photographs_and_random_weights_are_told(run, detector, tmp_path, spec, given, told):
+    voc_image(tmp_path, "one", voc_object())
+    spec = f"voc:{tmp_path}" if spec == "voc" else spec
+    run.train_source = data.load_source(spec)
+    run.settings = dataclasses.replace(run.settings, train_data=spec, **given)
+    said = "all weights begin at random, for which 1 image is little"
+    assert (said in announcement(run, detector, 0)) is told
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        (["cat"] * 4 + ["dog"], "balance_classes shows 1 of 5 images more often, up to 1.6 times"),
+        (["cat", "dog"], "balance_classes changes nothing here: no class is in fewer images"),
+    ],
+)
+def test_what_balance_does_is_told(run, detector, tmp_path, images, said):
+    for number, name in enumerate(images):
+        voc_image(tmp_path, str(number), voc_object(name))
+    run.train_source = data.load_source(f"voc:{tmp_path}")
+    assert "balance_classes" not in announcement(run, detector, 0)
+    run.settings = dataclasses.replace(run.settings, balance_classes=True)
+    assert said in announcement(run, detector, 0)
+
+
+def test_what_was_read_in_one_of_several_ways_is_told(run, detector, tmp_path):
+    voc_image(tmp_path, "a", voc_object())
+    file = tmp_path / "boxes.csv"
+    file.write_text("JPEGImages/a.jpg,1,2,30,40,cat\n")
+    run.train_source = data.load_source(f"csv:{file},images={tmp_path}")
+    assert f"{run.train_source.spec}: layout: {file}: " in announcement(run, detector, 0)

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -334,3 +335,19 @@ def test_images_without_objects_train_without_harm(labels):
     ]
     assert any(moved) == bool((labels >= 0).any())
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
+@pytest.mark.parametrize(
+    ("weak_end", "steps_done", "first"),
+    [(0.0, 100, 0), (0.25, 75, 0), (0.25, 76, 75), (0.25, 100, 75)],
+)
+def test_statistics_are_measured_on_images_as_they_are_trained_on(weak_end, steps_done, first):
+    settings = RunSettings("SSD_MobileNet_96", "x", augmentation="mosaic", weak_end=weak_end)
+    asked = []
+    training = SimpleNamespace(
+        settings=settings,
+        _weak_from=round(100 * (1 - weak_end)) if weak_end else None,
+        _training_batches=lambda step, count, resize: asked.append((step, count, resize)),
+    )
+    run.Run._measured_batches(training, steps_done, resize="half_pixel")
+    assert asked == [(first, settings.batch_norm_batches, "half_pixel")]

@@ -25,7 +25,7 @@ class Judged(keras.callbacks.Callback):
         judged: the copy.
         steps: the counter.
         statistics: measures the statistics; None keeps the moving averages.
-        batches: what it measures on.
+        batches: from the number of steps done to what it measures on.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Judged(keras.callbacks.Callback):
         judged: Detector,
         steps: StepCounter,
         statistics: BatchStatistics | None = None,
-        batches: Iterable | None = None,
+        batches: Callable[[int], Iterable] | None = None,
     ):
         super().__init__()
         self.judged, self.steps = judged, steps
@@ -42,7 +42,7 @@ class Judged(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         averaged = copy_weights(self.model, self.judged)
         if self.statistics is not None and self.statistics.lag(self.steps.step, averaged):
-            self.statistics.measure(self.batches)
+            self.statistics.measure(self.batches(self.steps.step))
 
 
 def copy_weights(trained: keras.Model, judged: keras.Model) -> bool:
