@@ -27,6 +27,16 @@ def inclusive_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return pairwise_iou(a + pixel, b + pixel)
 
 
+def inclusive_share_inside(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Which share of each box of `a` lies in each of `b`; arguments as of `inclusive_iou`."""
+    pixel = np.array([0.0, 0.0, 1.0, 1.0])
+    (y0, x0, y1, x1), (top, left, bottom, right) = _columns(a + pixel), _columns(b + pixel)
+    height = np.minimum(y1[:, None], bottom) - np.maximum(y0[:, None], top)
+    width = np.minimum(x1[:, None], right) - np.maximum(x0[:, None], left)
+    area = ((y1 - y0) * (x1 - x0))[:, None]
+    return np.maximum(height, 0.0) * np.maximum(width, 0.0) / area
+
+
 def corners_to_centers(boxes: np.ndarray) -> np.ndarray:
     """Corners `[N, 4]` -> centre y, centre x, height, width, float64 `[N, 4]`."""
     return np.stack(center_coordinates(*_columns(boxes)), axis=-1)

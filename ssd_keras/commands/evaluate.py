@@ -51,12 +51,12 @@ def main(_):
     # Before detecting, which takes minutes. A run folder that does not exist must not be made.
     if FLAGS.out:
         evaluation.make_folder(FLAGS.out)
-    levels, how = {}, ""
+    levels = {}
     if FLAGS.run_dir:
-        source, found, levels, how = detect_all(rule)
+        source, found, levels, about = detect_all(rule)
         title = f"Evaluation of {FLAGS.run_dir}"
     else:
-        source, found = read(rule)
+        source, found, about = read(rule)
         title = f"Evaluation of {FLAGS.detections}"
     truth, classes = source.ground_truth(), source.classes
     started = time.monotonic()
@@ -70,7 +70,7 @@ def main(_):
         found,
         classes,
         title=title,
-        subtitle=f"on {FLAGS.data}{how}",
+        about=about,
         image=source.image,
         category_ids=source.category_ids,
     )
@@ -84,10 +84,10 @@ def main(_):
 
 
 def detect_all(rule: dict) -> tuple:
-    """Runs the detector over the data: source, detections, default boxes, by what tiles."""
+    """Runs the detector over the data: source, detections, default boxes, what they are."""
     detector = ssd_keras.load(FLAGS.run_dir)
     source = data.load_source(FLAGS.data, classes=detector.classes)
-    say_left_out(source)
+    left_out = say_left_out(source)
     count = len(source)
     followed = detector.suppression.replace(**rule)
     detector.tiling = _tiles.tiling_of(detector)
@@ -100,11 +100,12 @@ def detect_all(rule: dict) -> tuple:
     print(f"Detected in {seconds:.1f} s ({each:.1f} ms an image, reading and start included).")
     if notice := data.unread_notice(source):
         print(f"{notice}. Their objects do not count as missed.", flush=True)
-    return source, found, evaluation.levels_of(detector), evaluation.by_tiles(detector)
+    about = evaluation.describe(source, detector, rule, left_out)
+    return source, found, evaluation.levels_of(detector), about
 
 
 def read(rule: dict) -> tuple:
-    """Reads detections from a results file: source, detections."""
+    """Reads detections from a results file: source, detections, what they are."""
     threshold = rule.pop("score_threshold")
     given = rule | _tiles.flag_values()
     if useless := [name for name, value in given.items() if value is not None]:
@@ -112,7 +113,11 @@ def read(rule: dict) -> tuple:
             f"--{useless[0]} needs a detector (--run_dir): results are measured as they are."
         )
     source = data.load_source(FLAGS.data)
-    say_left_out(source)
+    # What is found of a class that the data do not have has a name, too.
+    others = set(evaluation.results_classes(FLAGS.detections)) - set(source.classes)
+    if others and source.category_ids is None:
+        source = data.load_source(FLAGS.data, classes=[*source.classes, *sorted(others)])
+    left_out = say_left_out(source)
     found = evaluation.read_results(
         FLAGS.detections,
         source.ground_truth(),
@@ -122,14 +127,19 @@ def read(rule: dict) -> tuple:
     print(f"Read {sum(map(len, found))} detections for {len(found)} images.", flush=True)
     if threshold is not None:
         found = [detections.above(threshold) for detections in found]
-    return source, found
+    return (
+        source,
+        found,
+        evaluation.describe(source, None, {"score_threshold": threshold}, left_out),
+    )
 
 
-def say_left_out(source) -> None:
-    """Says how much of the data is not measured on."""
+def say_left_out(source) -> str:
+    """Says how much of the data is not measured on, and returns it."""
     if losses := evaluation.check_measurable(source):
         check = _program.command("check-data", f"--data={FLAGS.data}")
         print(f"Not measured on: {losses}. {check} tells where.", flush=True)
+    return losses
 
 
 def out_folder() -> Path:

@@ -15,13 +15,13 @@ from ssd_keras.evaluation.measuring import Evaluation, json_ready, measure
 from ssd_keras.evaluation.metrics import DEFINITIONS, evaluate
 from ssd_keras.evaluation.of_detector import (
     DetectorEvaluation,
-    by_tiles,
     check_measurable,
+    describe,
     levels_of,
     measure_detector,
 )
 from ssd_keras.evaluation.report import report
-from ssd_keras.evaluation.results import read_results, to_results, write_results
+from ssd_keras.evaluation.results import read_results, results_classes, to_results, write_results
 from ssd_keras.evaluation.tables import tabulate
 from ssd_keras.evaluation.voc import voc_ap
 
@@ -30,10 +30,10 @@ __all__ = [
     "DetectorEvaluation",
     "Evaluation",
     "best_default_boxes",
-    "by_tiles",
     "check_measurable",
     "coco_ap",
     "confusion_matrix",
+    "describe",
     "detect_source",
     "error_analysis",
     "evaluate",
@@ -44,6 +44,7 @@ __all__ = [
     "measure_detector",
     "read_results",
     "report",
+    "results_classes",
     "tabulate",
     "threshold_curves",
     "to_results",

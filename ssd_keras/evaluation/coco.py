@@ -23,9 +23,9 @@ def coco_ap(ground_truth: Sequence, detections: Sequence, classes: Sequence[str]
 
     Boxes are pixels without the +1 of VOC. Crowd objects go in as `iscrowd`; difficult objects
     are normal ones, because COCO has no such thing. An object's area is the annotated one where
-    the ground truth has it, else that of its box. At most 100 detections per image count. Equal
-    scores keep the order within `Detections`, and across images the order of the image ids
-    where all are numbers, else the order given.
+    the ground truth has it, else that of its box. At most 100 detections of each class count in
+    an image. Equal scores keep the order within `Detections`, and across images the order of the
+    image ids where all are numbers, else the order given.
 
     Args:
         ground_truth: one record per image (see `tables.tabulate`).

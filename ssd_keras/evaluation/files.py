@@ -26,7 +26,7 @@ def write_evaluation(
     classes: Sequence[str],
     *,
     title: str,
-    subtitle: str = "",
+    about: Mapping | None = None,
     image: Callable[[int], np.ndarray] | None = None,
     category_ids: Mapping[int, int] | None = None,
 ) -> dict[str, Path]:
@@ -36,7 +36,8 @@ def write_evaluation(
         out: the folder.
         evaluation: from `measure`.
         ground_truth, detections, classes: what it was made from.
-        title, subtitle, image: see `report`.
+        title, image: see `report`.
+        about: what was measured, see `of_detector.describe`; under that name in metrics.json.
         category_ids: see `to_results`.
 
     Returns:
@@ -47,15 +48,29 @@ def write_evaluation(
     """
     out = Path(out)
     paths = {name: out / name for name in (REPORT, METRICS, DETECTIONS)}
+    subtitle = "" if about is None else in_words(about)
     page = report(
         evaluation, ground_truth, detections, classes, title=title, subtitle=subtitle, image=image
     )
-    metrics = json.dumps(json_ready(evaluation.metrics), indent=2, allow_nan=False)
+    numbers = evaluation.metrics | ({} if about is None else {"about": about})
+    metrics = json.dumps(json_ready(numbers), indent=2, allow_nan=False)
     write_text(paths[REPORT], page)
     write_text(paths[METRICS], metrics + "\n")
     results = to_results(ground_truth, detections, category_ids)
     replace(paths[DETECTIONS], lambda path: write_results(path, results))
     return paths
+
+
+def in_words(about: Mapping) -> str:
+    """What was measured, as one line of a report."""
+    tiling, left = about["tiling"], about["left_out"]
+    rule = ", ".join(f"{name} {value}" for name, value in about["suppression"].items())
+    return (
+        f"on {about['data']}"
+        + (f", by {tiling['shown']}" if tiling else "")
+        + (f"; {rule}" if rule else "")
+        + (f". Not measured on: {left}." if left else "")
+    )
 
 
 def make_folder(out: str | Path) -> None:

@@ -12,17 +12,20 @@ from ssd_keras.evaluation.voc import ap_of_hits, table_hits
 
 DEFINITIONS = {
     "voc.ap50": "VOC 2010 and later: mean over classes of the area under the precision-recall "
-    "curve, a hit is IoU >= 0.5, boxes include their last pixel, difficult objects don't count",
+    "curve, a hit is IoU >= 0.5, boxes include their last pixel, difficult objects and crowd "
+    "regions don't count",
     "voc.ap50_11point": "VOC 2007: the same hits, mean of the best precision at recall 0, 0.1 .. 1",
-    "coco.AP": "COCO: mean AP over classes and over IoU 0.50, 0.55 .. 0.95, 100 boxes an image",
+    "coco.AP": "COCO: mean AP over classes and over IoU 0.50, 0.55 .. 0.95, "
+    "of the 100 best detections of each class in an image",
     "coco.AP50": "COCO: AP at IoU 0.50",
     "coco.AP75": "COCO: AP at IoU 0.75",
     "coco.APs": "COCO: AP of small objects, area below 32 x 32 pixels",
     "coco.APm": "COCO: AP of medium objects, 32 x 32 to 96 x 96 pixels",
     "coco.APl": "COCO: AP of large objects, area above 96 x 96 pixels",
-    "coco.AR1": "COCO: best recall with 1 detection an image, mean over IoU 0.50 .. 0.95",
-    "coco.AR10": "COCO: best recall with 10 detections an image",
-    "coco.AR100": "COCO: best recall with 100 boxes an image",
+    "coco.AR1": "COCO: best recall with 1 detection of each class in an image, mean over IoU "
+    "0.50 .. 0.95",
+    "coco.AR10": "COCO: best recall with 10 of them",
+    "coco.AR100": "COCO: best recall with 100 of them",
     "coco.ARs": "COCO: AR100 of small objects",
     "coco.ARm": "COCO: AR100 of medium objects",
     "coco.ARl": "COCO: AR100 of large objects",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ssd_keras.data import verdict
-from ssd_keras.data.source import Source
+from ssd_keras.data.source import Source, unread_notice
 from ssd_keras.data.specs import load_source
 from ssd_keras.detections import Detections
 from ssd_keras.display import join_names
@@ -25,13 +25,20 @@ class DetectorEvaluation(Evaluation):
         source: the data.
         detections: those of each image; None for one that could not be read.
         title: heading of the report.
-        how: what else is said of it; ", by tiles ...", or "".
+        about: what was measured, see `describe`.
     """
 
     source: Source
     detections: Sequence[Detections | None]
     title: str
-    how: str = ""
+    about: Mapping
+
+    def __str__(self) -> str:
+        left = self.about["left_out"]
+        lines = [super().__str__(), left and f"\nNot measured on: {left}."]
+        return "\n".join(filter(None, [*lines, unread_notice(self.source)]))
+
+    __repr__ = __str__
 
     def save(self, folder: str | Path) -> dict[str, Path]:
         """Writes report.html, metrics.json and detections.json; returns file name to path.
@@ -47,7 +54,7 @@ class DetectorEvaluation(Evaluation):
             self.detections,
             self.source.classes,
             title=self.title,
-            subtitle=f"on {self.source.spec}{self.how}",
+            about=self.about,
             image=self.source.image,
             category_ids=self.source.category_ids,
         )
@@ -68,20 +75,43 @@ def measure_detector(
     Raises:
         UserError: no object to measure on, or no image that can be read.
     """
-    check_measurable(source)
+    left_out = check_measurable(source)
     found = detect_source(detector, source, batch_size, **suppression)
     truth, levels = source.ground_truth(), levels_of(detector)
     measured = measure(truth, found, source.classes, **levels, worst=worst)
     title = f"Evaluation of {detector.name}"
+    of = describe(source, detector, suppression, left_out)
     return DetectorEvaluation(
-        **vars(measured), source=source, detections=found, title=title, how=by_tiles(detector)
+        **vars(measured), source=source, detections=found, title=title, about=of
     )
 
 
-def by_tiles(detector) -> str:
-    """What a report says of a detector that looks at tiles: ", by ..."; else nothing."""
+def describe(
+    source: Source, detector=None, rule: Mapping | None = None, left_out: str = ""
+) -> dict:
+    """What a measurement is one of, ready for JSON.
+
+    Args:
+        source: the data.
+        detector: the detector; None where detections came from a file.
+        rule: values in the place of the detector's own rule of suppression; None: its own.
+        left_out: what of the data is not measured on, from `check_measurable`.
+
+    Returns:
+        `data`, `left_out`, `detector` (its name, or None), `suppression` (values by their names)
+        and `tiling` (None for whole images).
+    """
+    given = {name: value for name, value in (rule or {}).items() if value is not None}
     tiling = getattr(detector, "tiling", None)
-    return "" if tiling is None else f", by {tiling}"
+    if detector is not None:
+        given = detector.suppression.replace(**given).as_dict()
+    return {
+        "data": source.spec,
+        "left_out": left_out,
+        "detector": None if detector is None else detector.name,
+        "suppression": given,
+        "tiling": None if tiling is None else tiling.as_dict() | {"shown": str(tiling)},
+    }
 
 
 def levels_of(detector) -> dict:

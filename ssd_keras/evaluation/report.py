@@ -14,6 +14,7 @@ from ssd_keras.evaluation.analysis import most_confused
 from ssd_keras.evaluation.errors import KINDS, MEANING
 from ssd_keras.evaluation.measuring import Evaluation
 from ssd_keras.evaluation.metrics import DEFINITIONS
+from ssd_keras.evaluation.text import below
 
 _PICTURE_SIZE = (400, 552)  # two stand side by side on a page of 1116 pixels
 
@@ -119,7 +120,8 @@ def _class_section(evaluation: Evaluation, classes: Sequence[str]) -> str:
     for name in classes:
         row = evaluation.metrics["per_class"][name]
         cells = [page.name(name), f"{row['objects']:,}", page.bar(row["voc_ap50"])]
-        rows.append(cells + [page.number(row[column]) for column in columns[1:]])
+        numbers = {**row, "threshold": below(row["threshold"])}
+        rows.append(cells + [page.number(numbers[column]) for column in columns[1:]])
     head = ["class", "objects", "AP@0.5", "AP", "best score threshold", "F1", "precision", "recall"]
     text = (
         "F1, precision and recall are those at the score threshold that gives the class its best "

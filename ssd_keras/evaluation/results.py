@@ -22,6 +22,8 @@ def to_results(
 ) -> list[dict]:
     """Detections as a list of `image_id`, `category_id`, `bbox` (x, y, width, height), `score`.
 
+    Where the data have no numbers of their own, `category_name` as well.
+
     Args:
         ground_truth: records with `image_id`, `height`, `width`.
         detections: of the same images, in the same order; None for an image not read.
@@ -55,6 +57,7 @@ def to_results(
                     # Six digits would turn near scores into ties; repr of the float32 does not.
                     "score": float(str(score)),
                 }
+                | ({"category_name": found.classes[label]} if category_ids is None else {})
             )
     return results
 
@@ -75,7 +78,7 @@ def read_results(
 
     Args:
         path: the file: a JSON list of `image_id`, `category_id`, `bbox` (x, y, width, height in
-            pixels) and `score`.
+            pixels) and `score`; a `category_name` goes before a number that the data do not have.
         ground_truth: records with `image_id`, `height`, `width`.
         classes: class names.
         category_ids: the data set's numbers of the classes, number to label; 1, 2, 3 .. if None.
@@ -101,7 +104,11 @@ def read_results(
                 f"{where}: there is no image '{image_id}' in the data, whose images are called "
                 f"{_some(t.image_id for t in ground_truth)}. Are these results of other data?"
             )
-        if category not in labels:
+        if category_ids is None and isinstance(name := entry.get("category_name"), str):
+            label = _label_of(name, classes, where)
+        elif category in labels:
+            label = labels[category]
+        else:
             numbers = _some(f"{n} ({classes[i]})" for n, i in labels.items())
             raise UserError(
                 f"{where}: there is no category_id {category} in the data, which has {numbers}."
@@ -110,11 +117,25 @@ def read_results(
         index = images[as_number(str(image_id))]
         height, width = ground_truth[index].height, ground_truth[index].width
         box = (y / height, x / width, (y + h) / height, (x + w) / width)
-        rows[index].append((box, score, labels[category]))
+        rows[index].append((box, score, label))
     return [
         Detections([r[0] for r in row], [r[1] for r in row], [r[2] for r in row], tuple(classes))
         for row in rows
     ]
+
+
+def results_classes(path: str | Path) -> list[str]:
+    """The names that a results file gives its classes, in the order of the alphabet; often none."""
+    names = (entry.get("category_name") for entry in _load(path) if isinstance(entry, Mapping))
+    return sorted({name for name in names if isinstance(name, str)})
+
+
+def _label_of(name: str, classes: Sequence[str], where: str) -> int:
+    if name not in classes:
+        raise UserError(
+            f"{where}: there is no class '{name}' in the data, which have {_some(classes)}."
+        )
+    return list(classes).index(name)
 
 
 def _images(ground_truth: Sequence) -> dict[str, int]:

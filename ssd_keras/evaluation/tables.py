@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ssd_keras.boxes.numpy_boxes import inclusive_iou
+from ssd_keras.boxes.numpy_boxes import inclusive_iou, inclusive_share_inside
 from ssd_keras.data.source import GroundTruth
 from ssd_keras.detections import Detections
 
@@ -83,7 +83,8 @@ class Table:
         Returns:
             `own`, `other`: int `[D]`, index of an object or -1; `own_iou`, `other_iou`: float64
             `[D]` in the pixel-inclusive convention of VOC. Of objects that overlap equally the
-            first counts.
+            first counts. Crowd regions are no objects here: `in_crowd`, float64 `[D]`, is the
+            share of the detection that lies in one of its class.
         """
         count = len(self.score)
         found = {
@@ -91,13 +92,19 @@ class Table:
             "own_iou": np.zeros(count),
             "other": np.full(count, -1),
             "other_iou": np.zeros(count),
+            "in_crowd": np.zeros(count),
         }
         for objects, detections in zip(self.object_slices, self.detection_slices, strict=True):
             if objects.start == objects.stop or detections.start == detections.stop:
                 continue
             overlaps = inclusive_iou(self.box[detections], self.object_box[objects])
             same = self.label[detections][:, None] == self.object_label[objects][None]
-            for name, allowed in (("own", same), ("other", ~same)):
+            crowd = self.object_crowd[objects]
+            if crowd.any():
+                regions = self.object_box[objects][crowd]
+                shares = inclusive_share_inside(self.box[detections], regions)
+                found["in_crowd"][detections] = np.where(same[:, crowd], shares, 0.0).max(1)
+            for name, allowed in (("own", same & ~crowd), ("other", ~same & ~crowd)):
                 candidates = np.where(allowed, overlaps, 0.0)
                 index = candidates.argmax(1)
                 overlap = candidates[np.arange(len(index)), index]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ssd_keras import display
 from ssd_keras.display import column
 from ssd_keras.evaluation.metrics import DEFINITIONS
@@ -32,11 +34,16 @@ def class_lines(metrics: dict, most: int = SHOWN_CLASSES) -> str:
     for cell, row in zip(cells, rows.values(), strict=False):
         lines.append(
             f"{cell}  {row['objects']:>7}{number(row['voc_ap50']):>8}"
-            f"{number(row['coco_AP']):>6}{number(row['threshold']):>22}{number(row['best_f1']):>6}"
+            f"{number(row['coco_AP']):>6}{number(below(row['threshold'])):>22}{number(row['best_f1']):>6}"
         )
     if len(rows) > most:
         lines.append(f"... {len(rows) - most} more classes in the report")
     return "\n".join(lines)
+
+
+def below(score: float) -> float:
+    """The largest number of three digits that scores from this one up are higher than."""
+    return (math.ceil(score * 1000) - 1) / 1000 if math.isfinite(score) else score
 
 
 def number(value: float) -> str:

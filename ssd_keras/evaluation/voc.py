@@ -24,7 +24,8 @@ def voc_ap(
     taken by falling score; equal scores in the order of the images, then in the order within
     `Detections`. A detection belongs to the object of its class that it overlaps most: a hit if
     that overlap is at least `iou_threshold` and the object has no hit yet, false if it has one or
-    the overlap is less, and neither if the object is difficult (or a crowd).
+    the overlap is less, and neither if the object is difficult. Nor is false what lies in a crowd
+    region of its class, by a share of its own area of at least `iou_threshold`.
 
     Args:
         ground_truth: one record per image (see `tables.tabulate`).
@@ -52,7 +53,7 @@ def table_hits(table: Table, iou_threshold: float = 0.5) -> tuple[np.ndarray, np
     """Which detections hit an object, and which count at all.
 
     Returns:
-        `hits` bool `[D]`, `counted` bool `[D]` (False: on a difficult object or a crowd).
+        `hits` bool `[D]`, `counted` bool `[D]` (False: on a difficult object or in a crowd region).
     """
     best = table.best
     near = (best["own"] >= 0) & (best["own_iou"] >= iou_threshold)
@@ -63,7 +64,8 @@ def table_hits(table: Table, iou_threshold: float = 0.5) -> tuple[np.ndarray, np
     # np.unique gives the first place of each object in the order of the scores.
     _, first = np.unique(best["own"][candidates], return_index=True)
     hits[candidates[first]] = True
-    return hits, counted
+    # As pycocotools has it: most of the detection lies in the region, whatever it leaves of it.
+    return hits, counted & (hits | (best["in_crowd"] < iou_threshold))
 
 
 def by_score(scores: np.ndarray, index: np.ndarray) -> np.ndarray:

@@ -53,6 +53,23 @@ def test_it_is_saved_as_a_report(folder, tmp_path):
     assert f"Evaluation of {lively_detector().name}" in written["report.html"].read_text()
 
 
+def test_what_is_not_measured_on_and_by_what_rule_is_said(tmp_path):
+    samples.voc_image(tmp_path, "a", samples.voc_object("cat"))
+    samples.voc_image(tmp_path, "b", samples.voc_object("Dogg"))
+    measured = lively_detector().measure(f"voc:{tmp_path}", max_detections=3)
+    left = "1 of 2 objects are lost (1 unknown_class); 1 images lost all of their objects"
+    assert f"Not measured on: {left}" in str(measured)
+    written = measured.save(tmp_path / "new")
+    about = json.loads(written["metrics.json"].read_text())["about"]
+    assert about["data"] == f"voc:{tmp_path}"
+    assert about["left_out"].startswith(left)
+    assert about["suppression"] == lively_detector().suppression.replace(max_detections=3).as_dict()
+    assert about["tiling"] is None
+    page = written["report.html"].read_text()
+    assert "max_detections 3" in page
+    assert left in page
+
+
 def test_suppression_is_the_detectors_own_unless_told_otherwise(folder, monkeypatch):
     detector = lively_detector()
     monkeypatch.setattr(detector, "suppression", {"max_detections": 5})

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ssd_keras.errors import UserError
-from ssd_keras.evaluation import read_results, to_results, write_results
+from ssd_keras.evaluation import read_results, results_classes, to_results, write_results
 from tests.evaluation.cases import CLASSES, found, truth
 
 TRUTHS = [truth(image_id="000017", height=200, width=50), truth(image_id="4")]
@@ -39,6 +39,22 @@ def test_images_of_one_name_are_refused(tmp_path, ids):
 def test_names_stay_names_and_classes_count_from_one():
     (row,) = to_results([truth(image_id="2007_000027")], FOUNDS[:1])
     assert (row["image_id"], row["category_id"]) == ("2007_000027", 2)
+    assert row["category_name"] == "dog"
+
+
+def test_the_name_of_a_class_goes_before_a_number_that_only_one_side_counts(tmp_path):
+    """Of a detector of other classes than the data, or of data whose classes have another order."""
+    path = tmp_path / "r.json"
+    write_results(path, to_results(TRUTHS, FOUNDS))
+    for classes in (("ant", "cat", "dog"), ("dog", "cat")):
+        assert read_results(path, TRUTHS, classes)[0].names == ["dog"]
+    assert results_classes(path) == ["dog"]
+    with pytest.raises(
+        UserError, match="result 1: there is no class 'dog' in the data"
+    ):
+        read_results(path, TRUTHS, ("cat", "ant"))
+    # Data with numbers of their own are told apart by them.
+    assert read_results(path, TRUTHS, ("a", "b"), {1: 1, 2: 0})[0].names == ["a"]
 
 
 @pytest.mark.parametrize("category_ids", [None, {3: 0, 17: 1, 90: 2}])

@@ -8,7 +8,8 @@ import pytest
 from ssd_keras.data.source import GroundTruth
 from ssd_keras.detections import Detections
 from ssd_keras.evaluation import voc_ap
-from ssd_keras.evaluation.voc import average_precision
+from ssd_keras.evaluation.tables import tabulate
+from ssd_keras.evaluation.voc import average_precision, table_hits
 from tests.evaluation.cases import CLASSES, found, perfect, truth
 
 NAN = float("nan")
@@ -103,6 +104,33 @@ def test_hand_worked(case):
     np.testing.assert_allclose(list(ours["per_class"].values()), expected, atol=1e-12)
     known = [e for e in expected if not np.isnan(e)]
     np.testing.assert_allclose(ours["map"], np.mean(known) if known else NAN, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("row", "false"),
+    [
+        # 10 x 10 pixels in a region of 60 x 60: an IoU of 0.03, but all of it lies inside.
+        ((0, 0.9, 40, 40, 49, 49), 0),
+        # Half of it, and a column less.
+        ((0, 0.9, 40, 25, 49, 34), 0),
+        ((0, 0.9, 40, 24, 49, 33), 1),
+        # One of another class.
+        ((1, 0.9, 40, 40, 49, 49), 1),
+    ],
+)
+def test_what_lies_in_a_crowd_counts_for_nothing(row, false):
+    record = truth((0, 5, 5, 14, 14), (0, 30, 30, 89, 89), (1, 5, 70, 14, 79), crowd=(1,))
+    rows = found(row, (0, 0.8, 5, 5, 14, 14), (1, 0.8, 5, 70, 14, 79))
+    per_class = voc_ap([record], [rows], CLASSES)["per_class"]
+    assert per_class[CLASSES[row[0]]] == (0.5 if false else 1.0)
+
+
+def test_what_is_found_twice_in_a_crowd_is_no_duplicate():
+    record = truth((0, 40, 40, 49, 49), (0, 30, 30, 89, 89), crowd=(1,))
+    rows = found((0, 0.9, 40, 40, 49, 49), (0, 0.8, 40, 41, 49, 50), (0, 0.7, 60, 60, 69, 69))
+    table = tabulate([record], [rows], CLASSES)
+    hits, counted = table_hits(table)
+    assert (hits.tolist(), counted.tolist()) == ([True, False, False], [True, False, False])
 
 
 def test_crowd_counts_as_difficult():
