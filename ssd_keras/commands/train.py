@@ -110,6 +110,11 @@ flags.DEFINE_string("augmentation", None, "'ssd', 'light', 'mosaic' or 'none'." 
 flags.DEFINE_float(
     "scale_jitter", RunSettings.scale_jitter, "Images are shown up to this share larger or smaller."
 )
+flags.DEFINE_bool(
+    "mirror",
+    RunSettings.mirror,
+    "Show every second image mirrored; --nomirror where left and right are classes.",
+)
 flags.DEFINE_float(
     "weak_end", RunSettings.weak_end, "Share of the run, at its end, with augmentation 'light'."
 )

@@ -48,6 +48,7 @@ def training_batches(
     parallelism: int | None = None,
     resize: str = HALF_PIXEL,
     scale_jitter: float = 0.0,
+    mirror: bool = True,
     weak_from: int | None = None,
     balanced: bool = False,
 ):
@@ -74,6 +75,7 @@ def training_batches(
         parallelism: images prepared at a time; None lets TensorFlow choose.
         resize: one of `resizing.WAYS`: that of the detector.
         scale_jitter: images are shown up to this share larger or smaller, on top of the rest.
+        mirror: whether images are mirrored at random; not where left and right are classes.
         weak_from: the step from which images are changed as by "light" only; None for never.
         balanced: whether images of rare classes are shown more often, see `balance.repeats`.
 
@@ -83,7 +85,8 @@ def training_batches(
         `[B, K, 4]`, padded in the same way.
     """
     _check_training(source, augmentation, image_size, batch_size, shard)
-    changes = (augmentation, tuple(image_size), dtype, resize, max_boxes, scale_jitter, weak_from)
+    changes = (augmentation, tuple(image_size), dtype, resize, max_boxes)
+    changes += (scale_jitter, mirror, weak_from)
     if isinstance(source, StreamedSource):
         if balanced or augmentation == "mosaic":
             raise source.refusal()
@@ -160,6 +163,7 @@ class _Chain:
         resize: one of `resizing.WAYS`.
         max_boxes: objects of one image that are used.
         scale_jitter: share by which images are shown larger or smaller at most.
+        mirror: whether images are mirrored at random.
         weak_from: the step from which the augmentation is "light" alone; None for never.
     """
 
@@ -171,6 +175,7 @@ class _Chain:
     resize: str
     max_boxes: int
     scale_jitter: float = 0.0
+    mirror: bool = True
     weak_from: int | None = None
 
     def picture(self, step, slot, careful):
@@ -207,6 +212,8 @@ class _Chain:
         draw = draws.draw_for(self.augmentation)(
             self.order.key(step, slot, extra), objects, height, width
         )
+        if not self.mirror:
+            draw["flip"] = tf.constant(False)
         if self.scale_jitter:
             draw |= draws.draw_scale(
                 self.order.key(step, slot, extra + 1), draw["window"], self.scale_jitter

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
 from ssd_keras import data
@@ -36,7 +37,7 @@ def announcement(run: Run, detector: Detector, step: int) -> str:
     lines += [precision_notice(run.precision, run.name.backbone), _average(run), _judgement(run)]
     objective = getattr(detector.box_network, "objective", None)
     lines += [_without_effect(run.settings, objective), _width(run.settings)]
-    lines += [_start(run, detector), _balance(run)]
+    lines += [_start(run, detector), _balance(run), _sides(run)]
     for source in filter(None, (run.train_source, run.eval_source)):
         whole = whole_images(source)
         lines += [f"{whole.spec}: {note}" for note in data.notes(whole)]
@@ -123,6 +124,24 @@ def _balance(run: Run) -> str:
     return (
         f"balance_classes shows {rare:,} of {counted(len(often), 'image')} more often, "
         f"up to {often.max():.2g} times"
+    )
+
+
+def _sides(run: Run) -> str:
+    """That mirrored images show a class as the other one; "" where no two are called so."""
+    if not run.settings.mirror or run.settings.augmentation == "none":
+        return ""
+    names = {name.casefold(): name for name in run.train_source.classes}
+    pairs = [
+        f"'{name}' and '{names[other]}'"
+        for folded, name in names.items()
+        if (other := re.sub("left", "right", folded)) != folded and other in names
+    ]
+    if not pairs:
+        return ""
+    return (
+        f"images are mirrored at random, which may make {', '.join(pairs)} alike: --nomirror "
+        "(mirror=False) leaves them as they are"
     )
 
 

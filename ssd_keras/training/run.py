@@ -350,6 +350,7 @@ class Run:
             shard=shard,
             resize=resize,
             scale_jitter=self.settings.scale_jitter,
+            mirror=self.settings.mirror,
             weak_from=self._weak_from,
             balanced=self.settings.balance_classes,
         )

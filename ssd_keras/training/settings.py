@@ -17,7 +17,7 @@ from ssd_keras.training.recipe import Recipe, check_not_negative, check_positive
 ON_NAN = ("stop", "rollback")
 # Settings that there have not always been: a run folder holds them where they are not as before.
 SINCE = ("accept_losses", "resize", "objective", "min_negatives", "scale_jitter", "weak_end")
-SINCE += ("balance_classes", "default_boxes", "tiles", "tile_overlap", "tile_whole")
+SINCE += ("mirror", "balance_classes", "default_boxes", "tiles", "tile_overlap", "tile_whole")
 SINCE += ("min_visible", "empty_tiles", "quantize_aware")
 DEFAULT_BOXES = ("published", "auto")
 
@@ -61,6 +61,7 @@ class RunSettings:
         augmentation: "ssd", "light", "mosaic" or "none".
         scale_jitter: images are shown up to this share larger or smaller, on top of the
             augmentation; 0 for not.
+        mirror: whether every second image is shown mirrored.
         weak_end: share of the run, at its end, whose images are changed as by "light" only.
         balance_classes: whether images of rare classes are shown more often, see
             `data.balance.repeats`.
@@ -108,6 +109,7 @@ class RunSettings:
     quantize_aware: bool = False
     augmentation: str = "light"
     scale_jitter: float = 0.0
+    mirror: bool = True
     weak_end: float = 0.0
     balance_classes: bool = False
     max_boxes: int = 100

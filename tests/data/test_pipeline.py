@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ssd_keras import data, resizing
 from ssd_keras.data import augmentation, tfrecord
@@ -366,3 +367,34 @@ SOME_OPTIONS = [{"scale_jitter": 0.5}, {"balanced": True}, {"weak_from": 2}]
 def test_options_of_recipes_resume(source, options):
     whole = batches(source, **options)
     assert_same(batches(source, first_step=3, steps=3, **options), whole[3:])
+
+
+@pytest.mark.parametrize("augmentation", ["light", pytest.param("mosaic", marks=pytest.mark.slow)])
+def test_without_a_mirror_left_stays_left(tmp_path, augmentation):
+    """Each image is red on its left and blue on its right."""
+    halves = np.zeros((48, 64, 3), np.uint8)
+    halves[:, :32, 0] = halves[:, 32:, 2] = 255
+    for number in range(4):
+        one = voc_object(box=(10, 5, 50, 40))
+        voc_image(tmp_path, f"{number}", one, extension=".png")
+        Image.fromarray(halves).save(tmp_path / f"JPEGImages/{number}.png")
+    source = data.load_source(f"voc:{tmp_path}")
+    options = {"image_size": (64, 64), "batch_size": 4, "steps": 6, "augmentation": augmentation}
+
+    def mirrored(**given):
+        found = []
+        for images, _ in data.training_batches(source, **options, **given):
+            half = 32 if augmentation == "mosaic" else 64
+            quarter = np.float32(images)[:, :half, :half]
+            bluer = quarter[..., 2] - quarter[..., 0]
+            # Where both colours are seen: whether blue lies left of red.
+            for one in bluer:
+                red, blue = (one < -60).nonzero()[1], (one > 60).nonzero()[1]
+                if len(red) > 20 and len(blue) > 20:
+                    found.append(blue.mean() < red.mean())
+        return found
+
+    assert 0 < np.mean(mirrored()) < 1
+    never = mirrored(mirror=False)
+    assert len(never) > 5
+    assert not any(never)

@@ -49,9 +49,7 @@ def test_the_name_of_a_class_goes_before_a_number_that_only_one_side_counts(tmp_
     for classes in (("ant", "cat", "dog"), ("dog", "cat")):
         assert read_results(path, TRUTHS, classes)[0].names == ["dog"]
     assert results_classes(path) == ["dog"]
-    with pytest.raises(
-        UserError, match="result 1: there is no class 'dog' in the data"
-    ):
+    with pytest.raises(UserError, match="result 1: there is no class 'dog' in the data"):
         read_results(path, TRUTHS, ("cat", "ant"))
     # Data with numbers of their own are told apart by them.
     assert read_results(path, TRUTHS, ("a", "b"), {1: 1, 2: 0})[0].names == ["a"]

@@ -177,3 +177,21 @@ def test_what_was_read_in_one_of_several_ways_is_told(run, detector, tmp_path):
     file.write_text("JPEGImages/a.jpg,1,2,30,40,cat\n")
     run.train_source = data.load_source(f"csv:{file},images={tmp_path}")
     assert f"{run.train_source.spec}: layout: {file}: " in announcement(run, detector, 0)
+
+
+@pytest.mark.parametrize(
+    ("classes", "given", "told"),
+    [
+        (("Left arrow", "right arrow"), {}, True),
+        (("Left arrow", "right arrow"), {"mirror": False}, False),
+        (("Left arrow", "right arrow"), {"augmentation": "none"}, False),
+        (("left arrow", "right turn"), {}, False),
+    ],
+)
+def test_classes_that_a_mirror_makes_alike_are_told(run, detector, tmp_path, classes, given, told):
+    for number, name in enumerate(classes):
+        voc_image(tmp_path, str(number), voc_object(name))
+    run.train_source = data.load_source(f"voc:{tmp_path}")
+    run.settings = dataclasses.replace(run.settings, **given)
+    said = "may make 'Left arrow' and 'right arrow' alike: --nomirror"
+    assert (said in announcement(run, detector, 0)) is told

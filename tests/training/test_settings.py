@@ -31,6 +31,7 @@ def test_runs_of_before_losses_could_be_accepted_go_on():
         ("objective", "atss"),
         ("min_negatives", 3),
         ("scale_jitter", 0.5),
+        ("mirror", False),
         ("weak_end", 0.1),
         ("balance_classes", True),
         ("default_boxes", "auto"),
