@@ -62,6 +62,16 @@ def require_kerashub(what: str) -> ModuleType:
     return keras_hub
 
 
+def is_vgg(place: str) -> bool:
+    """Whether a preset is a VGG, by its name or what its folder says; nothing is fetched."""
+    folder = Path(place.removeprefix(PREFIX))
+    file = folder / _CONFIG
+    if file.is_file():
+        config = read_json(file, _MAX_CONFIG_BYTES)
+        return isinstance(config, dict) and config.get("registered_name") == "keras_hub>VGGBackbone"
+    return folder.name.startswith("vgg")
+
+
 # === Presets ===
 
 
