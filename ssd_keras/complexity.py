@@ -20,17 +20,25 @@ def count_macs(model: keras.Model) -> int:
     return sum(_layer_macs(layer) for layer in leaf_layers(model))
 
 
+# Kinds of layers, the side whose cells each meet all of their kernels, and these kernels. Of a
+# deconvolution it is the input; a dense layer of a map is applied to each of its cells.
+_KINDS = (
+    (layers.Conv2DTranspose, "input", ("kernel",)),
+    (layers.SeparableConv2D, "output", ("depthwise_kernel", "pointwise_kernel")),
+    ((layers.Conv2D, layers.DepthwiseConv2D, layers.Dense), "output", ("kernel",)),
+)
+
+
 def _layer_macs(layer: layers.Layer) -> int:
-    if isinstance(layer, layers.Dense):
-        return math.prod(layer.kernel.shape)
-    # Every input cell of a deconvolution is multiplied with the whole kernel.
-    kinds = ((layers.Conv2DTranspose, "input"), ((layers.Conv2D, layers.DepthwiseConv2D), "output"))
-    for kind, side in kinds:
-        if isinstance(layer, kind):
-            return _cells(layer, side) * math.prod(layer.kernel.shape)
+    for kinds, side, kernels in _KINDS:
+        if isinstance(layer, kinds):
+            return _cells(layer, side) * sum(math.prod(getattr(layer, k).shape) for k in kernels)
     return 0
 
 
 def _cells(layer: layers.Layer, side: str) -> int:
-    """Cells of the maps that go into or come out of a layer, which may stand in several places."""
-    return sum(math.prod(x.shape[1:3]) for x in keras_compat.maps_of(layer, side))
+    """Cells of the maps that go into or come out of a layer, which may stand in several places.
+
+    A vector is one cell.
+    """
+    return sum(math.prod(x.shape[1:-1]) for x in keras_compat.maps_of(layer, side))

@@ -54,6 +54,10 @@ def _identity(arrays: dict) -> dict:
     return arrays
 
 
+# Without batch norms, steps of the usual size break what was learned before.
+USUAL_RATE, RATE_WITHOUT_NORMS = 1e-3, 1e-4
+
+
 @dataclasses.dataclass(frozen=True)
 class Core:
     """A row of the table of Core Networks: what it is, and what it asks of box networks.
@@ -76,8 +80,7 @@ class Core:
         prediction_module: "a" to "d".
         decoder_channels: channels of DSSD's fused maps.
         recipe: the published recipe it is trained by, of `training.defaults.RECIPES`.
-        fine_tuning_rate: the highest learning rate of AdamW on a small set, for 8 images. Without
-            batch norms, steps of the usual size break what was learned before.
+        fine_tuning_rate: the highest learning rate of AdamW on a small set, for 8 images.
         has_widths: whether `build` takes a `width` other than 1.
         dense: made of dense convolutions, which gain from a processor's bfloat16 instructions; the
             depthwise ones of the others lose. tests/benchmarks/training.py measures both.
@@ -98,7 +101,7 @@ class Core:
     prediction_module: str = "a"
     decoder_channels: int = 512
     recipe: str = "ssd_vgg"
-    fine_tuning_rate: float = 1e-3
+    fine_tuning_rate: float = USUAL_RATE
     dense: bool = False
     has_widths: bool = True
 
@@ -155,7 +158,7 @@ CORES = {
         extras=extra_levels.vgg_extras,
         extra_block="conv",
         anchors=anchors.vgg_anchors,
-        fine_tuning_rate=1e-4,
+        fine_tuning_rate=RATE_WITHOUT_NORMS,
         dense=True,
     ),
     "MobileNet": Core(
@@ -248,7 +251,8 @@ def find_core(name: str, backbone: Callable | str | None = None) -> Core | None:
     """
     if kerashub.is_kerashub(backbone):
         build = functools.partial(backbones.kerashub_backbone, place=backbone)
-        return Core(build, finest_strides=kerashub.FINEST_STRIDES)
+        rate = RATE_WITHOUT_NORMS if kerashub.is_vgg(backbone) else USUAL_RATE
+        return Core(build, finest_strides=kerashub.FINEST_STRIDES, fine_tuning_rate=rate)
     if isinstance(backbone, str):
         backbone = backbones.backbone_from_file(backbone)
     if backbone is not None:
@@ -266,6 +270,7 @@ def _application(name: str) -> Core | None:
         application=functools.partial(applications.application_with_weights, name),
         adapt=applications.renumbered_weights,
         finest_strides=(16, 8),
+        fine_tuning_rate=RATE_WITHOUT_NORMS if name in applications.WITHOUT_NORMS else USUAL_RATE,
     )
 
 

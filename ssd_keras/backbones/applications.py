@@ -15,6 +15,7 @@ from ssd_keras.backbones.normalization import prepare_like
 from ssd_keras.errors import UserError, one_line
 
 STRIDES = (8, 16, 32)
+WITHOUT_NORMS = ("VGG16", "VGG19")
 # Kinds of layers with weights that Keras' networks leave without a name: Keras then counts them.
 _COUNTED = (
     *("conv2d", "separable_conv2d", "depthwise_conv2d", "dense"),

@@ -62,6 +62,16 @@ def require_kerashub(what: str) -> ModuleType:
     return keras_hub
 
 
+def is_vgg(place: str) -> bool:
+    """Whether a preset is a VGG, by its name or what its folder says; nothing is fetched."""
+    folder = Path(place.removeprefix(PREFIX))
+    file = folder / _CONFIG
+    if file.is_file():
+        config = read_json(file, _MAX_CONFIG_BYTES)
+        return isinstance(config, dict) and config.get("registered_name") == "keras_hub>VGGBackbone"
+    return folder.name.startswith("vgg")
+
+
 # === Presets ===
 
 
@@ -246,15 +256,15 @@ def from_kerashub(
         backbone: a `keras_hub.models.Backbone` for images.
         image_size: (height, width) of the image in pixels, which the backbone is built anew for.
         image_converter: KerasHub's `ImageConverter` that belongs to it, or another function from
-            RGB 0..255 to what it is given; None: -1..1, for networks without trained weights.
+            RGB 0..255 to what it is given; None: -1..1, for networks with random weights only.
         finest_stride: 16, or 8 for one map more before the others.
 
     Returns:
         A model from images `[B, H, W, 3]`, RGB 0..255, to maps "stride16" and "stride32".
 
     Raises:
-        UserError: it cannot be built for this size, has no such maps, or prepares images by more
-            than scaling, shifting and swapping channels.
+        UserError: it cannot be built for this size, has no such maps, prepares images by more
+            than scaling, shifting and swapping channels, or has trained weights and no converter.
     """
     whose = f"The {type(backbone).__name__}"
     if _shape_argument(type(backbone)) is None:
@@ -268,6 +278,12 @@ def from_kerashub(
             f"{whose} cannot be built anew for images of {image_size[0]}x{image_size[1]} px: by "
             f"what it says of itself it has other weights ({one_line(error).rstrip('.')})."
         ) from error
+    if image_converter is None and _is_trained(backbone):
+        raise UserError(
+            f"{whose} has trained weights, and how its images are prepared is not said: give "
+            "image_converter=keras_hub.layers.ImageConverter.from_preset(NAME) of its preset, or "
+            "a function from RGB 0..255, such as lambda images: images / 127.5 - 1."
+        )
     prepare = image_converter or _usual
     if isinstance(prepare, keras.layers.Layer):
         config = {**prepare.get_config(), "image_size": None, "dtype": "float32"}
@@ -282,6 +298,12 @@ def core_with_weights(preset: Preset, fill: Callable[[keras.Model], object]) -> 
     fill(whole)
     stride, whose = FINEST_STRIDES[0], f"'{preset.place}'"
     return _core_network(whole, image_size, preset.prepare or _usual, stride, whose)
+
+
+def _is_trained(network: keras.Model) -> bool:
+    """Whether a network has learned: biases and what norms have begin as one number each."""
+    vectors = (ops.convert_to_numpy(w) for w in network.weights if len(w.shape) == 1)
+    return any(np.ptp(vector) > 0 for vector in vectors)
 
 
 def _own(arguments: dict) -> dict:

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
+from ssd_keras.backbones.kerashub import is_kerashub
 from ssd_keras.names import ModelName, parse
 from ssd_keras.presets import BOX_NETWORKS, Core, find_core
 from ssd_keras.training.recipe import Recipe
@@ -126,7 +127,7 @@ def suggest(model: str, images: int, given: dict) -> RunSettings:
     """
     name = parse(model, given.get("backbone"))
     if images < SMALL_SET:
-        base, usual = _fine_tuning(name), _for_small_set(name, images, given)
+        base, usual = _fine_tuning(name, given), _for_small_set(name, images, given)
     else:
         steps, base = published_recipe(name).for_images(images)
         usual = _for_large_set(name, images, steps, base.batch_size, given)
@@ -143,9 +144,11 @@ def suggest(model: str, images: int, given: dict) -> RunSettings:
     return RunSettings(model=model, recipe=recipe, **others)
 
 
-def _fine_tuning(name: ModelName) -> Recipe:
+def _fine_tuning(name: ModelName, given: dict) -> Recipe:
     """The recipe of a small set, at the rate that the core bears."""
-    return dataclasses.replace(FINE_TUNING, learning_rate=_core_of(name).fine_tuning_rate)
+    backbone = given.get("backbone")
+    core = find_core(name.backbone, backbone) if is_kerashub(backbone) else _core_of(name)
+    return dataclasses.replace(FINE_TUNING, learning_rate=core.fine_tuning_rate)
 
 
 def _for_small_set(name: ModelName, images: int, given: dict) -> dict:

@@ -138,7 +138,7 @@ def load_detector_weights(detector, path: str | Path) -> StartReport:
         arrays = {name: value for name, value in arrays.items() if name not in skipped} | heads
     before = detector.get_weights()
     report = load_by_name(detector, arrays)
-    wanted = {layer.name for layer in detector.backbone.layers if layer.weights}
+    wanted = set(layers_with_weights(detector.backbone))
     if wanted - set(report.loaded) or report.mismatched:
         detector.set_weights(before)
         raise UserError(_explain(detector, path, report, wanted))

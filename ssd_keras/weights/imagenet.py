@@ -14,6 +14,7 @@ from ssd_keras.errors import UserError, one_line
 from ssd_keras.reading import exists
 from ssd_keras.weights import fetching
 from ssd_keras.weights.catalogue import Remote
+from ssd_keras.weights.keras_files import layers_with_weights
 from ssd_keras.weights.torch_backbones import read_torch_backbone
 
 
@@ -82,7 +83,7 @@ def download(backbone: keras.Model, application) -> dict[str, list[np.ndarray]]:
             "On a machine with a network, let Keras fetch them once, copy the file it leaves in "
             f"'{_keras_cache()}' to the same place here, or pass its path as the weights."
         ) from error
-    return {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
+    return {name: layer.get_weights() for name, layer in layers_with_weights(model).items()}
 
 
 def _keras_cache() -> Path:

@@ -57,6 +57,11 @@ _KINDS = (
     "random",
     "regularizers",
 )
+# Layers that networks of keras.applications have of their own, each of them arithmetic alone.
+_OF_APPLICATIONS = {
+    "keras.src.applications.convnext": ("LayerScale", "StochasticDepth"),
+    "keras.src.applications.inception_resnet_v2": ("CustomScaleLayer",),
+}
 _FUNCTIONS = ("activations", "constraints", "initializers", "losses", "metrics", "regularizers")
 
 
@@ -161,7 +166,8 @@ def _check_class(part: dict):
         known = is_kerashub_layer(module, name, registered)
         registered = name = f"{module}.{name}"
     else:
-        known = name in _VALUES or (_is_of_keras(module or "keras") and not _is_refused(name))
+        known = name in _VALUES or name in _OF_APPLICATIONS.get(module, ())
+        known = known or (_is_of_keras(module or "keras") and not _is_refused(name))
     registered_classes = keras.saving.get_custom_objects()
     if not known and not {str(registered or name), str(name)} & registered_classes.keys():
         raise ValueError(

@@ -79,12 +79,25 @@ def _text(value) -> str:
 
 def _read_legacy(file: h5py.File) -> dict[str, list[np.ndarray]]:
     root = _legacy_root(file)
-    arrays = {}
+    arrays: dict[str, list[np.ndarray]] = {}
     for layer in map(_text, root.attrs["layer_names"]):
         names = [_text(name) for name in root[layer].attrs["weight_names"]]
-        if names:
-            arrays[layer] = [root[layer][name][()] for name in names]
+        owners = {_owner(name) for name in names}
+        # The weights of a model inside the model stand together, named by its layers.
+        is_model = len(owners) > 1 and _last(layer) not in owners
+        for name in names:
+            owner = _owner(name) if is_model else layer
+            arrays.setdefault(owner, []).append(root[layer][name][()])
     return arrays
+
+
+def _owner(weight: str) -> str:
+    """The layer of a weight such as "stem/stem_conv/kernel:0"; "" where its name does not say."""
+    return _last(weight.rpartition("/")[0])
+
+
+def _last(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
 def _read_named(file: h5py.File) -> dict[str, list[np.ndarray]]:

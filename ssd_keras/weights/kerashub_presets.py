@@ -14,7 +14,7 @@ from ssd_keras.reading import check_regular, reading
 from ssd_keras.weights.backbone_weights import load_backbone_weights
 from ssd_keras.weights.files import check_finite
 from ssd_keras.weights.hdf5 import open_self_contained
-from ssd_keras.weights.keras_files import LoadReport
+from ssd_keras.weights.keras_files import LoadReport, layers_with_weights
 
 OWN, IMAGENET = "preset", "imagenet"
 _FILE = "model.weights.h5"
@@ -43,7 +43,7 @@ class PresetWeights:
         if file is None:
             raise UserError(f"'{self.place}' has no weights: there is no {_FILE} in it.")
         core = kerashub.core_with_weights(preset, lambda network: _fill(network, file))
-        return {layer.name: layer.get_weights() for layer in core.layers if layer.weights}
+        return {name: layer.get_weights() for name, layer in layers_with_weights(core).items()}
 
 
 def load_preset_weights(core: keras.Model, weights: str | Path, place: str) -> LoadReport:

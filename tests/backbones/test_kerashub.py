@@ -278,6 +278,18 @@ def test_a_network_without_maps_is_refused(make, message):
         from_kerashub(make(), (64, 64))
 
 
+@pytest.mark.parametrize("make", [networks.vgg, lambda: networks.resnet("basic_block")])
+def test_trained_weights_are_not_taken_without_how_images_are_prepared(make):
+    network = make()
+    vector = [weight for weight in network.weights if len(weight.shape) == 1][-1]
+    vector.assign(np.arange(vector.shape[0]))
+    with pytest.raises(UserError, match=r"has trained weights, .* give image_converter="):
+        from_kerashub(network, SIZE)
+    core = from_kerashub(network, SIZE, image_converter=lambda images: images / 255)
+    white = np.full((1, *SIZE, 3), 255, "float32")
+    np.testing.assert_array_equal(core.get_layer("preprocessing")(white), white / 255)
+
+
 def test_a_preset_that_cannot_be_fetched_says_what_to_do(monkeypatch):
     kagglehub = pytest.importorskip("kagglehub")
 

@@ -75,11 +75,27 @@ def test_a_small_set_is_fine_tuned_on():
 
 
 @pytest.mark.parametrize(
-    ("model", "rate"),
-    [("SSD_MobileNet_300", 1e-3), ("SSD_Inception_500", 1e-3), ("DSSD_VGG16_300", 1e-4)],
+    ("model", "backbone", "rate"),
+    [
+        ("SSD_MobileNet_300", None, 1e-3),
+        ("SSD_Inception_500", None, 1e-3),
+        ("DSSD_VGG16_300", None, 1e-4),
+        ("SSD_VGG19_300", None, 1e-4),
+        ("SSD_DenseNet121_300", None, 1e-3),
+        ("SSD_Mine_300", "kerashub:vgg_16_imagenet", 1e-4),
+        ("SSD_Mine_300", "kerashub:resnet_18_imagenet", 1e-3),
+    ],
 )
-def test_a_core_without_batch_norms_is_fine_tuned_in_smaller_steps(model, rate):
-    assert suggest(model, 205, DATA).recipe.learning_rate == pytest.approx(rate)
+def test_a_core_without_batch_norms_is_fine_tuned_in_smaller_steps(model, backbone, rate):
+    recipe = suggest(model, 205, DATA | {"backbone": backbone}).recipe
+    assert recipe.learning_rate == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(("kind", "rate"), [("VGGBackbone", 1e-4), ("ResNetBackbone", 1e-3)])
+def test_so_is_the_vgg_of_a_folder(tmp_path, kind, rate):
+    (tmp_path / "config.json").write_text(f'{{"registered_name": "keras_hub>{kind}"}}')
+    recipe = suggest("SSD_Mine_300", 205, DATA | {"backbone": f"kerashub:{tmp_path}"}).recipe
+    assert recipe.learning_rate == pytest.approx(rate)
 
 
 def test_the_root_of_the_batch_for_adamw():

@@ -8,6 +8,8 @@ import ssd_keras
 from ssd_keras.backbones import mobilenet
 from ssd_keras.errors import UserError
 from ssd_keras.weights import load_backbone_weights
+from ssd_keras.weights.keras_files import layers_with_weights
+from tests.backbones.keras_networks import add_application, small_convnext
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,58 @@ def test_without_a_network_the_error_says_where_to_put_the_file():
 
     with pytest.raises(UserError, match=r"mobilenet_2_5_224_tf_no_top.h5.*models"):
         load_backbone_weights(mobilenet((96, 96), width=0.25), "imagenet", unreachable)
+
+
+# === Networks with models inside ===
+
+
+@pytest.fixture(scope="module")
+def convnext():
+    """A ConvNeXt, whose stem and downsampling are models, with weights unlike any start."""
+    network = small_convnext(input_shape=(64, 64, 3))
+    random = np.random.default_rng(0)
+    network.set_weights([random.uniform(0.5, 1, w.shape) for w in network.weights])
+    return network
+
+
+@pytest.fixture
+def small_convnext_by_name(convnext, monkeypatch):
+    def build(weights, **options):
+        return convnext if weights == "imagenet" else small_convnext(**options)
+
+    add_application(monkeypatch, "SmallConvNeXt", build)
+
+
+def check_filled(backbone, theirs):
+    # The one layer that Keras counted is numbered from 1.
+    of_theirs = [layer.get_weights() for layer in layers_with_weights(theirs).values()]
+    ours = layers_with_weights(backbone)
+    assert len(ours) == 29
+    for layer, expected in zip(ours.values(), of_theirs, strict=True):
+        for a, b in zip(layer.get_weights(), expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("weights", ["imagenet", "x.h5", "x.keras", "x.weights.h5"])
+def test_models_inside_a_network_take_their_weights(
+    convnext, small_convnext_by_name, weights, tmp_path
+):
+    place = weights if weights == "imagenet" else tmp_path / weights
+    if weights == "x.weights.h5":
+        convnext.save_weights(place)
+    elif weights != "imagenet":
+        convnext.save(place)
+    detector = ssd_keras.create("SSD_SmallConvNeXt_96", ["cat"], backbone_weights=place)
+    check_filled(detector.backbone, convnext)
+
+
+def test_models_inside_a_network_are_taken_from_a_detector(
+    convnext, small_convnext_by_name, tmp_path
+):
+    trained = ssd_keras.create("SSD_SmallConvNeXt_96", ["cat"], backbone_weights="imagenet")
+    trained.save(tmp_path / "best.keras")
+    again = ssd_keras.create("SSD_SmallConvNeXt_96", ["cow"], weights=tmp_path)
+    check_filled(again.backbone, convnext)
 
 
 # === From a detector ===

@@ -1,7 +1,10 @@
 """A .keras file is data: it runs nothing, opens nothing else and takes no undue memory."""
 
 import copy
+import importlib
+import inspect
 import json
+import pkgutil
 import sys
 import zipfile
 
@@ -12,7 +15,9 @@ import pytest
 import ssd_keras
 from ssd_keras.errors import UserError
 from ssd_keras.training import Recipe
+from ssd_keras.weights.keras_archive import _OF_APPLICATIONS
 from tests import tiny
+from tests.backbones.keras_networks import small_convnext
 from tests.mutations import outcome
 
 
@@ -93,6 +98,18 @@ CLASSES = {
     "inner modules": (
         replaced("keras.src.utils.file_utils", "get_file"),
         "'keras.src.utils.file_utils.get_file'",
+    ),
+    "a function of an application": (
+        replaced("keras.src.applications.convnext", "ConvNeXtTiny", weights="imagenet"),
+        "'keras.src.applications.convnext.ConvNeXtTiny'",
+    ),
+    "what an application imports": (
+        replaced("keras.src.applications.convnext", "file_utils"),
+        "'keras.src.applications.convnext.file_utils'",
+    ),
+    "a layer of an application elsewhere": (
+        replaced("os", "LayerScale", init_values=1.0, projection_dim=8),
+        "'os.LayerScale'",
     ),
     "a SavedModel": (
         replaced("keras.layers", "TFSMLayer", filepath="/tmp/x"),
@@ -274,6 +291,53 @@ def test_own_backbones_of_registered_classes_and_operations_are_loaded(tmp_path)
     image = np.random.default_rng(0).uniform(0, 255, (1, 64, 64, 3)).astype("f4")
     for name, expected in detector.predict(image, verbose=0).items():
         np.testing.assert_array_equal(loaded.predict(image, verbose=0)[name], expected)
+
+
+def convnext(image_size):
+    images = keras.Input((*image_size, 3), name="image")
+    network = small_convnext(input_tensor=images, drop_path_rate=0.1)
+    ends = {"fine": "stage_2_block_0", "coarse": "stage_3_block_0"}
+    maps = {
+        name: network.get_layer(f"convnext_{end}_stochastic_depth").output
+        for name, end in ends.items()
+    }
+    return keras.Model(images, maps, name="convnext")
+
+
+def inception_resnet_blocks(image_size):
+    block = keras.src.applications.inception_resnet_v2.inception_resnet_block
+    images = keras.Input((*image_size, 3), name="image")
+    x = keras.layers.Conv2D(8, 3, strides=16, padding="same")(images)
+    fine = block(x, scale=0.17, block_type="block35", block_idx=1)
+    coarse = keras.layers.Conv2D(8, 3, strides=2, padding="same")(fine)
+    return keras.Model(images, {"fine": fine, "coarse": coarse}, name="inception_resnet")
+
+
+@pytest.mark.parametrize("backbone", [convnext, inception_resnet_blocks])
+def test_layers_that_only_networks_of_keras_applications_have_are_loaded(backbone, tmp_path):
+    detector = ssd_keras.create("SSD_Mine_64", ["cat"], backbone=backbone)
+    detector.save(tmp_path / "x.keras")
+    loaded = ssd_keras.load(tmp_path / "x.keras")
+    image = np.random.default_rng(0).uniform(0, 255, (1, 64, 64, 3)).astype("f4")
+    for name, expected in detector(image).items():
+        np.testing.assert_array_equal(loaded(image)[name], expected)
+
+
+def test_every_layer_of_keras_applications_is_known_by_its_module():
+    applications = keras.src.applications
+    found = {}
+    for place in pkgutil.iter_modules(applications.__path__, f"{applications.__name__}."):
+        if place.name.endswith("_test"):
+            continue
+        module = importlib.import_module(place.name)
+        layers = [
+            name
+            for name, value in vars(module).items()
+            if inspect.isclass(value) and issubclass(value, keras.Layer)
+            if value.__module__ == place.name
+        ]
+        found |= {place.name: set(layers)} if layers else {}
+    assert {place: set(names) for place, names in _OF_APPLICATIONS.items()} == found
 
 
 def test_compiled_detectors_keep_their_optimizer(tmp_path):
