@@ -14,7 +14,15 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from ssd_keras.data import checks, csv_columns, csv_judging, image_index, names, options
+from ssd_keras.data import (
+    checks,
+    csv_columns,
+    csv_judging,
+    image_index,
+    names,
+    options,
+    split_folders,
+)
 from ssd_keras.data.csv_columns import Layout
 from ssd_keras.data.csv_lines import Fault, Line, Reader, cell_of, is_descriptions
 from ssd_keras.data.csv_table import Table, read_table
@@ -55,7 +63,7 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
     table = read_table(path, problems)
     layout = _layout(table, needs_class="class" not in chosen)
     reader = Reader(path, layout, table.parse, chosen.get("class", ""), problems)
-    lines, elsewhere = _of_split(table, layout, split, problems)
+    lines, elsewhere = _of_split(spec, table, layout, split, problems)
     found = list(reader.lines(lines))
     rows = _rows(path, found, chosen.get("images"), layout, problems, elsewhere)
     if classes is None:
@@ -121,7 +129,9 @@ def _is_whole(cells: Sequence[str], layout: Layout) -> bool:
     return len(cells) > layout.last
 
 
-def _of_split(table, layout, split, problems) -> tuple[list[tuple[int, list[str]]], dict[str, str]]:
+def _of_split(
+    spec, table, layout, split, problems
+) -> tuple[list[tuple[int, list[str]]], dict[str, str]]:
     """The lines below the header, and what images stand elsewhere.
 
     Of a split that is asked for its lines only; elsewhere then are the images of the other lines,
@@ -140,7 +150,10 @@ def _of_split(table, layout, split, problems) -> tuple[list[tuple[int, list[str]
         _note_splits(table.path, lines, column, problems)
         return lines, {}
     if column is None:
-        raise UserError(f"'{table.path}' has no column 'split' to find '{split}' in.")
+        raise UserError(
+            f"'{table.path}' has no column 'split' to find '{split}' in. "
+            f"{split_folders.advice(spec, split)}"
+        )
     chosen = [(at, cells) for at, cells in lines if _same_split(cell_of(cells, column), split)]
     if not chosen:
         known = {cell_of(cells, column) for _, cells in lines} - {""}
