@@ -5,6 +5,7 @@ from ssd_keras.data.images import ImageError as ImageError
 from ssd_keras.data.images import max_megapixels as max_megapixels
 from ssd_keras.data.images import read_image as read_image
 from ssd_keras.data.images import set_max_megapixels as set_max_megapixels
+from ssd_keras.data.overlap import shared_images as shared_images
 from ssd_keras.data.source import GroundTruth as GroundTruth
 from ssd_keras.data.source import Problem as Problem
 from ssd_keras.data.source import Source as Source

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ssd_keras.data import checks, coco_content, coco_layout, image_index, names, options
+from ssd_keras.data import checks, coco_content, coco_layout, image_index, names, options, turned
 from ssd_keras.data.coco_content import LARGEST_ID
 from ssd_keras.data.coco_table import CocoTable, Pictures
 from ssd_keras.data.rows import known_area
@@ -185,6 +185,7 @@ def _table(
     image = _looked_up(annotations.image, pictures.place_of)
     name = _looked_up(annotations.category, name_of)
     boxes, crowd, area = annotations.boxes, annotations.crowd.copy(), annotations.area.copy()
+    turn = annotations.turn.copy()
     corners = np.column_stack([boxes[:, 1], boxes[:, 0], boxes[:, 1] + boxes[:, 3],
                                boxes[:, 0] + boxes[:, 2]])  # fmt: skip
     odd = (image < 0) | (name < 0)
@@ -198,6 +199,16 @@ def _table(
             continue
         image[index], name[index] = found.place, name_of[found.category]
         corners[index], crowd[index], area[index] = found.corners, found.crowd, found.area
+        turn[index] = found.turn or 0
+        if found.turn is None:
+            written = coco_content.rotation_of(annotations.at(index))
+            called = categories[found.category], written, pictures.image(found.place)
+            problems.append(turned.note_unclear(place, *called))
+    is_turned = np.flatnonzero((image >= 0) & (turn != 0))
+    corners[is_turned] = turned.upright(corners[is_turned], turn[is_turned])
+    for index in is_turned.tolist():
+        place, of = f"{path}, annotations[{index}]", pictures.image(image[index])
+        problems.append(turned.note(place, names[name[index]], turn[index], of))
     _note_repeated_ids(annotations, path, problems)
     return CocoTable(pictures, names, image, name, corners, crowd, area)
 
@@ -244,6 +255,7 @@ class _Object(NamedTuple):
     corners: tuple[float, float, float, float]
     crowd: bool
     area: float
+    turn: float | None
 
 
 def _object(annotation, place: str, categories: dict, pictures: Pictures) -> _Object | Problem:
@@ -273,4 +285,5 @@ def _object(annotation, place: str, categories: dict, pictures: Pictures) -> _Ob
         message = f"its iscrowd is {_brief(annotation['iscrowd'])}: write 1 or 0"
         return pictures.reject(at, "broken_mark", place, message, REFUSED, name=name)
     area = known_area(number(annotation.get("area")))
-    return _Object(at, category, (y, x, y + height, x + width), crowd, area)
+    turn = turned.degrees_of(coco_content.rotation_of(annotation))
+    return _Object(at, category, (y, x, y + height, x + width), crowd, area, turn)

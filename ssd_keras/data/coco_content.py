@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ssd_keras.data import coco_layout, index_file, json_lists, text
+from ssd_keras.data import coco_layout, index_file, json_lists, text, turned
 from ssd_keras.data.source import Problem
 from ssd_keras.errors import UserError, one_line
 from ssd_keras.reading import open_file
@@ -29,7 +29,7 @@ NO_ID = -LARGEST_ID
 _KEPT_FROM = 16 << 20
 _OF_IMAGES = ("id", "file_name", "height", "width")
 _COLUMNS = {"image": np.int64, "category": np.int64, "number": np.int64, "boxes": np.float64,
-            "crowd": bool, "area": np.float64}  # fmt: skip
+            "crowd": bool, "area": np.float64, "turn": np.float64}  # fmt: skip
 
 
 @dataclasses.dataclass
@@ -42,6 +42,7 @@ class Annotations:
         boxes: float64 `[n, 4]`, `[x, y, width, height]` in pixels.
         crowd: bool `[n]`.
         area: float64 `[n]`, nan where it is unknown.
+        turn: float64 `[n]`, by how many degrees the object is turned from its box, as CVAT says.
         odd: by their index, annotations that have other values than numbers, as the file has them;
             their columns mean nothing.
     """
@@ -52,6 +53,7 @@ class Annotations:
     boxes: np.ndarray
     crowd: np.ndarray
     area: np.ndarray
+    turn: np.ndarray
     odd: dict[int, object]
 
     def __len__(self) -> int:
@@ -67,6 +69,7 @@ class Annotations:
             "bbox": self.boxes[index].tolist(),
             "iscrowd": int(self.crowd[index]),
             "area": float(self.area[index]),
+            "attributes": {"rotation": float(self.turn[index])},
         }
 
 
@@ -88,7 +91,7 @@ def read(path: str, problems: list[Problem]) -> Content:
     stamp = index_file.stamp(path)
     kept = stamp is not None and stamp[0] >= _KEPT_FROM
     place = index_file.place_of("coco", path) if kept else None
-    about = {"path": os.path.realpath(path), "stamp": stamp}
+    about = {"path": os.path.realpath(path), "stamp": stamp, "columns": list(_COLUMNS)}
     if kept and (arrays := index_file.read(place, about)) is not None:
         return _from_arrays(arrays)
     content = _read(path, problems)
@@ -191,6 +194,9 @@ def _columns(elements: Sequence) -> dict[str, np.ndarray] | None:
         return None
     values = {key: [one.get(key) for one in elements] for key in (*_IDS, "bbox", "area")}
     crowd = [one.get("iscrowd", 0) for one in elements]
+    turn = [0.0] * len(elements)
+    if any("attributes" in one for one in elements):
+        turn = [turned.degrees_of(rotation_of(one)) for one in elements]
     boxes, kinds = values["bbox"], {key: set(map(type, of)) for key, of in values.items()}
     if not (kinds["bbox"] <= {list} and set(map(len, boxes)) <= {4}):
         return None
@@ -201,6 +207,7 @@ def _columns(elements: Sequence) -> dict[str, np.ndarray] | None:
         and kinds["area"] <= _NUMBERS | {type(None)}
         and set(map(type, corners)) <= _NUMBERS
         and set(crowd) <= {0, 1}
+        and None not in turn
     )
     if not fits:
         return None
@@ -216,7 +223,20 @@ def _columns(elements: Sequence) -> dict[str, np.ndarray] | None:
         return None
     area[~(np.isfinite(area) & (area >= 0))] = np.nan
     return {"image": ids["image_id"], "category": ids["category_id"], "number": ids["id"],
-            "boxes": numbers, "crowd": np.array(crowd, bool), "area": area}  # fmt: skip
+            "boxes": numbers, "crowd": np.array(crowd, bool), "area": area,
+            "turn": np.array(turn, np.float64)}  # fmt: skip
+
+
+def rotation_of(annotation: dict):
+    """What an annotation says by how many degrees its object is turned from its box.
+
+    Of an object with a segmentation the box is around that, and such an attribute means something
+    else.
+    """
+    attributes = annotation.get("attributes")
+    if not isinstance(attributes, dict) or annotation.get("segmentation"):
+        return 0.0
+    return attributes.get("rotation", 0.0)
 
 
 def _is_plain(one) -> bool:

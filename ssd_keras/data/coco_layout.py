@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from ssd_keras.data.split_folders import (
     ANNOTATIONS,
     PICTURES,
+    advice,
     aliases,
     check_folder,
     choose,
@@ -79,8 +80,8 @@ def find(spec: str, place: str, split: str | None, pictures: str | None) -> Coco
 def _of_file(spec: str, path: str, split: str | None) -> CocoLayout:
     if split:
         raise UserError(
-            f"'{path}' is one file without splits: leave out '#{split}', or name the file of that "
-            f"split (from '{spec}')."
+            f"'{path}' is one file without splits: name the file of that split (from '{spec}'). "
+            f"{advice(spec, split)}"
         )
     if not os.path.exists(path):
         raise missing_place("file", path, spec)
@@ -125,7 +126,7 @@ def _which_file(spec: str, folder: str, found: Sequence[str]) -> UserError:
         return name_one(spec, folder, splits)
     return UserError(
         f"'{folder}' holds no instances.json but {', '.join(found[:6])} (from '{spec}'). "
-        "Name it: find:FILE.json,images=DIR."
+        "Name it: coco:FILE.json,images=DIR."
     )
 
 
@@ -135,7 +136,7 @@ def _no_coco(root: str, spec: str) -> str:
     what = "no .json file that is COCO" if files_with_end(root, ".json") else "no .json file"
     return (
         f"'{root}' holds no instances.json but {what} (from '{spec}'). "
-        "Name it: find:FILE.json,images=DIR."
+        "Name it: coco:FILE.json,images=DIR."
     )
 
 
@@ -157,7 +158,9 @@ def _of_split(spec: str, root: str, split: str) -> CocoLayout:
     if named in folders:
         return _whole(spec, os.path.join(root, named))
     usual = [name for name in known if is_split(re.sub(r"\d+$", "", name))]
-    raise no_split(split, root, spec, usual or known)
+    needs = f"instances_{split}.json and no folder of it"
+    error = no_split(split, root, spec, usual or known, needs)
+    raise UserError(f"{error} {advice(spec, split)}") if known and not usual else error
 
 
 def _is_folder(folder: str) -> bool:

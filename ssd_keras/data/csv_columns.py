@@ -26,6 +26,7 @@ COLUMNS = {
     "split": ("split", "set", "subset", "mluse", "usage", "partition"),
     "difficult": ("difficult", "isdifficult"),
     "crowd": ("crowd", "iscrowd", "isgroupof", "groupof"),
+    "rotation": ("rotation", "rotationangle", "boxrotation", "bboxrotation"),
     "image_width": ("imagewidth", "imgwidth", "imwidth", "widthimage"),
     "image_height": ("imageheight", "imgheight", "imheight", "heightimage"),
     "width": ("width",),
@@ -108,7 +109,7 @@ class Layout:
     @property
     def last(self) -> int:
         """Index of the last column that a line with an object must have."""
-        optional = {"split", "difficult", "crowd", "image_width", "image_height"}
+        optional = {"split", "difficult", "crowd", "rotation", "image_width", "image_height"}
         return max(index for key, index in self.columns.items() if key not in optional)
 
 
@@ -213,7 +214,7 @@ def _box_columns(found: Mapping[str, int]) -> tuple[str, dict[str, int]]:
 
 # Columns that hold a whole box, and the form that it then has; "" where that must be found out.
 _ONE_CELL = {"list_sizes": SIZES, "list_corners": CORNERS, "list": "", "shape": CORNERS}
-_PLAIN = ("image", "label", "split", "difficult", "crowd", "attributes")
+_PLAIN = ("image", "label", "split", "difficult", "crowd", "rotation", "attributes")
 
 
 def _find_columns(header: Sequence[str]) -> dict[str, int]:

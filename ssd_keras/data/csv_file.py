@@ -14,7 +14,15 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from ssd_keras.data import checks, csv_columns, csv_judging, image_index, names, options
+from ssd_keras.data import (
+    checks,
+    csv_columns,
+    csv_judging,
+    image_index,
+    names,
+    options,
+    split_folders,
+)
 from ssd_keras.data.csv_columns import Layout
 from ssd_keras.data.csv_lines import Fault, Line, Reader, cell_of, is_descriptions
 from ssd_keras.data.csv_table import Table, read_table
@@ -33,9 +41,9 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
     Columns by header: image, xmin, ymin, xmax, ymax (or x, y, w, h; or centre and size), class;
     also difficult, crowd, width and height (of the image). Usual other names are known
     (`csv_columns.COLUMNS`); a header of others is refused. Without a header: image, xmin, ymin,
-    xmax, ymax, class, or, where most of the lines can be no corners, image, x, y, w, h, class; or
-    the columns of AutoML. Boxes in pixels from 0, edges not inclusive (files of Open Images and
-    AutoML: in shares). A line with an image only is an image without objects.
+    xmax, ymax, class, or image, x, y, w, h, class, as the boxes say; or the columns of AutoML.
+    Boxes in pixels from 0, edges not inclusive (files of Open Images and AutoML: in shares). A line
+    with an image only is an image without objects.
 
     Args:
         spec: how the user named the data, for messages.
@@ -53,11 +61,13 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
     path, split = _file(spec, path, split)
     problems: list[Problem] = []
     table = read_table(path, problems)
-    layout = _layout(table, needs_class="class" not in chosen)
+    index = _image_index(path, chosen.get("images"), problems)
+    sides = csv_judging.sides_by(index, chosen.get("units"))
+    layout = _layout(table, sides, needs_class="class" not in chosen)
     reader = Reader(path, layout, table.parse, chosen.get("class", ""), problems)
-    lines, elsewhere = _of_split(table, layout, split, problems)
+    lines, elsewhere = _of_split(spec, table, layout, split, problems)
     found = list(reader.lines(lines))
-    rows = _rows(path, found, chosen.get("images"), layout, problems, elsewhere)
+    rows = _rows(path, found, index, layout, problems, elsewhere)
     if classes is None:
         classes = _in_order({name for row in rows if not row.missing for name in row.names})
     return checks.assemble(spec, classes, rows, problems, chosen.get("units"))
@@ -95,33 +105,55 @@ def _same_split(one: str, other: str) -> bool:
     return one == other or any(one in group and other in group for group in _SPLITS)
 
 
-def _layout(table: Table, needs_class: bool) -> Layout:
+def _image_index(path: str, folder: str | None, problems) -> image_index.ImageIndex:
+    base = os.path.dirname(path) or "."
+    folders = [folder] if folder else [base, os.path.join(base, "images")]
+    return image_index.ImageIndex([f for f in folders if os.path.isdir(f)], problems)
+
+
+def _layout(table: Table, sides: csv_judging.Sides, needs_class: bool) -> Layout:
     lines = [cells for _, cells in table.lines]
     if csv_columns.is_numbered(lines[0]):
-        layout = csv_judging.by_lines(table.path, table.lines[1:], table.parse)
+        layout = csv_judging.by_lines(table.path, table.lines[1:], table.parse, sides)
         return dataclasses.replace(layout, has_header=True)
     if not csv_columns.is_header(lines):
-        return csv_judging.by_lines(table.path, table.lines, table.parse)
+        return csv_judging.by_lines(table.path, table.lines, table.parse, sides)
     header = [cell.lstrip("#").strip() for cell in table.lines[0][1]]
     layout = csv_columns.by_header(table.path, header, needs_class=needs_class)
     if layout.form:
         return layout
-    cells = (
-        cells[layout.columns["list"]] for _, cells in table.lines[1:] if _is_whole(cells, layout)
+    lines = [cells for cells in lines[1:] if len(cells) > layout.last]
+    boxes = [_numbers(cells[layout.columns["list"]]) for cells in lines]
+    good = [at for at, box in enumerate(boxes) if len(box) == 4 and None not in box]
+    form = csv_judging.judge_order(
+        table.path,
+        np.array([boxes[at] for at in good]),
+        _sides_of([lines[at] for at in good], layout, table, sides),
+        named=True,
     )
-    boxes = [[number(part) for part in csv_columns.split_list(cell)] for cell in cells]
-    boxes = [box for box in boxes if len(box) == 4 and None not in box]
-    form = csv_judging.judge_order(np.array(boxes).reshape(-1, 4), table.path, named=True)
     what = "xmin, ymin, xmax, ymax" if form == csv_columns.CORNERS else "x, y, width, height"
     note = f"its column '{header[layout.columns['list']]}' is read as {what}"
     return dataclasses.replace(layout, form=form, judged=True, note=note)
 
 
-def _is_whole(cells: Sequence[str], layout: Layout) -> bool:
-    return len(cells) > layout.last
+def _numbers(cell: str) -> list[float | None]:
+    return [number(part) for part in csv_columns.split_list(cell)]
 
 
-def _of_split(table, layout, split, problems) -> tuple[list[tuple[int, list[str]]], dict[str, str]]:
+def _sides_of(
+    lines: Sequence[Sequence[str]], layout: Layout, table: Table, sides: csv_judging.Sides
+) -> np.ndarray:
+    """Width and height of the image of each line: what the line states, else that of the file."""
+    keys = [layout.columns.get(key) for key in ("image_width", "image_height")]
+    cells = [cell_of(line, key) for line in lines for key in keys]
+    stated = np.array(list(map(table.parse, cells)), np.float64).reshape(-1, 2)
+    found = sides([line[layout.columns["image"]] for line in lines])
+    return np.where((stated > 0).all(1, keepdims=True), stated, found)
+
+
+def _of_split(
+    spec, table, layout, split, problems
+) -> tuple[list[tuple[int, list[str]]], dict[str, str]]:
     """The lines below the header, and what images stand elsewhere.
 
     Of a split that is asked for its lines only; elsewhere then are the images of the other lines,
@@ -140,7 +172,10 @@ def _of_split(table, layout, split, problems) -> tuple[list[tuple[int, list[str]
         _note_splits(table.path, lines, column, problems)
         return lines, {}
     if column is None:
-        raise UserError(f"'{table.path}' has no column 'split' to find '{split}' in.")
+        raise UserError(
+            f"'{table.path}' has no column 'split' to find '{split}' in. "
+            f"{split_folders.advice(spec, split)}"
+        )
     chosen = [(at, cells) for at, cells in lines if _same_split(cell_of(cells, column), split)]
     if not chosen:
         known = {cell_of(cells, column) for _, cells in lines} - {""}
@@ -165,15 +200,17 @@ def _note_splits(path, lines, column, problems) -> None:
 
 
 def _rows(
-    path, lines: Sequence[Line], folder, layout: Layout, problems, elsewhere: Mapping[str, str]
+    path,
+    lines: Sequence[Line],
+    index: image_index.ImageIndex,
+    layout: Layout,
+    problems,
+    elsewhere: Mapping[str, str],
 ) -> list[checks.Row]:
     """The images with their objects; images that are not there with the reason.
 
     Those that stand `elsewhere`, in another split, are refused.
     """
-    base = os.path.dirname(path) or "."
-    folders = [folder] if folder else [base, os.path.join(base, "images")]
-    index = image_index.ImageIndex([f for f in folders if os.path.isdir(f)], problems)
     found = index.find_all(one.image for one in lines)
     problems += image_index.notes(found.values(), path)
     rows: dict[str, checks.Row] = {}

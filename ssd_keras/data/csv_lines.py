@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from ssd_keras.data import csv_columns, names
+from ssd_keras.data import csv_columns, names, turned
 from ssd_keras.data.csv_columns import Layout
 from ssd_keras.data.csv_table import COMMA_NUMBER, DELIMITERS
-from ssd_keras.data.source import LEFT_OUT, REFUSED, Problem
+from ssd_keras.data.source import LEFT_OUT, NOTED, REFUSED, Problem
 from ssd_keras.data.text import lines as lines_of
 from ssd_keras.data.text import mark, number, read_text
 
@@ -95,7 +95,20 @@ class Reader:
             if flag is None and not isinstance(box, Fault):
                 message = f"'{label}' has '{cell(key)[:40]}' for {key}: write 1 or 0"
                 box = Fault("broken_mark", message, REFUSED)
+        if cell("rotation") and not (box is None or isinstance(box, Fault)):
+            self._note_turned(place, label, cell("rotation"), os.path.basename(cell("image")))
         return Line(place, cell("image"), label, box, size, **flags)
+
+    def _note_turned(self, place: str, label: str, written: str, image: str) -> None:
+        turn = turned.degrees_of(self._parse(written))
+        if turn is None:
+            self._problems.append(turned.note_unclear(place, label, written, image))
+        elif turn:
+            message = (
+                f"'{label}' is turned by {turn:g} degrees, and the file does not say about which "
+                "point: its box is read as upright; write the one around the turned one"
+            )
+            self._problems.append(Problem(turned.KIND, place, message, NOTED, image=image))
 
     def _broken(self, cells, image) -> str:
         only_image = image and sum(map(bool, cells)) == 1

@@ -19,7 +19,7 @@ from ssd_keras.data import (
     yolo,
 )
 from ssd_keras.data.combined import CombinedSource
-from ssd_keras.data.filtered import FILTERS, FilteredSource
+from ssd_keras.data.filtered import FILTERS, SHARES, FilteredSource
 from ssd_keras.data.record_file import is_record
 from ssd_keras.data.source import NOTED, Problem, Source
 from ssd_keras.display import join_names
@@ -115,10 +115,15 @@ def _load(spec: str, classes) -> Source:
         _check_sign(spec, end)
     filtered = re.fullmatch(r"(.*)\?(\w+)=(.*)", spec[end:])
     if filtered:
-        before, kind, pattern = filtered.groups()
+        before, kind, value = filtered.groups()
         if kind not in FILTERS:
             raise unknown("filter", kind, FILTERS, f"in '{spec}'")
-        return FilteredSource(spec, _load(spec[:end] + before, classes), kind, pattern)
+        if kind in SHARES and (other := re.search(rf"\?({'|'.join(SHARES)})=", before)):
+            raise UserError(
+                f"'{spec}' has '{other[1]}' and '{kind}': a set is divided once, '?share=0.8' is "
+                "one part of it and '?rest=0.8' the other."
+            )
+        return FilteredSource(spec, _load(spec[:end] + before, classes), kind, value)
     behind, _, split = spec[end:].partition("#")
     options_behind = re.search(r",\w+=.*", split)
     if options_behind and spec[:end] + behind != "shapes":

@@ -54,7 +54,16 @@ def no_split(split: str, place: str, spec: str, known: Iterable[str], needs: str
     error = unknown("split", split, known, f"in '{place}' (from '{spec}')")
     if known:
         return error
-    return UserError(f"{error} It has none{needs and f': no {needs}'}; leave out '#{split}'.")
+    return UserError(f"{error} It has none{needs and f': no {needs}'}. {advice(spec, split)}")
+
+
+def advice(spec: str, split: str) -> str:
+    """How to name data that have no such split, all of them or one of two parts."""
+    whole = "".join(spec.rpartition(f"#{split}")[::2])
+    return (
+        f"Leave out '#{split}' to read all of it; to train on one part and judge by the other, "
+        f"write '{whole}?share=0.8' and '{whole}?rest=0.8'."
+    )
 
 
 def check_folder(place: str, spec: str) -> None:

@@ -54,6 +54,8 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
         remote.check(place)
     files = _files(spec, place, split)
     problems: list[Problem] = []
+    if split is None and remote.is_folder(place):
+        problems += _several_splits(files, place)
     if "sequential" in chosen:
         return streamed.load(spec, files, classes, chosen, problems)
     indexed = record_index.read(files, problems)
@@ -83,8 +85,8 @@ def _files(spec, place, split) -> list[str]:
         files = _in_folder(place, split)
     elif split:
         raise UserError(
-            f"'{place}' names files, which have no splits: leave out '#{split}', or put it into "
-            f"the name, such as 'tfrecord:DIR/{split}-*' (from '{spec}')."
+            f"'{place}' names files, which have no splits: put it into the name, such as "
+            f"'tfrecord:DIR/{split}-*' (from '{spec}'). {split_folders.advice(spec, split)}"
         )
     elif not files:
         found = [path for path in remote.matching(place) if remote.is_file(path)]
@@ -97,6 +99,16 @@ def _files(spec, place, split) -> list[str]:
     if glob.has_magic(place):
         raise UserError(f"No file matches '{place}' (from '{spec}').")
     raise missing_place("file", place, spec)
+
+
+def _several_splits(files: Sequence[str], place: str) -> list[Problem]:
+    """A note that the files of a folder are of several splits, by the words of their names."""
+    words = {word for path in files for word in re.split(r"[\W\d_]+", os.path.basename(path))}
+    found = sorted(filter(split_folders.is_split, words))
+    if len(found) < 2:
+        return []
+    message = f"no split was named: {', '.join(found)} are read as one"
+    return [Problem("all_splits", place, message, NOTED)]
 
 
 def _in_folder(place: str, split: str | None) -> list[str]:

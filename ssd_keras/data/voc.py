@@ -7,7 +7,17 @@ import re
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from ssd_keras.data import checks, file_lists, image_index, images, names, options, text, voc_layout
+from ssd_keras.data import (
+    checks,
+    file_lists,
+    image_index,
+    images,
+    names,
+    options,
+    text,
+    turned,
+    voc_layout,
+)
 from ssd_keras.data.source import LEFT_OUT, NOTED, REFUSED, Problem, Source
 from ssd_keras.data.text import mark, number
 from ssd_keras.data.voc_xml import read_root
@@ -225,7 +235,23 @@ def _add(
         said = (item.findtext("difficult") or "").strip()[:40]
         reject("broken_mark", f"'{label}' has '{said}' for difficult: write 1 or 0", REFUSED)
         return
-    row.add(label, (ymin, xmin, ymax, xmax), place, difficult=difficult)
+    corners = ymin, xmin, ymax, xmax
+    written = _rotation_of(item)
+    turn = turned.degrees_of(written)
+    if turn is None:
+        problems.append(turned.note_unclear(place, label, written, row.image))
+    elif turn:
+        corners = tuple(turned.upright([corners], [turn])[0].tolist())
+        problems.append(turned.note(place, label, turn, row.image))
+    row.add(label, corners, place, difficult=difficult)
+
+
+def _rotation_of(item: ElementTree.Element) -> str | float:
+    """By how many degrees CVAT says that an object is turned from its box; it does not turn it."""
+    for attribute in item.iterfind("attributes/attribute"):
+        if (attribute.findtext("name") or "").strip() == "rotation":
+            return attribute.findtext("value") or ""
+    return 0.0
 
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")

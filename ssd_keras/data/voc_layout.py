@@ -34,7 +34,7 @@ class VocLayout:
         annotations: the folder with the .xml files.
         pictures: folders with the images, the likeliest first.
         list_file: names the images of the split; None if the folders do.
-        parts: splits whose folders are all read because none was named.
+        parts: splits, folders or lists, that are all read because none was named.
     """
 
     root: str
@@ -112,6 +112,7 @@ def _folders_of(spec: str, root: str) -> VocLayout:
     if annotations != root and holds(annotations, images.EXTENSIONS):
         pictures = [*pictures, annotations]
     divided = [name for base in _bases(root) for name in parts(base)]
+    divided += filter(is_split, _split_lists(root))
     return VocLayout(root, annotations, tuple(pictures), parts=tuple(dict.fromkeys(divided)))
 
 

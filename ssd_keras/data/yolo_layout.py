@@ -34,7 +34,7 @@ class YoloLayout:
         root: the folder of the whole data set.
         pictures: the folder with the images, or a file that lists them.
         names_in: folders that may name the classes, the likeliest first.
-        parts: splits whose folders are all read because none was named.
+        parts: splits, folders or lists, that are all read because none was named.
     """
 
     root: str
@@ -79,9 +79,10 @@ def find(spec: str, place: str, split: str | None) -> YoloLayout:
     """
     inner = folders_called(place, PICTURES)
     whole = inner[0] if inner else place
-    if split is None:
-        return YoloLayout(place, whole, _names_in(place, whole), tuple(parts(whole)))
     lists = {name[:-4]: name for name in files_with_end(place, ".txt") if is_split(name[:-4])}
+    if split is None:
+        divided = tuple(dict.fromkeys((*parts(whole), *lists)))
+        return YoloLayout(place, whole, _names_in(place, whole), divided)
     folders = {base: choose(split, sub_folders(base), f"in '{base}'") for base in (*inner, place)}
     for base, name in folders.items():
         if name:

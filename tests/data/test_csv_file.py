@@ -102,10 +102,11 @@ HEADERS = {
     "tabs": ("image\txmin\tymin\txmax\tymax\tclass", "a.jpg\t8\t6\t40\t30\tcat"),
     "Excel's sep": ("sep=;\nimage;xmin;ymin;xmax;ymax;class", "a.jpg;8;6;40;30;cat"),
     "decimal commas": ("image;xmin;ymin;xmax;ymax;class", "a.jpg;8,0;6,0;40,00;30,0;cat"),
-    "no header": ("a.jpg,8,6,40,30,cat", ""),
-    "no header and semicolons": ("a.jpg;8;6;40;30;cat", ""),
-    "no header and decimal commas": ("a.jpg;8,5;6;40,5;30;cat\na.jpg;8,0;6,0;40,0;30,0;cat", ""),
-    "numbers of pandas": ("0,1,2,3,4,5", "a.jpg,8,6,40,30,cat"),
+    # The first box is no size: it would leave its image.
+    "no header": ("a.jpg,30,6,40,30,cat", "a.jpg,8,6,40,30,cat"),
+    "no header and semicolons": ("a.jpg;30;6;40;30;cat", "a.jpg;8;6;40;30;cat"),
+    "no header and decimal commas": ("b.jpg;30,5;6;40,5;30;cat", "b.jpg;8,0;6,0;40,0;30,0;cat"),
+    "numbers of pandas": ("0,1,2,3,4,5", "a.jpg,30,6,40,30,cat\na.jpg,8,6,40,30,cat"),
     "AutoML": ("TRAIN,gs://bucket/x/a.jpg,cat,0.125,0.125,,,0.625,0.625,,", ""),
     "AutoML of eight corners": (
         "UNASSIGNED,gs://bucket/a.jpg,cat,0.125,0.125,0.625,0.125,0.625,0.625,0.125,0.625",
@@ -219,7 +220,7 @@ REFUSED = {
     "blanks": ("a.jpg 1 2 3 4 cat\nb.jpg 1 2 3 4 cat\n", ["no column of the image"]),
     "corners or sizes": (
         "a.jpg,1,2,30,40,cat\nb.jpg,30,20,10,9,cat\na.jpg,3,2,30,40,cat\n",
-        ["second corner or its size (1 of 3", "image,x,y,w,h,class"],
+        ["second corner or its size (1 of 3 boxes", "image,x,y,w,h,class"],
     ),
     "xmin, xmax, ymin, ymax without names": (
         "".join(f"a.jpg,{20 + i},{50 + i},{3 + i},{9 + i},cat\n" for i in range(9)),
@@ -227,13 +228,36 @@ REFUSED = {
     ),
     "one list of four numbers": (
         'image,bbox,class\na.jpg,"[1, 2, 30, 40]",cat\n',
-        ["call the column bbox_xywh or bbox_xyxy"],
+        ["call the column bbox_xyxy or bbox_xywh"],
+    ),
+    "a large object in the middle of each image": (
+        "image,bbox,class\n" + 'a.jpg,"[12, 9, 40, 30]",cat\nb.jpg,"[11, 8, 38, 31]",cat\n' * 20,
+        [
+            "second corner or its size (0 of 40 boxes can be no corners, 0 of 40 no sizes)",
+            "from 12, 9 to 40, 30, or from 12, 9 and 40 x 30 large",
+            "bbox_xyxy or bbox_xywh",
+        ],
+    ),
+    "a large object in the middle of each image without names": (
+        "a.jpg,12,9,40,30,cat\nb.jpg,11,8,38,31,cat\n" * 20,
+        [
+            "0 of 40 no sizes",
+            "image,xmin,ymin,xmax,ymax,class or image,x,y,w,h,class as first line",
+        ],
+    ),
+    "a line that no size can be among many": (
+        "a.jpg,12,9,40,30,cat\nb.jpg,11,8,38,31,cat\n" * 20 + "c.jpg,30,9,40,30,cat\n",
+        ["1 of 41 no sizes"],
     ),
     "shares": (
         "image,xmin,ymin,xmax,ymax,class\n" + f"a.jpg,{SHARES},cat\n" * 2,
         [",units=shares"],
     ),
-    "shares without names": (f"a.jpg,{SHARES},cat\n", [",units=shares"]),
+    "shares without names": (
+        f"a.jpg,{SHARES},cat\na.jpg,0.5,0.5,0.75,0.75,cat\n",
+        [",units=shares"],
+    ),
+    "shares that may be sizes": (f"a.jpg,{SHARES},cat\n", ["0 of 1 no sizes"]),
     "Open Images in pixels": (
         "ImageID,LabelName,XMin,XMax,YMin,YMax,IsGroupOf\na,cat,8,40,6,30,0",
         [",units=pixels"],
@@ -320,7 +344,7 @@ def test_one_line_that_contradicts_is_refused_and_the_others_stay(read):
 
 
 def test_many_lines_that_contradict_stop(read):
-    with pytest.raises(UserError, match=r"\(5 of 20 boxes can be no corners\)"):
+    with pytest.raises(UserError, match=r"\(5 of 20 boxes can be no corners, "):
         read(twenty(5))
 
 
@@ -457,7 +481,8 @@ def test_names_of_one_file_are_one_image(read):
 def test_images_of_one_stem_have_ids_that_differ(read, tmp_path):
     for place in ("left/a.jpg", "right/a.jpg", "right/c.jpg"):
         samples.picture(tmp_path / place)
-    source = read("left/a.jpg,8,6,40,30,cat\nright/a.jpg,8,6,40,30,cat\nright/c.jpg,8,6,40,30,cat")
+    lines = [f"{name},30,6,40,30,cat" for name in ("left/a.jpg", "right/a.jpg", "right/c.jpg")]
+    source = read("\n".join(lines))
     assert [truth.image_id for truth in source.ground_truth()] == ["left/a", "right/a", "c"]
 
 

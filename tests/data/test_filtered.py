@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ssd_keras import data
-from ssd_keras.data import tfrecord
+from ssd_keras.data import filtered, tfrecord
 from ssd_keras.errors import UserError
 from tests.data import samples
 from tests.data.samples import voc_image, voc_object
@@ -27,7 +27,7 @@ def kept(source):
 
 
 @pytest.mark.parametrize(
-    ("filtered", "expected"),
+    ("chosen", "expected"),
     [
         ("?only=^hill", NAMES[:2]),
         ("?without=^hill", NAMES[2:]),
@@ -35,8 +35,8 @@ def kept(source):
         ("?without=1?only=^town", NAMES[3:]),
     ],
 )
-def test_names_choose_the_images(folder, filtered, expected):
-    assert kept(data.load_source(f"voc:{folder}{filtered}")) == list(expected)
+def test_names_choose_the_images(folder, chosen, expected):
+    assert kept(data.load_source(f"voc:{folder}{chosen}")) == list(expected)
 
 
 def test_an_image_stays_with_its_ground_truth(folder):
@@ -86,17 +86,108 @@ def test_records_are_filtered_by_their_ids(folder, tmp_path):
     assert source.encoded(1) == (folder / "JPEGImages/town-2.jpg").read_bytes()
 
 
+def shares_of(names, share):
+    """The names that `?share=` keeps of images that lie in records, and those of `?rest=`."""
+    boxes = np.array([[0.1, 0.1, 0.5, 0.5]])
+    truth = [data.GroundTruth(name, 48, 64, boxes, [0]) for name in names]
+    whole = data.Source("x", ["cat"], truth)
+    return [kept(filtered.FilteredSource("x", whole, kind, share)) for kind in ("share", "rest")]
+
+
+@pytest.mark.parametrize("share", ["0.8", "0.5", ".1"])
+def test_a_share_and_the_rest_are_the_whole(share):
+    names = [f"{number:06d}" for number in range(2000)]
+    chosen, rest = shares_of(names, share)
+    assert not set(chosen) & set(rest)
+    assert sorted([*chosen, *rest]) == names
+    assert chosen == sorted(chosen)
+    assert abs(len(chosen) / 2000 - float(share)) < 0.03
+
+
+def test_new_photographs_move_no_others():
+    names = [f"photo {number}" for number in range(300)]
+    before, _ = shares_of(names[::3], "0.7")
+    after, _ = shares_of(names, "0.7")
+    assert before == [name for name in after if name in names[::3]]
+
+
+def test_a_larger_share_holds_the_smaller():
+    names = [f"{number}" for number in range(300)]
+    assert set(shares_of(names, "0.5")[0]) < set(shares_of(names, "0.6")[0])
+
+
+def test_the_place_of_an_image_stays_for_ever():
+    places = [round(filtered.place_of(name), 4) for name in ("1", "2", "a")]
+    assert places == [
+        0.9648,
+        0.1092,
+        0.2538,
+    ]
+
+
 @pytest.mark.parametrize(
-    ("filtered", "parts"),
+    "names",
+    [
+        ("IMG_1.JPG", "img_1.jpg", "IMG_1.png", "IMG_1"),
+        ("caf\u00e9.jpg", "cafe\u0301.jpg"),
+        ("dog_jpg.rf.0a1b2c3d4e5f60718293a4b5c6d7e8f9.jpg",
+         "dog_jpg.rf.ffffffffffffffffffffffffffffffff.jpg"),
+    ],
+)  # fmt: skip
+def test_copies_of_a_photograph_stay_together(names):
+    assert len({filtered.place_of(name) for name in names}) == 1
+
+
+def test_shares_follow_patterns(folder):
+    whole = data.load_source(f"voc:{folder}?only=town")
+    parts = [data.load_source(f"voc:{folder}?only=town?{kind}=0.5") for kind in ("share", "rest")]
+    assert sorted(kept(parts[0]) + kept(parts[1])) == kept(whole)
+    assert all(map(kept, parts))
+    assert kept(data.load_source(f"voc:{folder}?share=0.5?only=town")) == kept(parts[0])
+
+
+def test_packed_images_are_drawn_like_their_files(folder, tmp_path):
+    tfrecord.write(data.load_source(f"voc:{folder}"), str(tmp_path / "x"))
+    of_files, of_records = (
+        kept(data.load_source(f"{place}?share=0.5"))
+        for place in (f"voc:{folder}", f"tfrecord:{tmp_path}/x-*")
+    )
+    assert of_files == of_records
+
+
+@pytest.mark.parametrize(
+    ("filters", "parts"),
+    [
+        ("?share=80", ["'share'", "between 0 and 1, such as ?share=0.8, not '80'"]),
+        ("?share=0", ["between 0 and 1"]),
+        ("?rest=1", ["between 0 and 1, such as ?rest=0.8"]),
+        ("?rest=-0.5", ["between 0 and 1"]),
+        ("?share=nan", ["between 0 and 1"]),
+        ("?share=80%", ["between 0 and 1"]),
+        ("?share=", ["between 0 and 1"]),
+        ("?share=0.8?rest=0.8", ["has 'share' and 'rest'", "divided once"]),
+        ("?rest=0.8?only=1?rest=0.5", ["has 'rest' and 'rest'"]),
+        ("?share=0.00001", ["keeps none of 5 images"]),
+    ],
+)
+def test_shares_that_are_none_are_refused(folder, filters, parts):
+    with pytest.raises(UserError) as caught:
+        data.load_source(f"voc:{folder}{filters}")
+    for part in parts:
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "parts"),
     [
         ("?onyl=x", ["There is no filter 'onyl'", "Did you mean 'only'"]),
         ("?only=[", ["no regular expression"]),
         ("?only=^sea", ["keeps none of 5 images", "hill-1.jpg"]),
     ],
 )
-def test_faults_are_named(folder, filtered, parts):
+def test_faults_are_named(folder, chosen, parts):
     with pytest.raises(UserError) as caught:
-        data.load_source(f"voc:{folder}{filtered}")
+        data.load_source(f"voc:{folder}{chosen}")
     for part in parts:
         assert part in str(caught.value)
 

@@ -1,9 +1,11 @@
 """The folders of annotation tools are read as they come out of them."""
 
+import re
+
 import pytest
 
 from ssd_keras import data
-from ssd_keras.data import specs, split_folders
+from ssd_keras.data import shared_images, specs, split_folders
 from ssd_keras.errors import UserError
 from tests.data import trees
 
@@ -265,6 +267,52 @@ def test_what_is_read_without_a_split_is_said(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "splits"),
+    [
+        ("voc", "train, val"),
+        ("Oxford's pets", "test, trainval"),
+        ("a list for each split", "test, train"),
+        ("labelImg", "train, val"),
+    ],
+)
+def test_lists_of_splits_that_are_not_used_are_said(tmp_path, name, splits):
+    root, form = make(tmp_path / "set", name)
+    found = [p for p in data.load_source(f"{form}:{root}").problems if p.kind == "all_splits"]
+    assert [p.message for p in found] == [f"no split was named: {splits} are read as one"]
+    one = data.load_source(f"{form}:{root}#{splits.split(', ')[1]}")
+    assert "all_splits" not in [problem.kind for problem in one.problems]
+
+
+@pytest.mark.parametrize(
+    "name", ["Kaggle", "Label Studio YOLO", "Label Studio COCO", "a file of COCO", "a file of CSV"]
+)
+def test_what_is_said_of_a_split_that_is_not_there_divides_the_set(tmp_path, name):
+    if name == "a file of CSV":
+        root = trees.write(tmp_path / "set", *(f"{i}.jpg" for i in range(9)), "boxes.csv")
+        lines = [f"{i}.jpg,4,5,30,40,cat" for i in range(9)]
+        (root / "boxes.csv").write_text("\n".join(["image,xmin,ymin,xmax,ymax,class", *lines]))
+        spec = f"csv:{root}/boxes.csv"
+    elif name.endswith("COCO"):
+        files = [f"images/{i}.jpg" for i in range(9)]
+        root = trees.write(tmp_path / "set", *files, "instances.json")
+        (root / "instances.json").write_text(trees.coco([f"{i}.jpg" for i in range(9)]))
+        spec = f"coco:{root}" + "/instances.json" * (name == "a file of COCO")
+    else:
+        root, form = make(tmp_path / "set", name)
+        for number in range(9):
+            end = {"voc": "annotations/{}.xml", "yolo": "labels/{}.txt"}[form]
+            trees.write(root, f"images/{number}.jpg", end.format(number))
+        spec = f"{form}:{root}"
+    with pytest.raises(UserError) as caught:
+        data.load_source(f"{spec}#train")
+    said = re.findall(r"'([^']+\?(?:share|rest)=0\.8)'", str(caught.value))
+    parts = [data.load_source(part) for part in said]
+    assert len(parts) == 2
+    assert sum(map(len, parts)) == len(data.load_source(spec))
+    assert shared_images(*parts) == []
+
+
 @pytest.mark.parametrize("name", ["Roboflow COCO", "COCO as it is shipped"])
 def test_coco_without_a_split_names_them(tmp_path, name):
     root, _ = make(tmp_path, name)
@@ -295,6 +343,20 @@ def test_several_formats_in_one_folder_are_said(tmp_path):
     assert problem.kind == "several_formats"
     assert problem.message == "is read as 'yolo:'; it may be 'coco:', too: write which"
     assert not data.load_source(f"coco:{root}").problems
+
+
+@pytest.mark.parametrize("files", [("a.json", "b.json"), ("c.txt",)])
+def test_what_is_said_of_coco_files_can_be_typed(tmp_path, files):
+    trees.write(tmp_path / "set", *files, "photos/a.jpg")
+    for name in ("a.json", "b.json"):
+        (tmp_path / name).write_text(trees.coco(["a.jpg"]))
+        if "a.json" in files:
+            (tmp_path / "set" / name).write_text(trees.coco(["a.jpg"]))
+    with pytest.raises(UserError, match=r"Name it: \w+:FILE\.json,images=DIR\.$") as caught:
+        data.load_source(f"coco:{tmp_path}/set")
+    written = str(caught.value).rpartition("Name it: ")[2].removesuffix(".")
+    spec = written.replace("FILE", f"{tmp_path}/a").replace("DIR", f"{tmp_path}/set/photos")
+    assert trees.objects(data.load_source(spec)) == {"0": CAT}
 
 
 OTHERS = {

@@ -524,3 +524,23 @@ def test_a_place_that_cannot_be_written_is_named(source, tmp_path):
         (tmp_path / "closed").mkdir(mode=0o500)
         with pytest.raises(UserError, match="cannot be written: Permission denied"):
             tfrecord.write(source, str(tmp_path / "closed/x"))
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("train", "val"), "no split was named: train, val are read as one"),
+        (("pets-train", "pets_valid"), "no split was named: train, valid are read as one"),
+        (("train", "train2"), ""),
+        (("pets", "more"), ""),
+    ],
+)
+def test_several_splits_in_a_folder_are_said(tmp_path, names, said):
+    for name in names:
+        source = data.load_source(f"shapes#{name},count=2,size=32")
+        tfrecord.write(source, str(tmp_path / f"records/{name}"))
+    problems = data.load_source(f"tfrecord:{tmp_path}/records").problems
+    found = [p for p in problems if p.kind == "all_splits"]
+    assert [p.message for p in found] == [said] * bool(said)
+    one = data.load_source(f"tfrecord:{tmp_path}/records/{names[0]}-*").problems
+    assert "all_splits" not in [p.kind for p in one]
