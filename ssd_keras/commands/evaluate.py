@@ -18,7 +18,8 @@ from absl import flags
 
 import ssd_keras
 from ssd_keras import data, evaluation
-from ssd_keras.commands import _program, _suppression, _tiles
+from ssd_keras.commands import _suppression, _tiles
+from ssd_keras.commands._left_out import say_left_out
 from ssd_keras.display import counted, join_names
 from ssd_keras.errors import UserError
 from ssd_keras.weights.published import results_folder
@@ -123,13 +124,6 @@ def read(rule: dict) -> tuple:
     if threshold is not None:
         found = [detections.above(threshold) for detections in found]
     return source, found
-
-
-def say_left_out(source) -> None:
-    """Says how much of the data is not measured on."""
-    if losses := evaluation.check_measurable(source):
-        check = _program.command("check-data", f"--data={FLAGS.data}")
-        print(f"Not measured on: {losses}. {check} tells where.", flush=True)
 
 
 def out_folder() -> Path:
