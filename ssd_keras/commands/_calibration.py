@@ -6,10 +6,13 @@ import os
 from collections.abc import Mapping
 
 import numpy as np
+from absl import flags
 
 from ssd_keras import data, deploy
 from ssd_keras.boxes.tiles import Tiling
 from ssd_keras.deploy.writing import FEW_IMAGES
+
+FLAGS = flags.FLAGS
 
 
 def calibration_images(
@@ -29,6 +32,15 @@ def calibration_images(
             "int8 looks better there than on images that it was not calibrated with."
         )
     return images
+
+
+def calibration_flags() -> list[str]:
+    """Those of the flags for int8 that were given."""
+    given = {
+        "--calibration_data": bool(FLAGS.calibration_data),
+        "--calibration_images": FLAGS["calibration_images"].present,
+    }
+    return [name for name, is_given in given.items() if is_given]
 
 
 def shared_images(source: data.Source, other: data.Source) -> int:

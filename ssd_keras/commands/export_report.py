@@ -19,7 +19,7 @@ from absl import flags
 import ssd_keras
 from ssd_keras import data, deploy
 from ssd_keras.commands import _suppression, _tiles
-from ssd_keras.commands._calibration import calibration_images
+from ssd_keras.commands._calibration import calibration_flags, calibration_images
 from ssd_keras.commands._left_out import say_left_out
 from ssd_keras.deploy import form_comparison, form_tables
 from ssd_keras.display import join_names
@@ -68,9 +68,9 @@ def main(_):
             f"The {kind} '{int8[0]}' needs --calibration_data=FORMAT:PLACE#SPLIT; or leave it out "
             f"with {instead}."
         )
-    if FLAGS.calibration_data and not int8:
+    if (useless := calibration_flags()) and not int8:
         raise UserError(
-            f"--calibration_data is for int8, but none of {join_names(forms)} is: leave it out."
+            f"{useless[0]} is for int8, but none of {join_names(forms)} is: leave it out."
         )
     threads, rule = _threads(), _suppression.suppression()
     _tiles.check_tiles()

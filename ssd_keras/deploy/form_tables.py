@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import html
+import math
 from collections.abc import Sequence
 
 from ssd_keras.deploy.placement import XNNPACK, Placement, placement_on
-from ssd_keras.deploy.targets import TARGETS, choose
+from ssd_keras.deploy.targets import PRECISIONS, TARGETS, choose
 from ssd_keras.display import counted, first_names, number, printable
 from ssd_keras.evaluation.measuring import json_ready
 from ssd_keras.evaluation.metrics import DEFINITIONS
@@ -20,7 +21,6 @@ TARGET_DELEGATES = {
     "edgetpu": ("Edge TPU",),
     "mediapipe": (XNNPACK,),
 }
-QUANTIZED = {"none": "float32", "float16": "float16", "dynamic": "dynamic", "int8": "int8"}
 NAMED = 3
 # Column -> what it is.
 DEFINED = {
@@ -48,7 +48,7 @@ def targets_as_text(rows: Sequence) -> str:
             table.append([row.form, "", "", number(row.ap50, 4), "", "", "", ms])
             continue
         choices = choose(row.form)
-        file = f"{QUANTIZED[choices.quantization]}, {choices.postprocess}"
+        file = f"{PRECISIONS[choices.quantization]}, {choices.postprocess}"
         start = [row.form, file, f"{row.megabytes:.2f}", number(row.ap50, 4)]
         for placed in row.placements:
             if placed.delegate in TARGET_DELEGATES[row.form]:
@@ -159,7 +159,7 @@ def cells(row) -> list[str]:
 
 def _parity_cells(near) -> tuple[str, ...]:
     return (
-        "-" if near.matched is None else f"{100 * near.matched:.1f} %",
+        f"{100 * near.matched:.1f} %" if math.isfinite(near.matched) else "-",
         number(near.box_p95, 2),
         number(near.box_max, 2),
         number(near.score_max, 3),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 
 import keras
@@ -24,19 +25,19 @@ class Parity:
 
     Attributes:
         matched: share of the wanted detections that were found: same class, IoU of at least 0.5.
-            None if nothing was wanted.
-        extra: detections found beyond these, per wanted detection. None if nothing was wanted.
-        box_p95, box_max: difference of box edges in pixels, 95th percentile and largest. None if
+            nan if nothing was wanted.
+        extra: detections found beyond these, per wanted detection. nan if nothing was wanted.
+        box_p95, box_max: difference of box edges in pixels, 95th percentile and largest. nan if
             nothing was matched.
-        score_mean, score_max: difference of scores. None if nothing was matched.
+        score_mean, score_max: difference of scores. nan if nothing was matched.
     """
 
-    matched: float | None
-    extra: float | None
-    box_p95: float | None = None
-    box_max: float | None = None
-    score_mean: float | None = None
-    score_max: float | None = None
+    matched: float = math.nan
+    extra: float = math.nan
+    box_p95: float = math.nan
+    box_max: float = math.nan
+    score_mean: float = math.nan
+    score_max: float = math.nan
 
 
 def compare(
@@ -66,7 +67,7 @@ def compare(
             edges.append(np.abs((ours.boxes[i] - theirs.boxes[j]) * scale).max())
             scores.append(abs(float(ours.scores[i]) - float(theirs.scores[j])))
     if not total:
-        return Parity(matched=None, extra=None)
+        return Parity()
     matched, extra = len(scores) / total, max(0, others - len(scores)) / total
     if not scores:
         return Parity(matched, extra)

@@ -55,8 +55,9 @@ def test_the_table_has_a_line_for_each_form():
 
 
 def test_what_is_not_known_is_a_dash():
-    nothing = row("tflite float32", 0.5, parity=Parity(None, None))
+    nothing = row("tflite float32", 0.5, parity=Parity())
     assert form_tables.cells(nothing)[7:11] == ["-"] * 4
+    assert set(form_tables.as_json([nothing])[0]["parity"].values()) == {None}
     assert form_tables.cells(row("keras", 0.5))[7:11] == [""] * 4
 
 

@@ -173,6 +173,7 @@ def test_objects_of_other_classes_are_no_report(shapes_run, tmp_path):
             ["--forms=saved_model,tflite float16", "--calibration_data=shapes#train,count=4"],
             "--calibration_data is for int8, but none of saved_model, tflite float16 is",
         ),
+        (["--targets=gpu", "--calibration_images=9"], "--calibration_images is for int8, but none"),
         (["--forms=saved_model", "--score_threshold=2"], "score_threshold must be in 0..1, got 2"),
     ],
 )
