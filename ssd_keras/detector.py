@@ -285,7 +285,7 @@ class Detector(keras.Model):
         return measure_detector(self, source, batch_size, worst=worst, **suppression)
 
     def export_tflite(
-        self, path, *, calibration_data=None, calibration_images: int = 200, **options
+        self, path, *, calibration_data=None, calibration_images: int | None = None, **options
     ) -> Path:
         """Writes a .tflite file that detects by itself, with labels and metadata inside.
 
@@ -293,7 +293,7 @@ class Detector(keras.Model):
             path: the file.
             calibration_data: for int8: a data SPEC, a source, or the images themselves (a list, or
                 a dict by their names), from which the ranges of the values are taken.
-            calibration_images: how many images of a SPEC or a source are used.
+            calibration_images: how many images of a SPEC or a source are used; 200 if not given.
             **options: `target` ("cpu", "gpu", "npu", "edgetpu", "mediapipe"), `quantization`
                 ("none", "float16", "dynamic", "int8"), `postprocess`, `score_threshold` ...; see
                 `deploy.to_tflite`.

@@ -2,21 +2,50 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 import numpy as np
+from absl import flags
 
 from ssd_keras import data, deploy
 from ssd_keras.boxes.tiles import Tiling
 from ssd_keras.deploy.writing import FEW_IMAGES
 
+FLAGS = flags.FLAGS
 
-def calibration_images(spec: str, count: int, tiling: Tiling | None) -> Mapping[str, np.ndarray]:
+
+def calibration_images(
+    spec: str, count: int, tiling: Tiling | None, *, measured_on: data.Source | None = None
+) -> Mapping[str, np.ndarray]:
     """At most `count` images of the data SPEC, or tiles of them, evenly spread.
 
-    Prints a warning if they are few.
+    Prints a warning if they are few, or of the data that are measured on.
     """
-    images = deploy.calibration_images(data.load_source(spec), count, tiling)
+    source = data.load_source(spec)
+    images = deploy.calibration_images(source, count, tiling)
     if len(images) < FEW_IMAGES:
         print(f"warning: only {len(images)} calibration images; {FEW_IMAGES} or more are better.")
+    if measured_on is not None and (shared := shared_images(source, measured_on)):
+        print(
+            f"warning: {shared:,} of the {len(source):,} images of {spec} are measured on as well: "
+            "int8 looks better there than on images that it was not calibrated with."
+        )
     return images
+
+
+def calibration_flags() -> list[str]:
+    """Those of the flags for int8 that were given."""
+    given = {
+        "--calibration_data": bool(FLAGS.calibration_data),
+        "--calibration_images": FLAGS["calibration_images"].present,
+    }
+    return [name for name, is_given in given.items() if is_given]
+
+
+def shared_images(source: data.Source, other: data.Source) -> int:
+    """How many images of a source the other has, too: by their files, or all if the SPEC is one."""
+    if source.spec == other.spec:
+        return len(source)
+    files = {os.path.realpath(one.path) for one in other.ground_truth() if one.path}
+    return sum(bool(o.path) and os.path.realpath(o.path) in files for o in source.ground_truth())

@@ -107,7 +107,8 @@ def export(detector, folder: RunFolder) -> dict[str, Path]:
     paths = {}
     for quantization, form in (("none", "TFLite float32"), ("int8", "TFLite int8")):
         print(f"Exporting {form}.", flush=True)
-        content = deploy.to_tflite(detector, quantization=quantization, calibration_images=images)
+        shown = images if quantization == "int8" else None
+        content = deploy.to_tflite(detector, quantization=quantization, calibration_images=shown)
         name = "float32" if quantization == "none" else quantization
         paths[form] = folder.path / "exported" / f"{detector.name}_{name}.tflite"
         replace(paths[form], lambda path, content=content: path.write_bytes(content))

@@ -18,7 +18,8 @@ from absl import flags
 
 import ssd_keras
 from ssd_keras import data, evaluation
-from ssd_keras.commands import _program, _suppression, _tiles
+from ssd_keras.commands import _suppression, _tiles
+from ssd_keras.commands._left_out import say_left_out
 from ssd_keras.display import counted, join_names
 from ssd_keras.errors import UserError
 from ssd_keras.weights.published import results_folder
@@ -132,14 +133,6 @@ def read(rule: dict) -> tuple:
         found,
         evaluation.describe(source, None, {"score_threshold": threshold}, left_out),
     )
-
-
-def say_left_out(source) -> str:
-    """Says how much of the data is not measured on, and returns it."""
-    if losses := evaluation.check_measurable(source):
-        check = _program.command("check-data", f"--data={FLAGS.data}")
-        print(f"Not measured on: {losses}. {check} tells where.", flush=True)
-    return losses
 
 
 def out_folder() -> Path:

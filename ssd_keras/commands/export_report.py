@@ -6,7 +6,8 @@ ssd-keras export-report --run_dir=runs/pets --data=voc:DIR#val --calibration_dat
     --targets=all --threads=1,2
 
 Prints a table and writes export_report.json and export_report.html to --out. Ends with exit code
-1 if a form loses more AP50 than --max_drop.
+1 if a form loses more AP50 than --max_drop. Data without an object that the detector knows are
+refused.
 """
 
 import json
@@ -18,8 +19,10 @@ from absl import flags
 import ssd_keras
 from ssd_keras import data, deploy
 from ssd_keras.commands import _suppression, _tiles
-from ssd_keras.commands._calibration import calibration_images
+from ssd_keras.commands._calibration import calibration_flags, calibration_images
+from ssd_keras.commands._left_out import say_left_out
 from ssd_keras.deploy import form_comparison, form_tables
+from ssd_keras.display import join_names
 from ssd_keras.errors import UserError, unknown
 from ssd_keras.files import check_writable, write_bytes
 from ssd_keras.weights.published import results_folder
@@ -42,7 +45,7 @@ flags.DEFINE_list(
     f"{', '.join(deploy.TARGETS)}.",
 )
 flags.DEFINE_list("threads", ["1", "4"], "Threads to measure the time with.")
-flags.DEFINE_integer("images", 0, "Only the first so many images; 0 for all.")
+flags.DEFINE_integer("images", 0, "Only the first so many images; 0 for all.", lower_bound=0)
 flags.DEFINE_float("max_drop", 0.02, "Largest loss of AP50 that is accepted.")
 flags.DEFINE_string(
     "out",
@@ -65,6 +68,10 @@ def main(_):
             f"The {kind} '{int8[0]}' needs --calibration_data=FORMAT:PLACE#SPLIT; or leave it out "
             f"with {instead}."
         )
+    if (useless := calibration_flags()) and not int8:
+        raise UserError(
+            f"{useless[0]} is for int8, but none of {join_names(forms)} is: leave it out."
+        )
     threads, rule = _threads(), _suppression.suppression()
     _tiles.check_tiles()
     check_writable(folder / "export_report.json")
@@ -73,12 +80,16 @@ def main(_):
     detector.suppression = detector.suppression.replace(**rule)
     detector.tiling = _tiles.tiling_of(detector)
     source = data.load_source(FLAGS.data, classes=detector.classes)
+    say_left_out(source)
     rows = form_comparison.compare_forms(
         detector,
         source,
         forms=forms,
         calibration_images=calibration_images(
-            FLAGS.calibration_data, FLAGS.calibration_images, detector.tiling
+            FLAGS.calibration_data,
+            FLAGS.calibration_images,
+            detector.tiling,
+            measured_on=source,
         )
         if int8
         else None,
@@ -86,13 +97,25 @@ def main(_):
         max_images=FLAGS.images or None,
         say=lambda line: print(f"  {line} ...", flush=True),
     )
+    if notice := data.unread_notice(source):
+        print(notice, flush=True)
+    line = form_tables.data_line(rows, len(source))
     table = form_comparison.targets_as_text if FLAGS.targets else form_tables.as_text
-    print(f"\n{table(rows)}\n")
-    about = {"data": FLAGS.data, "suppression": detector.suppression.as_dict()}
+    print(f"\n{line}\n\n{table(rows)}\n")
+    about = {
+        "data": FLAGS.data,
+        "images": rows[0].images,
+        "objects": rows[0].objects,
+        # As --images; None for all.
+        "first_images": FLAGS.images or None,
+        "suppression": detector.suppression.as_dict(),
+    }
+    if int8:
+        about["calibration_data"] = FLAGS.calibration_data
     if detector.tiling is not None:
         about["tiling"] = detector.tiling.as_dict()
     text = json.dumps(about | {"rows": form_tables.as_json(rows)}, indent=1)
-    page = form_tables.as_page(rows, f"Exports of {FLAGS.run_dir} on {FLAGS.data}")
+    page = form_tables.as_page(rows, f"Exports of {FLAGS.run_dir} on {FLAGS.data}", line)
     for name, content in (("export_report.json", text), ("export_report.html", page)):
         print(write_bytes(folder / name, content.encode()))
     form, drop = form_tables.largest_drop(rows)

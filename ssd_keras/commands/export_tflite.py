@@ -13,9 +13,9 @@ from absl import flags
 import ssd_keras
 from ssd_keras import deploy
 from ssd_keras.commands import _suppression, _tiles
-from ssd_keras.commands._calibration import calibration_images
+from ssd_keras.commands._calibration import calibration_flags, calibration_images
 from ssd_keras.deploy.form_tables import target_lines
-from ssd_keras.deploy.targets import Choices, choose
+from ssd_keras.deploy.targets import PRECISIONS, Choices, choose
 from ssd_keras.errors import UserError
 from ssd_keras.files import check_writable, write_bytes
 from ssd_keras.resizing import CORNER, LETTERBOX
@@ -57,10 +57,10 @@ flags.DEFINE_string("license", "", "Terms of use for the metadata.")
 def main(_):
     """Exports with the flags' values and says what to do with the file."""
     chosen = _choices()
-    if FLAGS.calibration_data and chosen.quantization != "int8":
+    if (useless := calibration_flags()) and chosen.quantization != "int8":
         raise UserError(
-            f"--calibration_data is for int8, but the file becomes {chosen.quantization}: add "
-            "--quantization=int8, or leave it out."
+            f"{useless[0]} is for int8, but the file becomes {PRECISIONS[chosen.quantization]}: "
+            "add --quantization=int8, or leave it out."
         )
     rule = _suppression.suppression()
     _tiles.check_tiles()
@@ -112,10 +112,10 @@ def _report(path: Path, detector, chosen: Choices):
         print(
             "  resize   letterbox, as it was trained; boxes are shares of the input with its edges"
         )
-        print("           The samples in export/ do it; MediaPipe stretches, and finds less.")
+        print("           The samples in export/ do it; MediaPipe alone stretches, and finds less.")
     if detector.tiling is not None:
         print(f"  tiles    {detector.tiling}; the samples in export/ cut images so")
-        print("           MediaPipe looks at whole images, and finds less.")
+        print("           MediaPipe alone looks at whole images, and finds less.")
     if chosen.postprocess == "none":
         print("  outputs  box codes, class scores; anchors.f32 is packed inside (unzip it)")
         print("           The samples in export/ suppress outside of the file, by its rule.")

@@ -19,6 +19,7 @@ from ssd_keras.deploy.form_tables import as_json as as_json
 from ssd_keras.deploy.form_tables import as_page as as_page
 from ssd_keras.deploy.form_tables import as_text as as_text
 from ssd_keras.deploy.form_tables import cells as cells
+from ssd_keras.deploy.form_tables import data_line as data_line
 from ssd_keras.deploy.form_tables import largest_drop as largest_drop
 from ssd_keras.deploy.form_tables import targets_as_text as targets_as_text
 from ssd_keras.deploy.placement import Placement, placements
@@ -31,8 +32,7 @@ from ssd_keras.deploy.timing import milliseconds
 from ssd_keras.detections import Detections
 from ssd_keras.errors import UserError, unknown
 from ssd_keras.folders import bytes_in
-from ssd_keras.resizing import resize
-from ssd_keras.tiled_detection import detect_by_tiles
+from ssd_keras.resizing import HALF_PIXEL, resize
 
 # Form -> how its .tflite is made; the SavedModel is none.
 FORMS = {
@@ -49,7 +49,21 @@ KEPT_BYTES = 1 << 30
 
 @dataclasses.dataclass
 class Row:
-    """One form in the report; `parity` and `operators` are None for Keras itself."""
+    """One form in the report.
+
+    Attributes:
+        form: its name.
+        megabytes: size of the file or folder; None for Keras itself.
+        ap50, ap, ap_small, ap_medium, ap_large: see `form_tables.DEFINED`.
+        per_class_ap50: AP50 by class.
+        milliseconds: median time of an image by the number of threads.
+        images: how many were looked at.
+        objects: how many of their objects count: neither difficult nor crowd.
+        parity, operators: None for Keras itself.
+        worst_layers: of int8.
+        placements: what delegates take of a file.
+        notes: sentences on what the form does otherwise than the detector.
+    """
 
     form: str
     megabytes: float | None
@@ -60,10 +74,13 @@ class Row:
     ap_large: float
     per_class_ap50: dict[str, float]
     milliseconds: dict[str, float]
+    images: int = 0
+    objects: int = 0
     parity: parity.Parity | None = None
     operators: parity.Operators | None = None
     worst_layers: list[parity.LayerNoise] = dataclasses.field(default_factory=list)
     placements: list[Placement] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
 
 
 def compare_forms(
@@ -78,6 +95,9 @@ def compare_forms(
 ) -> list[Row]:
     """Runs each form over a data source and measures accuracy, differences, size and time.
 
+    Each form works as it does by itself: a SavedModel looks at whole images, and MediaPipe
+    stretches them besides, also those of a detector that learned on tiles or letterboxed.
+
     Args:
         detector: the detector.
         source: data with ground truth, from `data.load_source`.
@@ -89,12 +109,23 @@ def compare_forms(
 
     Returns:
         A row per form; Keras first.
+
+    Raises:
+        UserError: an unknown form, or no object to measure on.
     """
     check_forms(forms)
-    images = _Images(source, range(len(source))[:max_images])
+    evaluation.check_measurable(source)
+    looked_at = range(len(source))[:max_images]
+    images = _Images(source, looked_at)
     if not images:
         raise UserError(f"None of the images of '{source.spec}' could be read.")
     truth = [source.ground_truth()[index] for index in images.indices]
+    if not objects_that_count(truth):
+        which = "images" if len(looked_at) == len(source) else f"first {len(looked_at):,} images"
+        raise UserError(
+            f"The {which} of '{source.spec}' have no object to measure on, other than difficult or "
+            "crowd ones: take more images, or other data."
+        )
     say(f"Keras on {len(images)} images")
     wanted = detector.detect(iter(images))
     times = {"": milliseconds(lambda: detector.detect(images[0]), 20)}
@@ -106,10 +137,26 @@ def compare_forms(
         row = _row(form, run.size / 1e6, truth, run.detections, detector.classes, run.milliseconds)
         row.parity = parity.compare(wanted, run.detections, [(t.height, t.width) for t in truth])
         row.operators, row.placements = run.operators, run.placements
+        row.notes = _notes(form, detector)
         if form == "tflite int8":
             row.worst_layers = _worst_layers(files, images[:NOISE_IMAGES])
         rows.append(row)
     return rows
+
+
+def objects_that_count(truth: Sequence) -> int:
+    """How many objects of the images' `GroundTruth` are neither difficult nor crowd."""
+    return sum(int(np.sum(~(one.difficult | one.crowd))) for one in truth)
+
+
+def _notes(form: str, detector: keras.Model) -> list[str]:
+    """What the form does otherwise than the detector, and is measured with."""
+    notes = []
+    if form in ("saved_model", "mediapipe") and detector.tiling is not None:
+        notes.append(f"looks at whole images; the detector at {detector.tiling}")
+    if form == "mediapipe" and detector.resize != HALF_PIXEL:
+        notes.append(f"stretches images; the detector resizes by '{detector.resize}'")
+    return notes
 
 
 def check_forms(forms: Sequence[str]):
@@ -191,13 +238,22 @@ def _run(form: str, detector: keras.Model, images, files: _Files, threads) -> _R
     choices = choices_of(form)
     if choices is None:
         return _run_saved_model(detector, images)
-    return _run_tflite(files.whole(choices), images, threads)
+    runs_as = _as_mediapipe if form == "mediapipe" else TFLiteDetector
+    return _run_tflite(files.whole(choices), images, threads, runs_as)
 
 
-def _run_tflite(content: bytes, images, threads) -> _Run:
+def _as_mediapipe(content: bytes, threads: int, **options) -> TFLiteDetector:
+    """What runs a file as MediaPipe does, whatever its settings say of resizing and tiles."""
+    runner = TFLiteDetector(content, threads, **options)
+    runner.settings = runner.settings | {"resize": HALF_PIXEL}
+    runner.tiling = None
+    return runner
+
+
+def _run_tflite(content: bytes, images, threads, runs_as: Callable = TFLiteDetector) -> _Run:
     times, found = {}, []
     for index, count in enumerate(threads):
-        runner = TFLiteDetector(content, count, trusted=True)
+        runner = runs_as(content, count, trusted=True)
         found = [runner.detect(image) for image in images] if index == 0 else found
         runner.detect(images[0])
         times[str(count)] = milliseconds_of_image(runner, images[0], 50)
@@ -217,7 +273,7 @@ def _run_saved_model(detector, images) -> _Run:
         size = bytes_in(folder)
         serve = tf.saved_model.load(str(folder)).signatures["serving_default"]
 
-        def detect_whole(image) -> Detections:
+        def detect(image) -> Detections:
             found = {k: v.numpy()[0] for k, v in serve(images=tf.constant(image[None])).items()}
             count = int(found["count"])
             return Detections(
@@ -226,12 +282,6 @@ def _run_saved_model(detector, images) -> _Run:
                 found["classes"][:count],
                 detector.classes,
             )
-
-        def detect(image) -> Detections:
-            if detector.tiling is None:
-                return detect_whole(image)
-            agnostic = detector.suppression.class_agnostic
-            return detect_by_tiles(detect_whole, image, detector.tiling, class_agnostic=agnostic)
 
         found = [detect(image) for image in images]
         return _Run(size, found, {"": milliseconds(lambda: detect(images[0]), 20)})
@@ -259,4 +309,6 @@ def _row(form, megabytes, truth, found, classes, times) -> Row:
         ap_large=float(coco["APl"]),
         per_class_ap50={name: float(value) for name, value in voc["per_class"].items()},
         milliseconds=times,
+        images=metrics["images"],
+        objects=metrics["objects"],
     )

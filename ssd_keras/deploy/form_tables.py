@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import html
+import math
 from collections.abc import Sequence
 
 from ssd_keras.deploy.placement import XNNPACK, Placement, placement_on
-from ssd_keras.deploy.targets import TARGETS, choose
-from ssd_keras.display import first_names, number, printable
+from ssd_keras.deploy.targets import PRECISIONS, TARGETS, choose
+from ssd_keras.display import counted, first_names, number, printable
 from ssd_keras.evaluation.measuring import json_ready
+from ssd_keras.evaluation.metrics import DEFINITIONS
 
 # Target -> the delegates whose parts of the file are counted.
 TARGET_DELEGATES = {
@@ -19,8 +21,21 @@ TARGET_DELEGATES = {
     "edgetpu": ("Edge TPU",),
     "mediapipe": (XNNPACK,),
 }
-QUANTIZED = {"none": "float32", "float16": "float16", "dynamic": "dynamic", "int8": "int8"}
 NAMED = 3
+# Column -> what it is.
+DEFINED = {
+    "AP50": DEFINITIONS["voc.ap50"],
+    "AP": DEFINITIONS["coco.AP"],
+    "APs": DEFINITIONS["coco.APs"],
+    "APm": DEFINITIONS["coco.APm"],
+    "APl": DEFINITIONS["coco.APl"],
+    "matched": "share of Keras' detections with a score of at least 0.1 that the form finds too "
+    "(same class, IoU 0.5)",
+    "px p95, px max": "difference of box edges of those in pixels of the image, 95th percentile "
+    "and largest",
+    "score": "largest difference of their scores",
+    "ms": "median time of one image",
+}
 TARGET_HEADER = ("target", "file", "MB", "AP50", "delegate", "operators", "parts", "ms")
 
 
@@ -33,14 +48,38 @@ def targets_as_text(rows: Sequence) -> str:
             table.append([row.form, "", "", number(row.ap50, 4), "", "", "", ms])
             continue
         choices = choose(row.form)
-        file = f"{QUANTIZED[choices.quantization]}, {choices.postprocess}"
+        file = f"{PRECISIONS[choices.quantization]}, {choices.postprocess}"
         start = [row.form, file, f"{row.megabytes:.2f}", number(row.ap50, 4)]
         for placed in row.placements:
             if placed.delegate in TARGET_DELEGATES[row.form]:
                 taken = f"{placed.taken} of {placed.total}"
                 table.append([*start, placed.delegate, taken, f"{placed.partitions}", ms])
                 start, ms = [""] * len(start), ""
-    return "\n".join(align_columns(table) + placement_lines(rows))
+    lines = placement_lines(rows) + note_lines(rows) + definition_lines(("AP50", "ms"))
+    return "\n".join(align_columns(table) + lines)
+
+
+def data_line(rows: Sequence, all_images: int) -> str:
+    """What the rows are about.
+
+    Args:
+        rows: from `compare_forms`.
+        all_images: how many the data have.
+    """
+    images = counted(rows[0].images, "image")
+    of = f" of {all_images:,}" if all_images != rows[0].images else ""
+    objects = counted(rows[0].objects, "object")
+    return f"Measured on {images}{of} with {objects}, difficult and crowd ones aside."
+
+
+def definition_lines(columns: Sequence[str] = tuple(DEFINED)) -> list[str]:
+    """What each of the columns is."""
+    return [f"{name}: {DEFINED[name]}" for name in columns]
+
+
+def note_lines(rows: Sequence) -> list[str]:
+    """What forms do otherwise than the detector."""
+    return [f"{row.form}: {note}; measured so" for row in rows for note in row.notes]
 
 
 def placement_lines(rows: Sequence) -> list[str]:
@@ -111,14 +150,20 @@ def cells(row) -> list[str]:
             number(x if x >= 0 else None, 4)  # COCO's -1: no such objects
             for x in (row.ap50, row.ap, row.ap_small, row.ap_medium, row.ap_large)
         ),
-        "" if near is None else f"{100 * near.matched:.1f} %",
-        "" if near is None else f"{near.box_p95:.2f}",
-        "" if near is None else f"{near.box_max:.2f}",
-        "" if near is None else f"{near.score_max:.3f}",
+        *(("",) * 4 if near is None else _parity_cells(near)),
         milliseconds_of(row),
         "" if needs is None else " ".join(needs.custom) or "none",
         "" if needs is None else " ".join(needs.not_on_gpu) or "none",
     ]
+
+
+def _parity_cells(near) -> tuple[str, ...]:
+    return (
+        f"{100 * near.matched:.1f} %" if math.isfinite(near.matched) else "-",
+        number(near.box_p95, 2),
+        number(near.box_max, 2),
+        number(near.score_max, 3),
+    )
 
 
 def as_text(rows: Sequence) -> str:
@@ -130,7 +175,11 @@ def as_text(rows: Sequence) -> str:
             lines.append(f"{row.form}: not on the GPU: {' '.join(row.operators.not_on_gpu)}")
             if row.operators.custom:
                 lines.append(f"{row.form}: not built in: {' '.join(row.operators.custom)}")
-    return "\n".join(lines + placement_lines(rows) + _int8_lines(rows))
+    return "\n".join(lines + _lines_below(rows))
+
+
+def _lines_below(rows: Sequence) -> list[str]:
+    return placement_lines(rows) + _int8_lines(rows) + note_lines(rows) + definition_lines()
 
 
 def _int8_lines(rows: Sequence) -> list[str]:
@@ -153,22 +202,19 @@ def as_json(rows: Sequence) -> list[dict]:
     return [json_ready(dataclasses.asdict(row)) for row in rows]
 
 
-def as_page(rows: Sequence, title: str) -> str:
-    """The report as one HTML page."""
+def as_page(rows: Sequence, title: str, about: str = "") -> str:
+    """The report as one HTML page; `about` stands above the table."""
     head = "".join(f"<th>{html.escape(name)}</th>" for name in HEADER)
     body = "".join(
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells(row)) + "</tr>\n"
         for row in rows
     )
-    lines = placement_lines(rows) + _int8_lines(rows)
-    notes = "".join(f"<p>{html.escape(line)}</p>\n" for line in lines)
+    notes = "".join(f"<p>{html.escape(line)}</p>\n" for line in _lines_below(rows))
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f"<title>{html.escape(title)}</title><style>body{{font-family:sans-serif;margin:2em}}"
         "td,th{padding:.3em .7em;border-bottom:1px solid #ccc;text-align:left}"
         "table{border-collapse:collapse}</style></head><body>"
-        f"<h1>{html.escape(title)}</h1><table><tr>{head}</tr>\n{body}</table>\n{notes}"
-        "<p>matched: share of Keras' detections with a score of at least 0.1 that the form finds "
-        "too (same class, IoU 0.5). px: difference of box edges in pixels of the image. score: "
-        "largest difference. ms: median of one image at a time.</p></body></html>\n"
+        f"<h1>{html.escape(title)}</h1><p>{html.escape(about)}</p>"
+        f"<table><tr>{head}</tr>\n{body}</table>\n{notes}</body></html>\n"
     )

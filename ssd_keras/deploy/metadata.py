@@ -61,6 +61,7 @@ class ModelCard:
         license: the terms; "" for none.
         version: version of the model; "" for none.
         score_threshold: below it no detections come out.
+        letterbox: images keep their aspect ratio in the middle of the input.
         settings: anything else a program may want to know, packed as ssd_keras.json.
 
     Raises:
@@ -75,6 +76,7 @@ class ModelCard:
     license: str = ""
     version: str = ""
     score_threshold: float = 0.0
+    letterbox: bool = False
     settings: dict = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
@@ -193,7 +195,7 @@ def _detection_outputs(card: ModelCard) -> list:
             _TENSOR,
             {
                 "name": "location",
-                "description": "Boxes as y min, x min, y max, x max, relative to the image.",
+                "description": f"Boxes as y min, x min, y max, x max, {_relative_to(card)}.",
                 "content": _box_content(),
             },
         ),
@@ -224,6 +226,13 @@ def _detection_outputs(card: ModelCard) -> list:
             },
         ),
     ]
+
+
+def _relative_to(card: ModelCard) -> str:
+    """What boxes are shares of."""
+    if card.letterbox:
+        return "relative to the whole input with the edges around the image"
+    return "relative to the image"
 
 
 def _raw_outputs() -> list:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 
 import keras
@@ -24,17 +25,19 @@ class Parity:
 
     Attributes:
         matched: share of the wanted detections that were found: same class, IoU of at least 0.5.
-        extra: detections found beyond these, per wanted detection.
-        box_p95, box_max: difference of box edges in pixels, 95th percentile and largest.
-        score_mean, score_max: difference of scores.
+            nan if nothing was wanted.
+        extra: detections found beyond these, per wanted detection. nan if nothing was wanted.
+        box_p95, box_max: difference of box edges in pixels, 95th percentile and largest. nan if
+            nothing was matched.
+        score_mean, score_max: difference of scores. nan if nothing was matched.
     """
 
-    matched: float
-    extra: float
-    box_p95: float
-    box_max: float
-    score_mean: float
-    score_max: float
+    matched: float = math.nan
+    extra: float = math.nan
+    box_p95: float = math.nan
+    box_max: float = math.nan
+    score_mean: float = math.nan
+    score_max: float = math.nan
 
 
 def compare(
@@ -63,11 +66,14 @@ def compare(
         for i, j in pairs:
             edges.append(np.abs((ours.boxes[i] - theirs.boxes[j]) * scale).max())
             scores.append(abs(float(ours.scores[i]) - float(theirs.scores[j])))
+    if not total:
+        return Parity()
+    matched, extra = len(scores) / total, max(0, others - len(scores)) / total
     if not scores:
-        return Parity(1.0 if not total else 0.0, float(others > 0), 0.0, 0.0, 0.0, 0.0)
+        return Parity(matched, extra)
     return Parity(
-        matched=len(scores) / total,
-        extra=max(0, others - len(scores)) / total,
+        matched,
+        extra,
         box_p95=float(np.percentile(edges, 95)),
         box_max=float(np.max(edges)),
         score_mean=float(np.mean(scores)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -119,15 +120,26 @@ class TFLiteDetector:
         said = self.settings.get("resize")
         return said if said in WAYS else HALF_PIXEL
 
-    def detect(self, image: np.ndarray) -> Detections:
-        """Finds the objects in one image, given in any form that `Detector.detect` takes.
+    def detect(self, image) -> Detections:
+        """Finds the objects in one image.
 
         A large image is cut into tiles if the file says so; the attribute `tiling` can be replaced.
+
+        Args:
+            image: an array `[H, W, 3]` of RGB 0..255, the path of an image file, the bytes of one,
+                or a PIL image, as `Detector.detect` takes them.
+
+        Returns:
+            `Detections`, which know the size of the image and its path, as those of `Detector`.
 
         Raises:
             UserError: it is no image, or the file's outputs are no detections.
         """
         pixels = to_array(image)
+        path = image if isinstance(image, (str, os.PathLike)) else None
+        return self._detect_array(pixels).of_image(pixels.shape[:2], path)
+
+    def _detect_array(self, pixels: np.ndarray) -> Detections:
         if self.tiling is None:
             return self._detect_pixels(pixels)
         agnostic = self.settings.get("class_agnostic") is True

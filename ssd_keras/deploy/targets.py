@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
-from ssd_keras.deploy.converter import check_quantization
+from ssd_keras.deploy.converter import QUANTIZATIONS, check_quantization
 from ssd_keras.deploy.postprocess import check_postprocess
 from ssd_keras.errors import UserError, unknown
+
+# Quantization -> what the file computes in, as a word.
+PRECISIONS = {name: name for name in QUANTIZATIONS} | {"none": "float32"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +91,21 @@ def choose(
         _pick("quantization", target, quantization, suits.quantizations),
         _pick("postprocess", target, postprocess, suits.postprocesses),
     )
+
+
+def check_calibration_is_used(given: Mapping[str, object], choices: Choices):
+    """Raises a UserError for what is for int8, where the file becomes something else.
+
+    Args:
+        given: settings by their names; None: not given.
+        choices: how the file is made.
+    """
+    useless = [name for name, value in given.items() if value is not None]
+    if useless and choices.quantization != "int8":
+        raise UserError(
+            f"{useless[0]} is for int8, but the file becomes {PRECISIONS[choices.quantization]}: "
+            'give quantization="int8" as well, or leave it out.'
+        )
 
 
 def _pick(setting: str, target: str, given: str | None, suitable: tuple[str, ...]) -> str:

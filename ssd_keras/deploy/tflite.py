@@ -17,12 +17,13 @@ from ssd_keras.deploy.decoding import Decoding, decoding_of
 from ssd_keras.deploy.levels import JoinedOutput, join, join_model, joined_outputs, split_levels
 from ssd_keras.deploy.postprocess import DETECTION_OUTPUTS, RAW_OUTPUTS, check_postprocess
 from ssd_keras.deploy.postprocess import postprocess as postprocess_model
-from ssd_keras.deploy.targets import choose
+from ssd_keras.deploy.targets import PRECISIONS, check_calibration_is_used, choose
 from ssd_keras.deploy.tflite_checks import (
     check_pixels,
     check_weights,
     warn_of_changed_scores,
     warn_of_explosions,
+    warn_of_mediapipe,
 )
 from ssd_keras.deploy.tflite_file import TFLiteFile
 from ssd_keras.display import counted
@@ -32,10 +33,12 @@ from ssd_keras.resizing import CORNER, FILL, HALF_PIXEL, LETTERBOX
 # What apps have to know of resizing, where it is not the usual way.
 RESIZED = {
     HALF_PIXEL: "",
-    CORNER: "Images are to be resized bilinearly with source = x * n / S, not half-pixel centres. ",
-    LETTERBOX: "Images are to be made as large as they fit, the aspect ratio kept, in the middle "
-    "of an input filled with RGB {:.0f}, {:.0f}, {:.0f}. ".format(*FILL),
+    CORNER: "Images are to be resized bilinearly with source = x * n / S, not half-pixel centres.",
+    LETTERBOX: "Boxes are shares of the whole input. Images are to be made as large as they fit, "
+    "the aspect ratio kept, in its middle, around them RGB {:.0f}, {:.0f}, {:.0f}.".format(*FILL),
 }
+# Of sentences, which the texts of users may do without.
+ENDS = (".", "!", "?", "\n")
 CHECKED_IMAGES = 32
 
 
@@ -79,16 +82,18 @@ def to_tflite(
         score_threshold, iou_threshold, max_detections, class_agnostic: instead of the detector's
             own, see `Suppression`; `max_detections` is the number of slots of the output.
         name: name of the model in the metadata; the detector's if not given.
-        description: sentences for the metadata.
+        description: sentences for the metadata; what an app has to know of resizing and tiles,
+            where it is not the usual way, is added.
         author: for the metadata.
         license: for the metadata.
         version: for the metadata.
 
     Raises:
         UserError: a value that cannot be used or does not go with the target, or calibration
-            images that are missing or in the wrong range.
+            images that are missing, in the wrong range, or given for a file that is not int8.
     """
     choices = choose(target, quantization, postprocess)
+    check_calibration_is_used({"calibration_images": calibration_images}, choices)
     suppression = detector.suppression.replace(
         score_threshold=score_threshold,
         iou_threshold=iou_threshold,
@@ -108,6 +113,8 @@ def to_tflite(
         license=license,
         version=version,
     )
+    if target == "mediapipe":
+        warn_of_mediapipe(detector)
     return complete(_network(detector, decoding, choices.quantization, calibration_images))
 
 
@@ -264,16 +271,21 @@ def model_card(
     """What the file will say of itself."""
     height, width = detector.image_size
     tiling = getattr(detector, "tiling", None)
-    precision = "float32" if options.quantization == "none" else options.quantization
-    described = (
+    precision = PRECISIONS[options.quantization]
+    usual = (
         f"Detects objects of {counted(len(detector.classes), 'class', 'classes')} in images of "
-        f"{height} x {width} pixels, {precision}. {RESIZED[detector.resize]}Made with ssd-keras."
+        f"{height} x {width} pixels, {precision}. Made with ssd-keras."
     )
+    needed = [RESIZED[detector.resize], "" if tiling is None else f"It learned on {tiling}."]
+    described = description or usual
+    for sentence in filter(None, needed):
+        described += f"{'' if described.endswith(ENDS) else '.'} {sentence}"
     return metadata.ModelCard(
         name=name or detector.name,
         classes=tuple(detector.classes),
         image_size=(height, width),
-        description=description or described,
+        description=described,
+        letterbox=detector.resize == LETTERBOX,
         score_threshold=options.suppression.score_threshold,
         settings={
             "quantization": options.quantization,

@@ -10,6 +10,7 @@ import numpy as np
 
 from ssd_keras.deploy.tflite_file import TFLiteFile
 from ssd_keras.display import first_names
+from ssd_keras.resizing import LETTERBOX
 
 # int8 networks that keep their mAP to 0.04 change the scores of objects by 0.001 to 0.05 (a dozen
 # detectors), those that lose most of it by more than 0.2.
@@ -52,6 +53,26 @@ def warn_of_explosions(explosions: dict[str, float], images: int):
         "it.",
         stacklevel=2,
     )
+
+
+def warn_of_mediapipe(detector: keras.Model):
+    """Warns of a detector that looks at images otherwise than MediaPipe does."""
+    if detector.resize == LETTERBOX:
+        warnings.warn(
+            "MediaPipe stretches images to the input, but this detector learned letterboxed ones: "
+            "boxes come out wrong unless the app letterboxes images before and moves boxes back "
+            "(the Android sample's MediaPipeDetector.kt does). target=cpu with one of the other "
+            "samples needs none of that.",
+            stacklevel=2,
+        )
+    if getattr(detector, "tiling", None) is not None:
+        warnings.warn(
+            f"MediaPipe looks at whole images, but this detector learned on {detector.tiling}: it "
+            "finds less unless the app cuts images before and joins what is found (the Android "
+            "sample's MediaPipeDetector.kt does). target=cpu with one of the other samples needs "
+            "none of that.",
+            stacklevel=2,
+        )
 
 
 def warn_of_changed_scores(change: float):

@@ -10,12 +10,13 @@ from pathlib import Path
 from ssd_keras.boxes.tiles import Tiling
 from ssd_keras.data import Source, open_source
 from ssd_keras.deploy.calibration import calibration_images as images_of
-from ssd_keras.deploy.targets import choose
+from ssd_keras.deploy.targets import check_calibration_is_used, choose
 from ssd_keras.deploy.tflite import to_tflite
 from ssd_keras.errors import UserError, unknown
 from ssd_keras.files import check_writable, write_bytes
 
 FEW_IMAGES = 100
+USUAL_IMAGES = 200
 
 
 def write_tflite(
@@ -23,7 +24,7 @@ def write_tflite(
     path: str | os.PathLike,
     *,
     calibration_data=None,
-    calibration_images: int = 200,
+    calibration_images: int | None = None,
     **options,
 ) -> Path:
     """Writes a detector as a .tflite file; see `Detector.export_tflite`.
@@ -39,7 +40,11 @@ def write_tflite(
     images = None
     chosen = choose(*(options.get(name) for name in ("target", "quantization", "postprocess")))
     if chosen.quantization == "int8":
-        images = images_to_calibrate(calibration_data, calibration_images, detector.tiling)
+        count = USUAL_IMAGES if calibration_images is None else calibration_images
+        images = images_to_calibrate(calibration_data, count, detector.tiling)
+    else:
+        given = {"calibration_data": calibration_data, "calibration_images": calibration_images}
+        check_calibration_is_used(given, chosen)
     return write_bytes(path, to_tflite(detector, calibration_images=images, **options))
 
 

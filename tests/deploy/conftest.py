@@ -51,6 +51,33 @@ def lively_detector() -> ssd_keras.Detector:
     return detector
 
 
+# Of the input of the rectangles, other than those of the pictures that they look at.
+RECTANGLE = "SSD_MobileNet_64x96"
+WAYS_OF_RECTANGLES = ("stretch", "letterbox")
+
+
+def portrait_and_landscape() -> list[np.ndarray]:
+    """Two pictures, uint8 `[160, 120, 3]` and `[120, 160, 3]`."""
+    first, second = pictures(2, seed=9)
+    return [np.ascontiguousarray(first.transpose(1, 0, 2)), second]
+
+
+@functools.cache
+def rectangle(way: str) -> ssd_keras.Detector:
+    """A detector of an input of 64 x 96 with random weights, the same for each way of resizing."""
+    keras.utils.set_random_seed(0)
+    detector = ssd_keras.create(RECTANGLE, CLASSES, width=0.25, resize=way)
+    with np.load(io.BytesIO(once("rectangle", lambda: _weights(enliven(detector))))) as weights:
+        detector.set_weights(list(weights.values()))
+    return detector
+
+
+@functools.cache
+def rectangle_file(way: str) -> bytes:
+    """Its float32 file, made once a test run."""
+    return once(f"rectangle-{way}", lambda: deploy.to_tflite(rectangle(way), score_threshold=0.3))
+
+
 def _weights(detector: ssd_keras.Detector) -> bytes:
     content = io.BytesIO()
     np.savez(content, *detector.get_weights())

@@ -8,6 +8,7 @@ import pytest
 
 from ssd_keras import data
 from ssd_keras.boxes.tiles import Tiling
+from ssd_keras.commands._calibration import shared_images
 from ssd_keras.data.tiled import TiledSource
 from ssd_keras.deploy.calibration import Calibration, calibration_images
 from ssd_keras.errors import UserError
@@ -34,6 +35,26 @@ def test_a_name_that_occurs_twice_names_two_images():
     assert len(images) == 2
     for index, image in enumerate(images):
         np.testing.assert_array_equal(image, source.image(index))
+
+
+def source_of(spec: str, *paths: str | None) -> data.Source:
+    truth = [data.GroundTruth(f"{n}", 8, 8, [], [], path=path) for n, path in enumerate(paths)]
+    return data.Source(spec, ("cat",), truth)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "shared"),
+    [
+        (("voc:a", "a/1.jpg", "a/2.jpg"), ("yolo:a", "a/2.jpg", "a/3.jpg"), 1),
+        (("voc:a", "a/1.jpg"), ("voc:b", "a/../a/1.jpg"), 1),
+        (("voc:a", "a/1.jpg"), ("voc:b", "b/1.jpg"), 0),
+        (("tfrecord:a", None, None), ("tfrecord:a", None, None), 2),
+        (("tfrecord:a", None, None), ("tfrecord:b", None, None), 0),
+    ],
+    ids=["a file", "a file by another path", "none", "the same SPEC", "records"],
+)
+def test_images_that_two_sources_share_are_counted(ours, theirs, shared):
+    assert shared_images(source_of(*ours), source_of(*theirs)) == shared
 
 
 def brightness_network() -> keras.Model:

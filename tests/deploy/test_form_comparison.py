@@ -1,16 +1,21 @@
 """How the compared forms are shown."""
 
+import html
 import json
 import re
 
 import numpy as np
 import pytest
 
-from ssd_keras import data, deploy
+from ssd_keras import data, deploy, evaluation
 from ssd_keras.deploy import form_comparison, form_tables
 from ssd_keras.deploy.form_comparison import Row
 from ssd_keras.deploy.parity import LayerNoise, Operators, Parity
 from ssd_keras.deploy.placement import Placement
+from ssd_keras.errors import UserError
+from ssd_keras.resizing import resize
+from tests import tiny
+from tests.deploy.conftest import CLASSES, enliven, pictures
 from tests.deploy.test_metadata import ODD_NAMES
 
 
@@ -49,9 +54,82 @@ def test_the_table_has_a_line_for_each_form():
     assert "tflite int8: not built in: custom:<b>" in lines
 
 
+def test_what_is_not_known_is_a_dash():
+    nothing = row("tflite float32", 0.5, parity=Parity())
+    assert form_tables.cells(nothing)[7:11] == ["-"] * 4
+    assert set(form_tables.as_json([nothing])[0]["parity"].values()) == {None}
+    assert form_tables.cells(row("keras", 0.5))[7:11] == [""] * 4
+
+
+@pytest.mark.parametrize(
+    ("table", "keys"),
+    [
+        (form_tables.as_text, ("voc.ap50", "coco.AP", "coco.APs", "coco.APm", "coco.APl")),
+        (form_tables.targets_as_text, ("voc.ap50",)),
+        (
+            lambda rows: html.unescape(form_tables.as_page(rows, "title")),
+            ("voc.ap50", "coco.AP", "coco.APs", "coco.APm", "coco.APl"),
+        ),
+    ],
+    ids=["text", "targets", "page"],
+)
+def test_numbers_name_their_definitions(table, keys):
+    shown = table(ROWS)
+    for key in keys:
+        name = "AP50" if key == "voc.ap50" else key.partition(".")[2]
+        assert f"{name}: {evaluation.DEFINITIONS[key]}" in shown
+    assert "ms: median time of one image" in shown
+
+
+@pytest.mark.parametrize(
+    ("images", "objects", "of_all", "wanted"),
+    [
+        (4, 12, 4, "Measured on 4 images with 12 objects, difficult and crowd ones aside."),
+        (
+            *(1, 1, 2000),
+            "Measured on 1 image of 2,000 with 1 object, difficult and crowd ones aside.",
+        ),
+    ],
+)
+def test_what_the_numbers_are_about(images, objects, of_all, wanted):
+    line = form_tables.data_line([row("keras", 0.5, images=images, objects=objects)], of_all)
+    assert line == wanted
+    assert f"<p>{wanted}</p>" in form_tables.as_page(ROWS, "title", line)
+
+
 def placed(delegate: str, **more) -> Placement:
     values = {"taken": 7, "total": 9, "partitions": 1, "left": {}, "breaks": ()} | more
     return Placement(delegate, **values)
+
+
+def source_of(*objects: int, difficult: bool = False) -> data.Source:
+    """Grey images with so many objects each."""
+    truth = [
+        data.GroundTruth(
+            *(f"{number}", 32, 32),
+            boxes=np.tile([0.1, 0.1, 0.6, 0.6], (count, 1)),
+            labels=np.zeros(count, int),
+            difficult=np.full(count, difficult),
+        )
+        for number, count in enumerate(objects)
+    ]
+    source = data.Source("grey", ("cat", "dog"), truth)
+    source.image = lambda index: np.full((32, 32, 3), 128, np.uint8)
+    return source
+
+
+@pytest.mark.parametrize(
+    ("source", "max_images", "message"),
+    [
+        (source_of(0, 0), None, "'grey' has nothing to measure on: no object in 2 images"),
+        (source_of(0, 0, 3), 2, "The first 2 images of 'grey' have no object to measure on"),
+        (source_of(1, 2, difficult=True), None, "The images of 'grey' have no object to measure"),
+    ],
+    ids=["empty", "the first are empty", "difficult"],
+)
+def test_data_without_an_object_are_refused(source, max_images, message):
+    with pytest.raises(UserError, match=message):
+        form_comparison.compare_forms(None, source, forms=["saved_model"], max_images=max_images)
 
 
 PLACED = [
@@ -81,7 +159,7 @@ def test_the_table_of_targets_has_a_line_for_each_delegate():
 
 
 def test_what_is_left_and_what_breaks_the_graph_stands_below():
-    lines = form_comparison.targets_as_text(PLACED).splitlines()[5:]
+    lines = form_comparison.targets_as_text(PLACED).splitlines()[5:9]
     assert lines == [
         "cpu: XNNPACK takes 7 of 9 operators in 2 parts",
         "npu: Qualcomm NPU takes 7 of 9 operators in 1 part; left: 2 EXP, 1 SUM",
@@ -114,6 +192,56 @@ def test_the_form_that_loses_most_is_named():
 def test_the_module_is_found_under_its_earlier_name():
     with pytest.warns(DeprecationWarning, match=r"now called ssd_keras\.deploy\.form_comparison"):
         assert deploy.report is form_comparison
+
+
+@pytest.fixture(scope="module")
+def tiled():
+    """A letterboxed detector that looks at tiles, and a picture of two tiles."""
+    detector = enliven(tiny.detector(CLASSES, resize="letterbox"))
+    detector.tiling = {"height": 120, "width": 160}
+    return detector, np.concatenate(pictures(2, seed=9), 1)
+
+
+def assert_equal(found, wanted):
+    assert found.names == wanted.names
+    np.testing.assert_allclose(found.boxes, wanted.boxes, atol=1e-4)
+
+
+def test_mediapipe_is_measured_as_it_works(tiled):
+    detector, image = tiled
+    content = deploy.to_tflite(detector, score_threshold=0.3)
+    found = form_comparison._as_mediapipe(content, 1, trusted=True).detect(image)
+    stretched = resize(image, detector.image_size)
+    (wanted,) = detector.detect_batches([stretched[None]], score_threshold=0.3)
+    assert len(wanted) > 3
+    assert_equal(found, wanted)
+    assert len(found) != len(deploy.TFLiteDetector(content, trusted=True).detect(image))
+
+
+def test_a_saved_model_is_measured_as_it_works(tiled):
+    detector, image = tiled
+    (found,) = form_comparison._run_saved_model(detector, [image]).detections
+    assert_equal(found, detector.detect(image, tiles=False))
+    assert len(found) != len(detector.detect(image))
+
+
+def test_what_a_form_does_otherwise_stands_below_the_table(tiled):
+    detector, _ = tiled
+    rows = [
+        row(form, 0.5, notes=form_comparison._notes(form, detector))
+        for form in ("keras", "saved_model", "mediapipe", "tflite int8", "cpu")
+    ]
+    wanted = [
+        f"saved_model: looks at whole images; the detector at {detector.tiling}; measured so",
+        f"mediapipe: looks at whole images; the detector at {detector.tiling}; measured so",
+        "mediapipe: stretches images; the detector resizes by 'letterbox'; measured so",
+    ]
+    assert form_tables.note_lines(rows) == wanted
+    shown = form_tables.as_text(rows).splitlines()
+    page = html.unescape(form_tables.as_page(rows, "title"))
+    for line in wanted:
+        assert line in shown
+        assert f"<p>{line}</p>" in page
 
 
 @pytest.mark.parametrize(("kept", "again"), [(1 << 30, 0), (2 * 3 * 32 * 32, 2), (0, 6)])

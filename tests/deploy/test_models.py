@@ -38,6 +38,7 @@ def covering(families) -> list[str]:
 # the same model here.
 FAMILIES = covering({re.sub(r"_\d+$", "", name) for name in zoo.MODELS})
 RECTANGLE = "DSSD_MobileNet_160x96"
+RECTANGLES = (RECTANGLE, "FPNLite_MobileNetV2_64x96", "PANLite_MobileNetV2_96x64")
 
 # YOLO's grid is so coarse that a smaller image would leave a single cell.
 SIZES = {"YOLO": 224}
@@ -73,7 +74,7 @@ def images_of(detector) -> list[np.ndarray]:
     return [np.round(resize(image, detector.image_size))[None] for image in UNSEEN]
 
 
-@pytest.mark.parametrize("family", [*FAMILIES, RECTANGLE])
+@pytest.mark.parametrize("family", [*FAMILIES, *RECTANGLES])
 def test_raw_outputs_are_keras_own(family):
     detector = small(family)
     for image in images_of(detector):
@@ -158,7 +159,7 @@ def assembled(family: str, kind: str) -> bytes:
     return complete(raw(family, "none"), small(family), options)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, *RECTANGLES])
 def test_detections_are_keras_own(family):
     runner = deploy.TFLiteDetector(assembled(family, "builtin"))
     total = 0

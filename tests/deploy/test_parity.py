@@ -1,5 +1,6 @@
 """How differences between forms are measured."""
 
+import dataclasses
 import time
 
 import numpy as np
@@ -29,7 +30,8 @@ EMPTY = detections(np.zeros((0, 4)), (), ())
         (detections(scores=(0.85, 0.8)), (1.0, 0.0, 0.0, 0.05)),
         (detections(labels=(0, 0)), (0.5, 0.5, 0.0, 0.0)),
         (detections(BOXES[:1], (0.9,), (0,)), (0.5, 0.0, 0.0, 0.0)),
-        (EMPTY, (0.0, 0.0, 0.0, 0.0)),
+        # Of what is not matched no difference is known.
+        (EMPTY, (0.0, 0.0, np.nan, np.nan)),
         # A wanted detection is found once, however often the other form finds it.
         (detections(BOXES[[0, 0, 1]], (0.9, 0.85, 0.8), (0, 0, 1)), (1.0, 0.5, 0.0, 0.0)),
     ],
@@ -46,8 +48,10 @@ def test_weak_detections_are_not_wanted_but_may_be_found():
     assert parity.compare(ours, theirs, [SIZE, SIZE]).matched == 1.0
 
 
-def test_nothing_wanted_and_nothing_found_is_equal():
-    assert parity.compare([EMPTY], [EMPTY], [SIZE]).matched == 1.0
+@pytest.mark.parametrize("found", [EMPTY, detections()], ids=["nothing", "something"])
+def test_where_nothing_is_wanted_nothing_is_known(found):
+    near = parity.compare([detections(scores=(0.09, 0.05))], [found], [SIZE])
+    assert np.isnan(dataclasses.astuple(near)).all()
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,21 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ssd_keras import deploy
+from ssd_keras.boxes.tiles import Tiling
 from ssd_keras.deploy.runtime import as_detections
 from ssd_keras.deploy.tflite_file import TFLiteFile
 from ssd_keras.errors import UserError
-from tests.deploy.conftest import pictures
+from tests.comparing import assert_same_detections
+from tests.deploy.conftest import (
+    WAYS_OF_RECTANGLES,
+    pictures,
+    portrait_and_landscape,
+    rectangle,
+    rectangle_file,
+)
 
 
 def test_a_file_of_another_maker_runs(shared):
@@ -59,6 +68,27 @@ def test_raw_outputs_become_what_is_found_inside_of_a_file(assembled, rule):
     np.testing.assert_allclose(outside.boxes, inside.boxes, atol=1e-5)
 
 
+@pytest.mark.parametrize("tiling", [None, {"height": 60, "width": 80}], ids=["whole", "tiles"])
+def test_what_is_found_knows_its_image(detector, float_file, tmp_path, tiling):
+    """As what the detector finds."""
+    image = pictures(1, seed=5)[0]
+    path = tmp_path / "1.png"
+    Image.fromarray(image).save(path)
+    runner = deploy.TFLiteDetector(float_file, trusted=True)
+    runner.tiling = Tiling.of(tiling)
+    wanted = detector.detect(path)
+    for given, known in ((path, str(path)), (str(path), str(path)), (image, None)):
+        found = runner.detect(given).above(0.3)
+        assert len(found) > 3
+        assert (found.image_size, found.image_path) == (wanted.image_size, known)
+        np.testing.assert_allclose(found.pixels(), found.boxes * [120, 160, 120, 160], rtol=1e-6)
+    saved = runner.detect(path).above(0.3).save(tmp_path / "found.png")
+    assert Image.open(saved).size == (160, 120)
+    (header, *_) = runner.detect(path).save(tmp_path / "found.csv").read_text().splitlines()
+    assert header == wanted.save(tmp_path / "wanted.csv").read_text().splitlines()[0]
+    assert "ymin_px" in header
+
+
 def without(name: str):
     def change(files):
         del files[name]
@@ -104,6 +134,16 @@ def test_raw_outputs_of_another_number_of_default_boxes(assembled):
     runner = deploy.TFLiteDetector(file.to_bytes(), trusted=True)
     with pytest.raises(UserError, match="are not codes and scores of its 3 classes"):
         runner.detect(pictures(1)[0])
+
+
+@pytest.mark.parametrize("way", WAYS_OF_RECTANGLES)
+def test_a_rectangle_finds_what_keras_finds(way):
+    runner = deploy.TFLiteDetector(rectangle_file(way), trusted=True)
+    for image in portrait_and_landscape():
+        wanted = rectangle(way).detect(image, score_threshold=0.3)
+        assert len(wanted) > 3
+        # Half a pixel.
+        assert_same_detections(runner.detect(image), wanted, box_atol=0.5 / 160, score_atol=1e-3)
 
 
 def test_missing_class_names(shared):

@@ -12,6 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 from ai_edge_litert.options import Options
 
 from ssd_keras import deploy
+from ssd_keras.boxes.tiles import Tiling
 from ssd_keras.deploy import flatbuffer, metadata, parity, tflite, tflite_checks
 from ssd_keras.deploy.decoding import anchor_centers, decoding_of
 from ssd_keras.deploy.runtime import as_detections, as_input
@@ -229,6 +230,12 @@ def test_int8_without_images(detector):
         deploy.to_tflite(detector, quantization="int8")
 
 
+@pytest.mark.parametrize("options", [{}, {"quantization": "dynamic"}, {"target": "gpu"}], ids=str)
+def test_calibration_images_are_for_int8(detector, options):
+    with pytest.raises(UserError, match="calibration_images is for int8, but the file becomes"):
+        deploy.to_tflite(detector, calibration_images=pictures(1), **options)
+
+
 def test_scores_change_little_in_int8_and_much_with_wrong_steps(detector, raw_int8):
     images = [np.round(resize(image, detector.image_size))[None] for image in pictures(4)]
     decoding = decoding_of(detector)
@@ -283,14 +290,72 @@ def test_images_are_left_out_where_that_changes_scores_less(
     assert file == (b"2 images" if left_out else b"4 images")
 
 
+def location_of(card: metadata.ModelCard) -> str:
+    """The part of a file's metadata that tells of boxes."""
+    file = TFLiteFile(raw("none"))
+    metadata.add_metadata(file, card, float_input=True)
+    content = TFLiteFile(file.to_bytes()).get_metadata(metadata.METADATA_NAME).decode("latin-1")
+    return content[content.index("Boxes as y min") :][:120]
+
+
+@pytest.mark.parametrize(
+    ("way", "tiling", "description", "wanted"),
+    [
+        ("half_pixel", None, "Pets", "Pets"),
+        ("corner", None, "Pets", f"Pets. {tflite.RESIZED['corner']}"),
+        ("letterbox", None, "Pets!", f"Pets! {tflite.RESIZED['letterbox']}"),
+        (
+            *("half_pixel", {"height": 64, "width": 96}, "Pets."),
+            "Pets. It learned on tiles of 96x64 pixels, overlap 20%.",
+        ),
+    ],
+)
+def test_what_an_app_has_to_know_is_added_to_a_description(
+    detector, monkeypatch, way, tiling, description, wanted
+):
+    monkeypatch.setattr(detector, "resize", way)
+    monkeypatch.setattr(detector, "_tiling", Tiling.of(tiling))
+    options = tflite.Options()
+    card = tflite.model_card(detector, decoding_of(detector), options, description=description)
+    assert card.description == wanted
+
+
+@pytest.mark.parametrize("target", ["mediapipe", "cpu"])
+@pytest.mark.parametrize(
+    ("way", "tiling", "messages"),
+    [
+        ("half_pixel", None, []),
+        ("letterbox", None, ["MediaPipe stretches images"]),
+        ("corner", {"height": 64, "width": 96}, ["MediaPipe looks at whole images"]),
+        (
+            *("letterbox", {"height": 64, "width": 96}),
+            ["MediaPipe stretches images", "MediaPipe looks at whole images"],
+        ),
+    ],
+    ids=["usual", "letterbox", "tiles", "both"],
+)
+def test_what_mediapipe_does_otherwise_is_warned_of(
+    detector, monkeypatch, target, way, tiling, messages
+):
+    monkeypatch.setattr(tflite, "_network", lambda *args: TFLiteFile(raw("none")))
+    monkeypatch.setattr(detector, "resize", way)
+    monkeypatch.setattr(detector, "_tiling", Tiling.of(tiling))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        deploy.to_tflite(detector, target=target, quantization="none")
+    wanted = messages if target == "mediapipe" else []
+    assert [str(one.message)[: len(part)] for one, part in zip(told, wanted, strict=True)] == wanted
+
+
 @pytest.mark.parametrize(
     ("way", "said"),
     [
-        ("half_pixel", "float32. Made"),
+        ("half_pixel", "float32. Made with ssd-keras."),
         ("corner", "source = x * n / S, not half"),
         (
             "letterbox",
-            "aspect ratio kept, in the middle of an input filled with RGB 123, 117, 104.",
+            "Boxes are shares of the whole input. Images are to be made as large as they fit, the "
+            "aspect ratio kept, in its middle, around them RGB 123, 117, 104.",
         ),
     ],
 )
@@ -300,6 +365,8 @@ def test_the_file_says_how_its_images_are_resized_and_its_runner_does_so(
     monkeypatch.setattr(detector, "resize", way)
     card = tflite.model_card(detector, decoding_of(detector), tflite.Options())
     assert said in card.description
+    relative = "the whole input" if way == "letterbox" else "the image"
+    assert f"relative to {relative}" in location_of(card)
     runner = deploy.TFLiteDetector(float_file, trusted=True)
     runner.settings = card.settings
     assert_same(runner.detect(UNSEEN[0]), detect(detector, UNSEEN[0]))

@@ -85,6 +85,12 @@ WRONG = {
     "no images": ({"quantization": "int8"}, "int8 needs calibration_data"),
     "no such quantization": ({"quantization": "int9"}, "int9"),
     "no such data": ({"quantization": "int8", "calibration_data": "voc:nowhere"}, "nowhere"),
+    "data for float": ({"calibration_data": "voc:nowhere"}, "calibration_data is for int8"),
+    "images for float": ({"calibration_images": 9}, "calibration_images is for int8"),
+    "images for a target in float": (
+        {"target": "gpu", "calibration_data": pictures(1)},
+        "calibration_data is for int8, but the file becomes float16: give quantization",
+    ),
     "no image": (
         {"quantization": "int8", "calibration_data": SHAPES, "calibration_images": 0},
         "at least 1",

@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from ssd_keras import data
 from ssd_keras.deploy import form_comparison
 from tests.export.programs import assert_one_sentence, run_program
+from tests.export.test_tflite import black_images
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +21,6 @@ def run_report(run_dir, *flags):
 @pytest.fixture(scope="module")
 def shapes_run(tmp_path_factory):
     """A run folder whose detector knows the classes of the drawn shapes."""
-    from ssd_keras import data
     from tests import tiny
     from tests.deploy.conftest import enliven
 
@@ -87,6 +88,20 @@ def test_placements_stand_below_the_table_and_in_json(finished):
     assert "tflite float32: GPU is interrupted by NON_MAX_SUPPRESSION_V4 " in done.stdout
 
 
+def test_images_that_are_calibrated_and_measured_with_are_told(shapes_run, tmp_path):
+    done = run_report(
+        shapes_run,
+        f"--data={DATA}",
+        f"--calibration_data={DATA}",
+        "--forms=tflite int8",
+        "--threads=1",
+        "--max_drop=1",
+        f"--out={tmp_path}",
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"warning: 4 of the 4 images of {DATA} are measured on as well: int8" in done.stdout
+
+
 def test_targets_are_compared_in_the_place_of_forms(shapes_run, tmp_path):
     done = run_report(
         shapes_run,
@@ -117,8 +132,30 @@ def test_the_exit_code_tells_of_a_loss_over_the_limit(shapes_run, tmp_path):
     )
     assert done.returncode == 1, done.stderr
     assert "error: tflite float16 loses" in done.stderr
-    followed = json.loads((tmp_path / "export_report.json").read_text())["suppression"]
+    about = json.loads((tmp_path / "export_report.json").read_text())
+    assert (about["images"], about["first_images"]) == (2, 2)
+    followed = about["suppression"]
     assert (followed["iou_threshold"], followed["score_threshold"]) == (0.6, 0.01)
+
+
+def test_json_and_page_say_what_they_are_about(finished):
+    done, out = finished
+    about = json.loads((out / "export_report.json").read_text())
+    source = data.load_source(DATA)
+    objects = sum(len(one.labels) for one in source.ground_truth())
+    assert (about["images"], about["objects"], about["first_images"]) == (4, objects, None)
+    assert about["calibration_data"] == "shapes#train,count=4"
+    line = f"Measured on 4 images with {objects} objects, difficult and crowd ones aside."
+    assert line in done.stdout.splitlines()
+    assert f"<p>{line}</p>" in (out / "export_report.html").read_text()
+
+
+def test_objects_of_other_classes_are_no_report(shapes_run, tmp_path):
+    spec = f"csv:{black_images(tmp_path)}"
+    out = tmp_path / "out"
+    done = run_report(shapes_run, f"--data={spec}", "--forms=saved_model", f"--out={out}")
+    assert_one_sentence(done, f"No object of '{spec}' is of a class that the detector knows")
+    assert not list(out.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -131,6 +168,12 @@ def test_the_exit_code_tells_of_a_loss_over_the_limit(shapes_run, tmp_path):
         (["--forms=tflite float23"], "no form 'tflite float23'. Did you mean 'tflite float"),
         (["--forms=saved_model", "--out=TMP/file/out"], "file' is a file, not a folder"),
         (["--forms=saved_model", "--threads=many"], "--threads must be numbers from 1"),
+        (["--forms=saved_model", "--images=-1"], "flag --images=-1"),
+        (
+            ["--forms=saved_model,tflite float16", "--calibration_data=shapes#train,count=4"],
+            "--calibration_data is for int8, but none of saved_model, tflite float16 is",
+        ),
+        (["--targets=gpu", "--calibration_images=9"], "--calibration_images is for int8, but none"),
         (["--forms=saved_model", "--score_threshold=2"], "score_threshold must be in 0..1, got 2"),
     ],
 )

@@ -43,7 +43,8 @@ def test_a_file_for_a_target_says_what_its_delegate_takes(run_dir, tmp_path):
         (["--target=gpu", "--quantization=int8"], "quantization=int8 does not go with target=gpu"),
         (["--out=FILE/pets.tflite"], "file' is a file, not a folder"),
         ([], "holds no trained detector (best.keras)"),
-        (["--calibration_data=shapes#train"], "is for int8, but the file becomes none: add --quan"),
+        (["--calibration_data=shapes#train"], "is for int8, but the file becomes float32: add --"),
+        (["--calibration_images=9"], "--calibration_images is for int8, but the file becomes floa"),
         (["--calibration_data=shapes#train", "--target=gpu"], "but the file becomes float16"),
     ],
 )
