@@ -6,8 +6,8 @@ from ssd_keras import evaluation
 from ssd_keras.commands import _program
 
 
-def say_left_out(source) -> None:
-    """Says how much of the data is not measured on.
+def say_left_out(source) -> str:
+    """Says how much of the data is not measured on, and returns it.
 
     Raises:
         UserError: nothing is left to measure on.
@@ -15,3 +15,4 @@ def say_left_out(source) -> None:
     if losses := evaluation.check_measurable(source):
         check = _program.command("check-data", f"--data={source.spec}")
         print(f"Not measured on: {losses}. {check} tells where.", flush=True)
+    return losses
