@@ -12,7 +12,7 @@ from ssd_keras.data.balance import repeats
 from ssd_keras.data.ground_truth import table_of
 from ssd_keras.data.tiled import TiledSource, whole_images
 from ssd_keras.detector import Detector
-from ssd_keras.display import counted, join_names
+from ssd_keras.display import counted, first_names, join_names
 from ssd_keras.training.defaults import SMALL_SET
 from ssd_keras.training.precision import find_accelerator, precision_notice
 
@@ -37,7 +37,7 @@ def announcement(run: Run, detector: Detector, step: int) -> str:
     lines += [precision_notice(run.precision, run.name.backbone), _average(run), _judgement(run)]
     objective = getattr(detector.box_network, "objective", None)
     lines += [_without_effect(run.settings, objective), _width(run.settings)]
-    lines += [_start(run, detector), _balance(run), _sides(run)]
+    lines += [_start(run, detector), _balance(run), _sides(run), _overlap(run)]
     for source in filter(None, (run.train_source, run.eval_source)):
         whole = whole_images(source)
         lines += [f"{whole.spec}: {note}" for note in data.notes(whole)]
@@ -142,6 +142,21 @@ def _sides(run: Run) -> str:
     return (
         f"images are mirrored at random, which may make {', '.join(pairs)} alike: --nomirror "
         "(mirror=False) leaves them as they are"
+    )
+
+
+def _overlap(run: Run) -> str:
+    """Which images are judged by that are trained on, too; "" if none."""
+    if run.eval_source is None:
+        return ""
+    judged, trained = whole_images(run.eval_source), whole_images(run.train_source)
+    both = data.shared_images(judged, trained)
+    if not both:
+        return ""
+    return (
+        f"{len(both):,} of {counted(len(judged), 'image')} of {judged.spec} are trained on, too "
+        f"({first_names(both, 3)}): what is measured on them flatters, and the best epoch is "
+        "chosen by it"
     )
 
 

@@ -171,12 +171,14 @@ def test_what_balance_does_is_told(run, detector, tmp_path, images, said):
     assert said in announcement(run, detector, 0)
 
 
-def test_what_was_read_in_one_of_several_ways_is_told(run, detector, tmp_path):
-    voc_image(tmp_path, "a", voc_object())
-    file = tmp_path / "boxes.csv"
-    file.write_text("JPEGImages/a.jpg,1,2,30,40,cat\n")
-    run.train_source = data.load_source(f"csv:{file},images={tmp_path}")
-    assert f"{run.train_source.spec}: layout: {file}: " in announcement(run, detector, 0)
+def test_what_was_made_to_fit_is_told(run, detector, tmp_path):
+    for name in ("a", "b"):
+        voc_image(tmp_path, name, voc_object(box=(5, 6, 90, 40)))
+    run.train_source = data.load_source(f"voc:{tmp_path}")
+    (said,) = data.notes(run.train_source)
+    assert ": 2 times, such as " in said
+    assert "(clipped)" in said
+    assert f"voc:{tmp_path}: {said}" in announcement(run, detector, 0)
 
 
 @pytest.mark.parametrize(
@@ -195,3 +197,18 @@ def test_classes_that_a_mirror_makes_alike_are_told(run, detector, tmp_path, cla
     run.settings = dataclasses.replace(run.settings, **given)
     said = "may make 'Left arrow' and 'right arrow' alike: --nomirror"
     assert (said in announcement(run, detector, 0)) is told
+
+
+def test_images_that_are_judged_by_and_trained_on_are_told(run, detector, tmp_path):
+    for name in ("a", "b", "c"):
+        voc_image(tmp_path, name, voc_object())
+    lists = tmp_path / "ImageSets/Main"
+    lists.mkdir(parents=True)
+    for split, names in (("train", "a\nb\n"), ("val", "b\nc\n"), ("test", "c\n")):
+        (lists / f"{split}.txt").write_text(names)
+    run.train_source = data.load_source(f"voc:{tmp_path}#train")
+    run.eval_source = data.load_source(f"voc:{tmp_path}#val")
+    said = f"1 of 2 images of voc:{tmp_path}#val are trained on, too (b): "
+    assert said in announcement(run, detector, 0)
+    run.eval_source = data.load_source(f"voc:{tmp_path}#test")
+    assert "trained on, too" not in announcement(run, detector, 0)
