@@ -26,6 +26,15 @@ class FeatureMap:
     channels: int
 
 
+def stride_of(image_size: tuple[int, int], map_size: tuple[int, int]) -> int:
+    """Image pixels from one cell of a map to the next, a power of two.
+
+    Networks without padding lose cells at the borders, of the longer side the smaller share.
+    """
+    cells, side = max(zip(map_size, image_size, strict=True), key=lambda pair: pair[1])
+    return 2 ** round(math.log2(side / cells))
+
+
 def feature_maps(backbone: keras.Model) -> tuple[FeatureMap, ...]:
     """Reads the feature maps of a backbone, finest first.
 
@@ -40,7 +49,6 @@ def feature_maps(backbone: keras.Model) -> tuple[FeatureMap, ...]:
             f"Backbone '{backbone.name}' must return a dict of feature maps, name -> tensor, "
             f"got {type(backbone.output).__name__}."
         )
-    image_height = backbone.input.shape[1]
     maps = []
     for name, tensor in backbone.output.items():
         if len(tensor.shape) != 4 or None in tensor.shape[1:]:
@@ -49,7 +57,7 @@ def feature_maps(backbone: keras.Model) -> tuple[FeatureMap, ...]:
                 f"fixed size, got {tuple(tensor.shape)}: build the backbone for one image size."
             )
         height, width, channels = tensor.shape[1:]
-        stride = 2 ** round(math.log2(image_height / height))
+        stride = stride_of(backbone.input.shape[1:3], (height, width))
         maps.append(FeatureMap(name, (height, width), stride, channels))
     for fine, coarse in itertools.pairwise(maps):
         if fine.size < coarse.size:

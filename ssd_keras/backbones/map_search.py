@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import keras
 from keras import layers
 
+from ssd_keras.backbones.feature_maps import stride_of
 from ssd_keras.errors import UserError
 from ssd_keras.keras_compat import operations_of
 
@@ -85,4 +85,4 @@ def map_stride(model: keras.Model, output) -> int | None:
         return None
     if None in output.shape[1:] or min(output.shape[1:3]) < 2:
         return None
-    return 2 ** round(math.log2(model.inputs[0].shape[1] / output.shape[1]))
+    return stride_of(model.inputs[0].shape[1:3], output.shape[1:3])

@@ -188,7 +188,8 @@ def print_left(source, left):
             f"  images without objects: {left.empty:,} annotated as empty, {left.emptied:,} that "
             f"lost all of theirs, {left.unlabelled:,} without a label file"
         )
-    for part in filter(None, left.losses().split("; ")):
+    parts = left.losses().split("; ")
+    for part in filter(None, dict.fromkeys((*parts, left.backgrounds()))):
         print(f"  {part}")
     cut_off = inspection.describe_cut_off(source, RunSettings.max_boxes)
     if cut_off:

@@ -35,6 +35,7 @@ def load(spec: str, place: str, split: str | None, classes: Sequence[str] | None
     with coco_content.no_collection():
         content = coco_content.read(layout.path, problems)
         categories = dict(_categories(content.categories, layout.path, problems))
+        _leave_out_placeholder(categories, content, layout.path, classes or (), problems)
         pictures = _pictures(content.images, layout, problems)
         table = _table(content.annotations, layout.path, categories, pictures, problems)
         del content, pictures
@@ -87,6 +88,41 @@ def _categories(
                 problems.append(Problem("duplicate_class", place, message, NOTED))
             seen[key] = name
             yield key, name
+
+
+def _leave_out_placeholder(
+    categories: dict[int | str, str],
+    content: coco_content.Content,
+    path: str,
+    classes: Sequence[str],
+    problems: list[Problem],
+) -> None:
+    """Takes the category away that Roboflow writes first, with the name of the project.
+
+    It has no object and is the supercategory of all others; as a class it would move the numbers of
+    the others. Where the user asks for a class of that name it stays.
+    """
+    numbers = [key for key in categories if isinstance(key, int)]
+    key = min(numbers, default=None)
+    if key is None or len(categories) < 2 or categories[key] in classes:
+        return
+    name = categories[key]
+    fields = [one for one in content.categories if isinstance(one, dict)]
+    above = {_key(one.get("id")): one.get("supercategory") for one in fields}
+    if any(above.get(other) != name for other in categories if other != key):
+        return
+    odd = content.annotations.odd
+    used = {_key(one.get("category_id")) for one in odd.values() if isinstance(one, dict)}
+    plain = np.ones(len(content.annotations), bool)
+    plain[list(odd)] = False
+    if key in used or (content.annotations.category[plain] == key).any():
+        return
+    del categories[key]
+    message = (
+        f"'{name}' (id {key}) is the supercategory of all other categories and has no object, as "
+        "Roboflow writes the name of the project: it is no class"
+    )
+    problems.append(Problem("placeholder_class", path, message, NOTED))
 
 
 def _brief(value) -> str:

@@ -219,21 +219,27 @@ def _task(content: dict, path: str) -> str:
 
 
 def folder_of(place: str, bases: tuple[str, ...]) -> tuple[str | None, str]:
-    """The file or folder that a path of a data.yaml means, and a note if it is another one.
+    """The file or folder that a path of a data.yaml means, and a note if it may be another one.
 
     Paths of another machine end like those of this one; a folder named like a split is never
-    left away, since the rest may be that of another split.
+    left away, since the rest may be that of another split. Roboflow writes `../train/images` for
+    `train/images`: what lies beside the folder counts only where nothing of that name is in it,
+    since it may be another data set's.
 
     Args:
         place: the path as it is written.
         bases: the folders it may begin in, the likeliest first.
     """
     place = os.path.expanduser(place)
-    for base in bases:
-        path = os.path.join(base, place)
-        if os.path.exists(path):
-            return path, ""
     parts = names.parts_of(place)
+    leads_out = os.path.normpath(place).split(os.sep)[0] == os.pardir
+    for base in bases:
+        path, inner = os.path.join(base, place), os.path.join(base, *parts)
+        if leads_out and parts and os.path.exists(inner):
+            both = os.path.exists(path) and not os.path.samefile(path, inner)
+            return inner, f"'{place}' is there, too; '{inner}' is read" if both else ""
+        if os.path.exists(path):
+            return path, f"'{place}' leads out of '{base}': '{path}' is read" if leads_out else ""
     for at in range(len(parts)):
         if any(split_folders.is_split(part) for part in parts[:at]):
             break

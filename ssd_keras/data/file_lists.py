@@ -20,9 +20,16 @@ def image_files(folder: str | os.PathLike, problems: list[Problem] | None = None
 
     Only plain files, and links to them: pipes and devices are never opened, and links to folders
     not followed, so that the walk ends and stays in the folder. Both are added to `problems`, as
-    are folders that cannot be read.
+    are folders that cannot be read. A photograph of a kind that is not read is among them, for who
+    opens it to say so, unless an image of its name stands beside it.
     """
-    return files_of(folder, images.EXTENSIONS, problems)
+    found = files_of(folder, images.EXTENSIONS + images.OTHER_EXTENSIONS, problems)
+    stems = {os.path.splitext(path)[0] for path in found if _is_read(path)}
+    return [path for path in found if _is_read(path) or os.path.splitext(path)[0] not in stems]
+
+
+def _is_read(path: str) -> bool:
+    return path.lower().endswith(images.EXTENSIONS)
 
 
 def files_of(

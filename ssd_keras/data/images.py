@@ -18,7 +18,11 @@ from ssd_keras.data.pillow import set_max_megapixels as set_max_megapixels
 from ssd_keras.data.pixels import decode, is_deep
 from ssd_keras.data.pixels import from_pillow as from_pillow
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+EXTENSIONS = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm",
+)  # fmt: skip
+# Photographs that are not read; who opens one says which kind it is and what to do.
+OTHER_EXTENSIONS = (".heic", ".heif", ".avif", ".jp2", ".jxl")
 
 _ORIENTATION = 0x0112
 _PNG_START, _MOST_CHUNKS = b"\x89PNG\r\n\x1a\n", 100_000

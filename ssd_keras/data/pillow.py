@@ -189,7 +189,7 @@ def _identify(file: BinaryIO, name: str) -> Image.Image:
 
 # First bytes, where they stand, and what they say.
 _SIGNATURES = (
-    (b"ftypheic", 4, "HEIC"), (b"ftypheix", 4, "HEIC"), (b"ftypmif1", 4, "HEIC"),
+    (b"ftyphe", 4, "HEIC"), (b"ftypmif1", 4, "HEIC"),
     (b"ftypavif", 4, "AVIF"), (b"8BPS", 0, "Photoshop"), (b"%!PS", 0, "PostScript"),
     (b"\xc5\xd0\xd3\xc6", 0, "PostScript"), (b"%PDF", 0, "PDF"), (b"SIMPLE  =", 0, "FITS"),
     (b"jP  ", 4, "JPEG 2000"), (b"\xff\x4f\xff\x51", 0, "JPEG 2000"), (b"jXL ", 4, "JPEG XL"),

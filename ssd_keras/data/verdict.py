@@ -9,7 +9,9 @@ A data set is not fit if
 - more than three quarters of the images in its folders have no annotation (VOC), or
 - most of its boxes do not match its images (problems of the kinds `FATAL`).
 
-Objects that repeat another, and those of classes that were not asked for, are not lost.
+Objects that repeat another, and those of classes that were not asked for, are not lost. Images
+without objects are background, which is worth learning; that most of them are is said, since they
+may not be annotated yet.
 """
 
 from __future__ import annotations
@@ -77,6 +79,11 @@ class Verdict:
         return self.kept + sum(self.lost.values())
 
     @property
+    def background(self) -> int:
+        """Images that are used and have no object, for whatever reason."""
+        return self.empty + self.emptied + self.unlabelled
+
+    @property
     def fit(self) -> bool:
         """Whether enough is left."""
         return not self.reasons
@@ -85,8 +92,19 @@ class Verdict:
         """The reasons as one sentence."""
         return "; ".join(self.reasons) + "."
 
+    def backgrounds(self) -> str:
+        """How many images show nothing but background, as part of a line; "" if none does.
+
+        They may be meant so, or not be annotated yet, which only the user knows.
+        """
+        if not self.background:
+            return ""
+        return (
+            f"{self.background:,} of {self.images:,} images have no object and count as background"
+        )
+
     def losses(self) -> str:
-        """All that is lost as one line; "" if nothing is."""
+        """All that is lost as one line, and that most images are background; "" if neither is."""
         parts = []
         if self.lost:
             of = f"{sum(self.lost.values()):,} of {self.read:,} objects are lost"
@@ -107,6 +125,8 @@ class Verdict:
             parts.append(f"{self.unlabelled:,} images without a label file are taken as empty")
         if self.classes_lost:
             parts.append(f"no object is left of {_classes(self.classes_lost)}")
+        if self.background > MOST_LOST * self.images:
+            parts.append(self.backgrounds())
         return "; ".join(parts)
 
 
@@ -257,7 +277,7 @@ def _nothing(verdict: Verdict) -> str:
 
 
 def line(verdict: Verdict) -> str:
-    """All that is lost, and where to find out more; "" if nothing is."""
+    """What `Verdict.losses` says, and where to find out more; "" if it says nothing."""
     losses = verdict.losses()
     return f"{verdict.spec}: {losses}. {_where(verdict)}" if losses else ""
 

@@ -80,6 +80,12 @@ def test_the_ends_of_the_stages_are_narrower(stride, expected):
     assert [(m.name, m.size[0], m.stride, m.channels) for m in maps] == expected
 
 
+@pytest.mark.parametrize("size", [(160, 512), (512, 160), (320, 320)])
+def test_strides_of_networks_without_padding_are_the_same_either_way(size):
+    maps = feature_maps(backbones.inception_v3(size, width=0.25))
+    assert [m.stride for m in maps] == [8, 16, 32]
+
+
 @pytest.mark.parametrize("build", ["vgg16", "resnet50"])
 def test_caffe_models_see_bgr_without_the_mean(build):
     images = np.random.default_rng(0).uniform(0, 255, (1, 8, 8, 3)).astype("float32")

@@ -74,6 +74,22 @@ def test_keras_own_weights_find_their_layers(network, tmp_path):
     np.testing.assert_allclose(ours(pixels)["end32"], theirs(pixels), rtol=1e-4)
 
 
+def unpadded(input_tensor, input_shape, include_top, weights):
+    """A network that loses cells at the borders, as Inception does."""
+    x = input_tensor
+    for _ in range(5):
+        x = layers.Conv2D(8, 3, strides=2)(layers.Conv2D(8, 3)(x))
+    return keras.Model(keras.utils.get_source_inputs(input_tensor), x)
+
+
+@pytest.mark.parametrize("size", [(160, 512), (512, 160)])
+def test_maps_of_networks_without_padding_are_found_either_way(network, monkeypatch, size):
+    network.Tiny = unpadded
+    monkeypatch.setattr(keras.applications, "Tiny", unpadded)
+    maps = feature_maps(application_backbone(size, name="Tiny", finest_stride=8))
+    assert [(max(m.size), m.stride) for m in maps] == [(59, 8), (27, 16), (13, 32)]
+
+
 @pytest.mark.parametrize("mode", ["tf", "torch", "caffe"])
 def test_images_are_prepared_as_the_network_does(network, mode):
     def prepare(x):

@@ -349,3 +349,48 @@ def test_what_is_no_size_is_not_believed(believing, tmp_path, changes):
     assert source.believed.tolist()[-3:] == [True] * 3
     assert not source.believed[:-3].any()
     assert {problem.image for problem in source.problems} == {"0.jpg"}
+
+
+PROJECT = {"id": 0, "name": "pets", "supercategory": "none"}
+ROBOFLOW = [
+    PROJECT,
+    {"id": 1, "name": "cat", "supercategory": "pets"},
+    {"id": 2, "name": "dog", "supercategory": "pets"},
+]
+
+
+def test_the_name_of_a_project_of_roboflow_is_no_class(tmp_path):
+    source = data.load_source(written(tmp_path, categories=ROBOFLOW))
+    assert (source.classes, source.category_ids) == (("cat", "dog"), {1: 0, 2: 1})
+    assert trees.objects(source) == {"1": CAT}
+    (problem,) = source.problems
+    assert (problem.kind, problem.action) == ("placeholder_class", "noted")
+    assert "'pets' (id 0)" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("classes", "kinds"), [(("cat", "dog"), ["placeholder_class"]), (("pets", "cat", "dog"), [])]
+)
+def test_classes_that_are_given_stay(tmp_path, classes, kinds):
+    source = data.load_source(written(tmp_path, categories=ROBOFLOW), classes)
+    assert source.classes == classes
+    assert trees.objects(source) == {"1": CAT}
+    assert [problem.kind for problem in source.problems] == kinds
+
+
+@pytest.mark.parametrize(
+    ("annotations", "categories"),
+    [
+        ([OBJECT, OBJECT | {"id": 2, "category_id": 0, "bbox": [4, 5, 9, 9]}], ROBOFLOW),
+        ([OBJECT, OBJECT | {"id": 2, "category_id": "0", "bbox": [4, 5, 9, 9]}], ROBOFLOW),
+        ([OBJECT], [PROJECT | {"id": 9}, *ROBOFLOW[1:]]),
+        ([OBJECT], [*ROBOFLOW, {"id": 3, "name": "cow", "supercategory": "none"}]),
+        ([OBJECT], [*ROBOFLOW, {"id": 3, "name": "cow"}]),
+        ([OBJECT | {"category_id": 0}], [PROJECT]),
+    ],
+    ids=("annotated", "annotated by text", "a higher id", "another above", "none above", "alone"),
+)
+def test_other_categories_stay_classes(tmp_path, annotations, categories):
+    source = data.load_source(written(tmp_path, annotations=annotations, categories=categories))
+    assert "pets" in source.classes
+    assert "placeholder_class" not in [problem.kind for problem in source.problems]

@@ -100,6 +100,45 @@ def test_a_split_is_found_where_the_file_says(tmp_path, text):
     assert not source.problems
 
 
+def other_set(folder) -> None:
+    """Another data set, of one image."""
+    trees.write(folder, "images/train/other.jpg", "labels/train/other.txt")
+
+
+@pytest.mark.parametrize("key", ["train", "path"])
+def test_a_set_that_lies_beside_the_folder_is_not_taken_for_its_own(tmp_path, key):
+    text = {
+        "train": "train: ../images/train\nnames: [cat, dog]\n",
+        "path": "path: ../images\ntrain: train\nnames: [cat, dog]\n",
+    }[key]
+    spec = written(tmp_path / "set", text)
+    other_set(tmp_path)
+    source = data.load_source(spec)
+    assert trees.objects(source) == {"a": ["cat"], "b": ["dog"]}
+    (problem,) = source.problems
+    assert (problem.kind, problem.action) == ("other_place", "noted")
+    assert f"is there, too; '{tmp_path}/set/images" in problem.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "train: ../images/train\n",
+        "path: ../images\ntrain: train\n",
+        "path: ..\ntrain: images/train\n",
+    ],
+)
+def test_a_path_that_leads_out_of_the_folder_is_noted(tmp_path, text):
+    other_set(tmp_path)
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/data.yaml").write_text(f"{text}names: [cat, dog]\n")
+    source = data.load_source(f"yolo:{tmp_path}/set/data.yaml")
+    assert trees.objects(source) == {"other": ["cat"]}
+    (problem,) = source.problems
+    assert (problem.kind, problem.action) == ("other_place", "noted")
+    assert f"leads out of '{tmp_path}/set'" in problem.message
+
+
 def test_a_path_is_not_shortened_to_another_split(tmp_path):
     spec = written(tmp_path, "train: images\nval: ../valid/images\nnames: [cat, dog]\n")
     with pytest.raises(UserError, match=r"'val: ../valid/images' in .* does not exist"):

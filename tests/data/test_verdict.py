@@ -1,12 +1,14 @@
 """What is left of a data set, and whether that is enough."""
 
+import json
+
 import numpy as np
 import pytest
 
 from ssd_keras import data
 from ssd_keras.data import GroundTruth, Problem, inspection, verdict
 from ssd_keras.errors import UserError
-from tests.data import lossy
+from tests.data import lossy, trees
 from tests.data.samples import voc_image, voc_object
 
 CLASSES = ("cat", "dog")
@@ -108,13 +110,43 @@ def test_what_is_lost_is_counted_once_and_by_kind():
         "1 of 4 images are left out (1 size_mismatch); "
         "1 objects repeat another and are left out; "
         "1 images lost all of their objects; "
-        "no object is left of 'dog' (2 lost)"
+        "no object is left of 'dog' (2 lost); "
+        "2 of 3 images have no object and count as background"
     )
 
 
 def test_nothing_lost_says_nothing():
     assert verdict.line(judged([1, 0])) == ""
     assert judged([1, 0]).unused_classes == ("dog",)
+
+
+@pytest.mark.parametrize(("empty", "is_said"), [(0, False), (150, False), (151, True), (240, True)])
+def test_that_most_images_are_background_is_said_and_not_refused(empty, is_said):
+    found = judged([1] * (300 - empty) + [0] * empty)
+    said = f"{empty} of 300 images have no object and count as background"
+    assert found.fit
+    assert found.background == empty
+    assert found.backgrounds() == said * bool(empty)
+    assert found.losses() == said * is_said
+    assert verdict.line(found).startswith(f"voc:x: {said}. ") == is_said
+
+
+@pytest.mark.parametrize("form", ["coco", "voc", "yolo", "csv"])
+def test_every_format_says_that_most_images_are_background(tmp_path, form):
+    names = [f"{number}.jpg" for number in range(3)]
+    if form == "voc":
+        for name in names:
+            voc_image(tmp_path, name[0], voc_object() if name == names[0] else "")
+    else:
+        trees.write(tmp_path, *(f"images/{name}" for name in names), "labels/0.txt")
+        content = json.loads(trees.coco(names))
+        content["annotations"] = content["annotations"][:1]
+        (tmp_path / "instances.json").write_text(json.dumps(content))
+        lines = ["image,xmin,ymin,xmax,ymax,class", "0.jpg,4,5,30,40,cat", *names[1:]]
+        (tmp_path / "boxes.csv").write_text("\n".join(lines))
+    place = f"{tmp_path}/boxes.csv" if form == "csv" else str(tmp_path)
+    losses = verdict.judge(data.load_source(f"{form}:{place}")).losses()
+    assert losses.endswith("2 of 3 images have no object and count as background")
 
 
 @pytest.mark.parametrize(

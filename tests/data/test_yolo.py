@@ -6,6 +6,7 @@ import unicodedata
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ssd_keras import data
 from ssd_keras.errors import UserError
@@ -382,3 +383,39 @@ def test_numbers_without_names_are_the_classes_of_the_same_numbers(
     assert trees.objects(val) == {"a": wanted}
     new = set(numbers) - set(trained_on)
     assert [problem.kind for problem in val.problems] == ["unknown_class"] * len(new)
+
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200)
+
+
+def test_a_photograph_that_is_not_read_says_what_it_is(tmp_path):
+    trees.write(tmp_path, "images/a.jpg", "labels/a.txt", "labels/b.txt")
+    for name in ("b.HEIC", "c.heic"):
+        (tmp_path / "images" / name).write_bytes(HEIC)
+    source = data.load_source(f"yolo:{tmp_path}")
+    assert trees.objects(source) == {"a": ["0"]}
+    found = [p for p in source.problems if p.kind == "broken_image"]
+    assert [(os.path.basename(p.place), p.action, p.lost, p.images_lost) for p in found] == [
+        ("b.HEIC", "left out", ("0",), 1),
+        ("c.heic", "left out", (), 1),
+    ]
+    assert all("it is a HEIC file: save it as JPEG" in p.message for p in found)
+
+
+def test_a_photograph_that_is_not_read_gives_way_to_one_that_is(tmp_path):
+    trees.write(tmp_path, "images/a.jpg", "labels/a.txt")
+    (tmp_path / "images/a.heic").write_bytes(HEIC)
+    source = data.load_source(f"yolo:{tmp_path}")
+    assert trees.objects(source) == {"a": ["0"]}
+    assert [p.kind for p in source.problems] == ["class_numbers"]
+
+
+@pytest.mark.parametrize("extension", [".jfif", ".jpe", ".JFIF", ".ppm"])
+def test_rare_extensions_of_images_are_read(tmp_path, extension):
+    trees.write(tmp_path, "a.jpg", "labels/a.txt")
+    (tmp_path / "images").mkdir()
+    Image.open(tmp_path / "a.jpg").save(
+        tmp_path / f"images/a{extension}", "PPM" if extension == ".ppm" else "JPEG"
+    )
+    (tmp_path / "a.jpg").unlink()
+    assert trees.objects(data.load_source(f"yolo:{tmp_path}")) == {"a": ["0"]}

@@ -91,6 +91,16 @@ def test_crowded_images_are_counted_and_the_next_command_takes_all(tmp_path):
     assert "--max_boxes=165" in done.printed
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_images_of_background_alone_are_counted_once(tmp_path, count):
+    for number in range(4):
+        voc_image(tmp_path, f"{number}", voc_object() if number >= count else "", seed=number)
+    done = check(f"--data=voc:{tmp_path}", "--nodecode")
+    assert done.code == 0, done.complaint
+    said = f"{count} of 4 images have no object and count as background"
+    assert done.printed.count(said) == 1
+
+
 def test_unusable_data_end_with_1_and_their_problems(tmp_path):
     voc_image(tmp_path, "a", voc_object())
     (tmp_path / "JPEGImages/a.jpg").unlink()
