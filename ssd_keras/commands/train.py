@@ -67,8 +67,8 @@ flags.DEFINE_string(
     "default_boxes",
     None,
     "'published', or 'auto': finest_stride and smallest_box that meet most training objects. "
-    "Below 5,000 images 'auto' for SSD and DSSD on a backbone that offers several finest maps, where "
-    "nothing else is said of default boxes.",
+    "Below 5,000 images 'auto' for SSD and DSSD on a backbone that offers several finest maps, "
+    "where nothing else is said of default boxes.",
 )
 flags.DEFINE_string(
     "tiles",
