@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import re
@@ -27,7 +28,8 @@ class FilteredSource(Source):
     """The images of a source whose names a pattern is found in, or is not, or a share of them.
 
     Classes and their numbers are those of the whole source, so that two parts of one data set agree
-    in them. Problems are those of the images that are kept, and those of no certain image.
+    in them. Problems are those of the images that are kept, and those of no certain image; of the
+    images that these have cost the part counts its share.
 
     Args:
         spec: how the user named the data.
@@ -55,7 +57,12 @@ class FilteredSource(Source):
                 f"'{spec}' keeps none of {len(truth)} images, which are called "
                 f"{', '.join(called[:3])} ..."
             )
-        problems = [p for p in source.problems if not p.image or keeps(p.image)]
+        kept = len(self._kept) / len(truth)
+        problems = [
+            p if p.image else dataclasses.replace(p, images_lost=round(kept * p.images_lost))
+            for p in source.problems
+            if not p.image or keeps(p.image)
+        ]
         super().__init__(
             spec,
             source.classes,

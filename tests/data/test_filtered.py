@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ssd_keras import data
-from ssd_keras.data import filtered, tfrecord
+from ssd_keras.data import filtered, tfrecord, verdict
 from ssd_keras.errors import UserError
 from tests.data import samples
 from tests.data.samples import voc_image, voc_object
@@ -153,6 +153,19 @@ def test_packed_images_are_drawn_like_their_files(folder, tmp_path):
         for place in (f"voc:{folder}", f"tfrecord:{tmp_path}/x-*")
     )
     assert of_files == of_records
+
+
+def test_a_part_counts_its_share_of_images_of_which_none_is_named(tmp_path):
+    for number in range(40):
+        voc_image(tmp_path, f"{number}", voc_object(), seed=number)
+    for number in range(40, 80):
+        samples.picture(tmp_path / f"JPEGImages/{number}.jpg", seed=number)
+    assert verdict.judge(data.load_source(f"voc:{tmp_path}")).fit
+    for part in ("share=0.2", "rest=0.2", "only=^1.?[.]"):
+        source = data.load_source(f"voc:{tmp_path}?{part}")
+        (problem,) = source.problems
+        assert (problem.kind, problem.images_lost) == ("not_annotated", len(source))
+        assert verdict.judge(source).fit
 
 
 @pytest.mark.parametrize(
