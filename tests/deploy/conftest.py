@@ -52,7 +52,7 @@ def lively_detector() -> ssd_keras.Detector:
 
 
 # Of the input of the rectangles, other than those of the pictures that they look at.
-RECTANGLE = "SSD_MobileNet_64x96"
+RECTANGLE = "SSD_MobileNet_96x160"
 WAYS_OF_RECTANGLES = ("stretch", "letterbox")
 
 
@@ -64,7 +64,7 @@ def portrait_and_landscape() -> list[np.ndarray]:
 
 @functools.cache
 def rectangle(way: str) -> ssd_keras.Detector:
-    """A detector of an input of 64 x 96 with random weights, the same for each way of resizing."""
+    """A detector of an input of 96 x 160 with random weights, the same for each way of resizing."""
     keras.utils.set_random_seed(0)
     detector = ssd_keras.create(RECTANGLE, CLASSES, width=0.25, resize=way)
     with np.load(io.BytesIO(once("rectangle", lambda: _weights(enliven(detector))))) as weights:

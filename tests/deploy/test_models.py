@@ -38,7 +38,7 @@ def covering(families) -> list[str]:
 # the same model here.
 FAMILIES = covering({re.sub(r"_\d+$", "", name) for name in zoo.MODELS})
 RECTANGLE = "DSSD_MobileNet_160x96"
-RECTANGLES = (RECTANGLE, "FPNLite_MobileNetV2_64x96", "PANLite_MobileNetV2_96x64")
+RECTANGLES = (RECTANGLE, "FPNLite_MobileNetV2_96x160", "PANLite_MobileNetV2_160x96")
 
 # YOLO's grid is so coarse that a smaller image would leave a single cell.
 SIZES = {"YOLO": 224}

@@ -14,8 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ssd_keras.boxes.tiles import Tiling
 from ssd_keras.deploy.tflite_file import packed_files
+from ssd_keras.detections import Detections
+from ssd_keras.resizing import resize
+from ssd_keras.tiled_detection import detect_by_tiles
 from tests.conftest import ROOT
+from tests.deploy.conftest import pictures
 from tests.export import golden
 
 pytestmark = pytest.mark.slow
@@ -25,13 +30,16 @@ APP = ROOT / "export" / "android" / "app" / "src"
 HERE = Path(__file__).parent
 MEMORY = "-Xmx1g"
 SECONDS = 500
-WITHOUT_ANDROID = ("PackedFiles.kt", "Pixels.kt", "Suppression.kt", "Tiles.kt")
+# What runs on a JVM, with images and JSON in memory in the place of Android's.
+RUNNING = ("Detector.kt", "Looking.kt", "PackedFiles.kt", "Pixels.kt", "Suppression.kt", "Tiles.kt")
 
 # Reads what is asked for from the folder in its first argument and prints the answer.
 PROGRAM = """
+import android.graphics.*
 import io.github.ssdkeras.detect.*
 import java.io.File
 import java.nio.*
+import org.json.JSONObject
 
 fun main(arguments: Array<String>) {
     val (task, folder) = arguments
@@ -64,7 +72,10 @@ fun main(arguments: Array<String>) {
             val from = Size(sides[0], sides[1])
             val to = Size(sides[2], sides[3])
             val seen = if (sides[5] > 0) letterbox(from, to) else Place(0, 0, to.height, to.width)
-            println(resized(argb, from, to, numbers[4], seen).joinToString(" "))
+            val pixels = resized(from, to, numbers[4], seen) { row, line ->
+                argb.copyInto(line, 0, row * from.width, (row + 1) * from.width)
+            }
+            println(pixels.joinToString(" "))
         }
         "letterbox" -> for ((height, width) in numbers.map { it.toInt() }.chunked(2)) {
             val seen = letterbox(Size(height, width), Size(192, 320))
@@ -87,6 +98,39 @@ fun main(arguments: Array<String>) {
             println(tiles.joinToString(" ") { it.joinToString(" ") })
             for (one in mergeTiles(tiles, found, tiling, rule[7] > 0)) {
                 println((one.box.toList() + one.score.toDouble() + one.label).joinToString(" "))
+            }
+        }
+        "look" -> {
+            val (height, width, rows, columns) = numbers.map { it.toInt() }
+            val bytes = floats("argb").map { it.toInt() }
+            val argb = IntArray(height * width) {
+                (bytes[3 * it] shl 16) or (bytes[3 * it + 1] shl 8) or bytes[3 * it + 2]
+            }
+            val rule = File(folder, "tiling").readText().split(" ").map { it.toDouble() }
+            val names = listOf("height", "width", "overlap", "iou_threshold", "smaller_threshold",
+                "margin")
+            val tiling = names.zip(rule).toMap() + ("whole" to (rule[6] > 0))
+            val settings = mapOf<String, Any>("image_size" to listOf(rows, columns),
+                "resize" to File(folder, "way").readText()) +
+                if (rule[0] > 0) mapOf("tiling" to JSONObject(tiling)) else mapOf()
+            val looking = Looking(JSONObject(settings))
+            val found = looking.detect(Bitmap(width, height, argb)) { part ->
+                val canvas = looking.canvas(part)
+                val seen = IntArray(rows * columns)
+                canvas.getPixels(seen, 0, columns, 0, 0, columns, rows)
+                val whole = part.bitmap()
+                check(whole.height == part.size.height && whole.width == part.size.width)
+                println(seen.flatMap { listOf(it shr 16 and 255, it shr 8 and 255, it and 255) }
+                    .joinToString(" "))
+                // The edges alone, and something that all parts show at the same place.
+                listOf(RectF(0f, 0f, 1f, 0.01f), RectF(0.3f, 0.4f, 0.6f, 0.7f))
+                    .mapIndexed { number, box -> Detection("object $number", 0.5f, box) }
+                    .map { looking.inPart(it, part) }.filter(looking::isInside)
+            }
+            println("found")
+            for (one in found) {
+                val box = one.box
+                println("${box.top} ${box.left} ${box.bottom} ${box.right} ${one.name.last()}")
             }
         }
         "packed" -> for ((name, bytes) in packedFiles(File(folder, "model").readBytes())) {
@@ -152,11 +196,15 @@ def test_each_flavor_compiles_against_the_published_signatures(compiler, tmp_pat
 
 @pytest.fixture(scope="module")
 def run(compiler, tmp_path_factory):
-    """`run(task, folder, numbers...)`: what the app's parts without Android print."""
+    """`run(task, folder, numbers...)`: what the app's parts print that run without Android."""
     folder = tmp_path_factory.mktemp("program")
     (folder / "Program.kt").write_text(PROGRAM)
-    sources = [path for path in APP.rglob("*.kt") if path.name in WITHOUT_ANDROID]
-    assert len(sources) == len(WITHOUT_ANDROID)
+    sources = [path for path in APP.rglob("*.kt") if path.name in RUNNING]
+    assert len(sources) == len(RUNNING)
+    packages = re.split(r"(?m)^(?=package )", (HERE / "android_in_memory.txt").read_text())
+    for number, package in enumerate(packages[1:]):
+        sources.append(folder / f"InMemory{number}.kt")
+        sources[-1].write_text(package)
     assert compile_kotlin(compiler, [*sources, folder / "Program.kt"], folder / "out") == ""
 
     def run(task: str, place: Path, *numbers: float) -> str:
@@ -210,6 +258,36 @@ def test_the_network_gets_the_pixels_that_the_library_gives_it(run, tmp_path, na
 def test_pictures_lie_on_the_letterbox_where_the_library_lays_them(run, tmp_path):
     printed = run("letterbox", tmp_path, *np.ravel(golden.SIZES))
     golden.assert_places([line.split() for line in printed.splitlines()])
+
+
+TILES = Tiling(height=60, width=80, overlap=0.25, whole=True)
+
+
+@pytest.mark.parametrize("tiling", [None, TILES], ids=["whole", "tiles"])
+@pytest.mark.parametrize("way", ["half_pixel", "letterbox"])
+def test_images_are_looked_at_as_the_file_says(run, tmp_path, way, tiling):
+    image, size = pictures(1, seed=9)[0], (40, 30)
+    image.astype(np.float32).tofile(tmp_path / "argb")
+    names = ("height", "width", "overlap", "iou_threshold", "smaller_threshold", "margin", "whole")
+    rule = [0] * 7 if tiling is None else [float(getattr(tiling, name)) for name in names]
+    (tmp_path / "tiling").write_text(" ".join(map(repr, rule)))
+    (tmp_path / "way").write_text(way)
+    printed = run("look", tmp_path, *image.shape[:2], *size).splitlines()
+    split = printed.index("found")
+    seen = np.array([line.split() for line in printed[:split]], int).reshape(-1, *size, 3)
+    looked_at = []
+
+    def detect(part):
+        looked_at.append(np.round(resize(part, size, way)))
+        boxes = np.array([[0, 0, 0.01, 1], [0.4, 0.3, 0.7, 0.6]])
+        found = Detections(boxes, [0.5, 0.5], [0, 1], ("a", "b"))
+        return found.from_canvas(part.shape[:2], size, way)
+
+    wanted = detect(image) if tiling is None else detect_by_tiles(detect, image, tiling)
+    assert np.abs(seen - looked_at).max() <= 1
+    rows = np.array([line.split() for line in printed[split + 1 :]], float)
+    np.testing.assert_array_equal(rows[:, 4], wanted.labels)
+    np.testing.assert_allclose(rows[:, :4], wanted.pixels(image), atol=1e-3)
 
 
 def test_packed_files_are_read(run, tmp_path, float_file):

@@ -13,10 +13,20 @@ from ssd_keras import deploy
 from ssd_keras.boxes.tiles import Tiling
 from ssd_keras.data.images import read_image
 from ssd_keras.deploy.tflite_file import TFLiteFile
+from ssd_keras.detections import Detections
 from ssd_keras.resizing import resize
 from tests import mutations
+from tests.comparing import assert_same_detections
 from tests.conftest import ROOT
-from tests.deploy.conftest import assemble, pictures
+from tests.deploy.conftest import (
+    CLASSES,
+    WAYS_OF_RECTANGLES,
+    assemble,
+    pictures,
+    portrait_and_landscape,
+    rectangle,
+    rectangle_file,
+)
 from tests.export import golden
 from tests.export.conftest import load_script
 
@@ -164,6 +174,24 @@ def test_letterboxed_objects_are_where_the_library_finds_them(
     assert [name for name, _, _ in found] == list(wanted.names)
     np.testing.assert_allclose([score for _, score, _ in found], wanted.scores, atol=1e-4)
     np.testing.assert_allclose([box for _, _, box in found], wanted.pixels(image), atol=0.1)
+
+
+@pytest.mark.parametrize("way", WAYS_OF_RECTANGLES)
+def test_a_rectangle_finds_what_keras_finds(script, tmp_path, way):
+    (tmp_path / "model.tflite").write_bytes(rectangle_file(way))
+    detector = script.Detector(str(tmp_path / "model.tflite"))
+    for image in portrait_and_landscape():
+        names, scores, boxes = zip(*detector.detect(image, min_score=0.0), strict=True)
+        found = Detections(
+            np.array(boxes) / np.tile(image.shape[:2], 2),
+            scores,
+            [CLASSES.index(name) for name in names],
+            CLASSES,
+        )
+        wanted = rectangle(way).detect(image, score_threshold=0.3)
+        assert len(wanted) > 3
+        # Half a pixel.
+        assert_same_detections(found, wanted, box_atol=0.5 / 160, score_atol=1e-3)
 
 
 def run_alone(*arguments) -> subprocess.CompletedProcess:

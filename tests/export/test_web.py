@@ -21,7 +21,17 @@ from ssd_keras.deploy.tflite_file import TFLiteFile, packed_files
 from ssd_keras.detections import Detections
 from ssd_keras.resizing import resize
 from tests.conftest import ROOT
-from tests.deploy.conftest import CLASSES, assemble, assemble_anew, enliven, pictures
+from tests.deploy.conftest import (
+    CLASSES,
+    WAYS_OF_RECTANGLES,
+    assemble,
+    assemble_anew,
+    enliven,
+    pictures,
+    portrait_and_landscape,
+    rectangle,
+    rectangle_file,
+)
 from tests.export import golden
 from tests.export.conftest import load_script
 
@@ -124,14 +134,14 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def visit(chromium, folder, tmp_path_factory):
-    """`visit(model, steps, query)`: what the page shows in the end; also saves a screenshot."""
+    """`visit(model, steps, query, image)`: what the page shows in the end, and a screenshot."""
     serve = load_script(folder / "serve.py")
 
-    def visit(model: bytes, steps: str, query: str = "") -> dict:
+    def visit(model: bytes, steps: str, query: str = "", image: np.ndarray = IMAGE) -> dict:
         contents = {
             "/visitor.html": (VISITOR % (query, steps)).encode(),
             "/model.tflite": model,
-            "/photo.png": png(IMAGE),
+            "/photo.png": png(image),
         }
         answers, answered = [], threading.Event()
 
@@ -223,28 +233,39 @@ def test_the_page_takes_rectangles(visit):
     assert_shows_what_the_library_finds(visit, deploy.to_tflite(detector, score_threshold=0.3))
 
 
+@pytest.mark.parametrize("side", [0, 1], ids=["portrait", "landscape"])
+@pytest.mark.parametrize("way", WAYS_OF_RECTANGLES)
+def test_a_rectangle_finds_what_keras_finds(visit, way, side):
+    image = portrait_and_landscape()[side]
+    assert_shows(visit, rectangle_file(way), rectangle(way).detect(image), image)
+
+
 def assert_shows_what_the_library_finds(visit, content: bytes, inside: bytes | None = None):
     """`inside`: the same network with the suppression in the file, if `content` has none."""
-    shown = visit(content, CHOOSE_FILES)
+    assert_shows(visit, content, deploy.TFLiteDetector(inside or content).detect(IMAGE))
+
+
+def assert_shows(visit, content: bytes, wanted: Detections, image: np.ndarray = IMAGE):
+    """The page lists what is wanted of the image."""
+    shown = visit(content, CHOOSE_FILES, image=image)
     assert not shown["fault"], shown["status"]
-    wanted = deploy.TFLiteDetector(inside or content).detect(IMAGE)
     numbers = np.array([[float(cell) for cell in row[1:]] for row in shown["rows"]])
     found = Detections(
-        numbers[:, 1:] / [120, 160, 120, 160],
+        numbers[:, 1:] / np.tile(image.shape[:2], 2),
         numbers[:, 0],
         [CLASSES.index(row[0]) for row in shown["rows"]],
         CLASSES,
     )
     # A score that is nearly the least one may lie on either side of it.
     assert len(found.above(MIN_SCORE + 0.01)) > 3
-    assert_all_in(found.above(MIN_SCORE + 0.01), wanted)
-    assert_all_in(wanted.above(MIN_SCORE + 0.01), found)
+    assert_all_in(found.above(MIN_SCORE + 0.01), wanted, image.shape[:2])
+    assert_all_in(wanted.above(MIN_SCORE + 0.01), found, image.shape[:2])
 
 
-def assert_all_in(some: Detections, others: Detections):
+def assert_all_in(some: Detections, others: Detections, size: tuple[int, int]):
     """Each has a partner: same class, edges within 0.5 px, nearly the same score."""
     for box, score, label in zip(some.boxes, some.scores, some.labels, strict=True):
-        near = np.abs((others.boxes - box) * [120, 160, 120, 160]).max(-1) < 0.5
+        near = np.abs((others.boxes - box) * np.tile(size, 2)).max(-1) < 0.5
         same = near & (others.labels == label) & (np.abs(others.scores - score) < 5e-3)
         assert same.any(), (box, score, label)
 

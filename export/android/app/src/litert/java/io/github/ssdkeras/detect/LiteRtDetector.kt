@@ -25,20 +25,7 @@ private class LiteRtDetector(context: Context) : Detector {
     private val files = packedFiles(context.assets.open(MODEL).use { it.readBytes() })
     private val labels = text("labels.txt").removeSuffix("\n").lines()
     private val settings = JSONObject(text("ssd_keras.json"))
-    private val size = settings.getJSONArray("image_size").let { Size(it.getInt(0), it.getInt(1)) }
-    private val centre = if (settings.getString("resize") == "corner") 0f else 0.5f
-    private val isLetterbox = settings.getString("resize") == "letterbox"
-    private val tiling = settings.optJSONObject("tiling")?.let {
-        Tiling(
-            height = it.getInt("height"),
-            width = it.getInt("width"),
-            overlap = it.getDouble("overlap"),
-            whole = it.getBoolean("whole"),
-            iouThreshold = it.getDouble("iou_threshold"),
-            smallerThreshold = it.getDouble("smaller_threshold"),
-            margin = it.getDouble("margin"),
-        )
-    }
+    private val looking = Looking(settings)
     private val isFloat = settings.getString("quantization") != "int8"
     private val raw = if (settings.getString("postprocess") == "none") RawOutputs() else null
     private val model = CompiledModel.create(
@@ -53,34 +40,11 @@ private class LiteRtDetector(context: Context) : Detector {
     private val inputs = model.createInputBuffers()
     private val outputs = model.createOutputBuffers()
 
-    override fun detect(image: Bitmap): List<Detection> {
-        val tiles = tiling?.let { tilesOf(Size(image.height, image.width), it) }.orEmpty()
-        val found = if (tiles.size > 1) detectTiles(image, tiles) else detectWhole(image)
-        return found.filter { it.score >= MIN_SCORE }
-    }
+    override fun detect(image: Bitmap): List<Detection> =
+        looking.detect(image, ::detectPart).filter { it.score >= MIN_SCORE }
 
-    private fun detectTiles(image: Bitmap, tiles: List<IntArray>): List<Detection> {
-        val found = tiles.flatMapIndexed { number, (top, left, bottom, right) ->
-            val part = Bitmap.createBitmap(image, left, top, right - left, bottom - top)
-            detectWhole(part).map { one ->
-                val box = doubleArrayOf(
-                    one.box.top.toDouble() + top,
-                    one.box.left.toDouble() + left,
-                    one.box.bottom.toDouble() + top,
-                    one.box.right.toDouble() + left,
-                )
-                OnTile(number, labels.indexOf(one.name), one.score, box)
-            }
-        }
-        val agnostic = settings.optBoolean("class_agnostic")
-        return mergeTiles(tiles, found, checkNotNull(tiling), agnostic).map {
-            val (top, left, bottom, right) = it.box.map { edge -> edge.toFloat() }
-            Detection(labels[it.label], it.score, RectF(left, top, right, bottom))
-        }
-    }
-
-    private fun detectWhole(image: Bitmap): List<Detection> {
-        val pixels = pixels(image)
+    private fun detectPart(part: Part): List<Detection> {
+        val pixels = looking.pixels(part)
         if (isFloat) {
             inputs[0].writeFloat(pixels)
         } else {
@@ -89,21 +53,8 @@ private class LiteRtDetector(context: Context) : Detector {
         model.run(inputs, outputs)
         val values = outputs.map { it.readFloat() }
         val found = raw?.detections(values) ?: detections(values)
-        val moved = found.map { it.inPixelsOf(image) }
-        // What lies on the edges alone is no object.
-        return moved.filter { !isLetterbox || it.box.right > it.box.left && it.box.bottom > it.box.top }
+        return found.map { looking.inPart(it, part) }.filter(looking::isInside)
     }
-
-    private fun pixels(image: Bitmap): FloatArray {
-        val argb = IntArray(image.width * image.height)
-        image.getPixels(argb, 0, image.width, 0, 0, image.width, image.height)
-        return resized(argb, Size(image.height, image.width), size, centre, place(image))
-    }
-
-    /** Where on the network's input the image lies. */
-    private fun place(image: Bitmap) =
-        if (isLetterbox) letterbox(Size(image.height, image.width), size)
-        else Place(0, 0, size.height, size.width)
 
     /** The outputs of --postprocess=builtin and op: boxes, classes, scores and their count. */
     private fun detections(outputs: List<FloatArray>): List<Detection> {
@@ -138,13 +89,6 @@ private class LiteRtDetector(context: Context) : Detector {
     private fun detection(label: Int, score: Float, boxes: FloatArray, place: Int): Detection {
         fun edge(number: Int) = boxes[4 * place + number].coerceIn(0f, 1f)
         return Detection(labels[label], score, RectF(edge(1), edge(0), edge(3), edge(2)))
-    }
-
-    private fun Detection.inPixelsOf(image: Bitmap): Detection {
-        val seen = place(image)
-        fun x(share: Float) = inImage(share, size.width, seen.left, seen.columns) * image.width
-        fun y(share: Float) = inImage(share, size.height, seen.top, seen.rows) * image.height
-        return copy(box = RectF(x(box.left), y(box.top), x(box.right), y(box.bottom)))
     }
 
     private fun packed(name: String) =

@@ -5,7 +5,6 @@ import android.graphics.Bitmap
 import android.graphics.Canvas
 import android.graphics.Color
 import android.graphics.ImageDecoder
-import android.graphics.Matrix
 import android.hardware.display.DisplayManager
 import android.net.Uri
 import android.os.Bundle
@@ -16,7 +15,6 @@ import androidx.activity.ComponentActivity
 import androidx.activity.result.contract.ActivityResultContracts
 import androidx.camera.core.CameraSelector
 import androidx.camera.core.ImageAnalysis
-import androidx.camera.core.ImageProxy
 import androidx.camera.lifecycle.ProcessCameraProvider
 import java.io.IOException
 import java.util.concurrent.ExecutorService
@@ -25,7 +23,7 @@ import kotlin.math.ceil
 import kotlin.math.max
 import kotlin.math.sqrt
 
-/** Pictures of more pixels are opened smaller: each takes 4 bytes of memory, twice. */
+/** Pictures of more pixels are opened smaller: each takes 4 bytes, twice if it is transparent. */
 private const val MOST_PIXELS = 50_000_000
 
 /** Pictures with a longer side than this are shown smaller: a canvas refuses them. */
@@ -119,12 +117,6 @@ class MainActivity : ComponentActivity() {
         )
     }
 
-    private fun upright(frame: ImageProxy): Bitmap {
-        val image = frame.toBitmap()
-        val turn = Matrix().apply { postRotate(frame.imageInfo.rotationDegrees.toFloat()) }
-        return Bitmap.createBitmap(image, 0, 0, image.width, image.height, turn, true)
-    }
-
     private fun showPicture(place: Uri) {
         val provider = ProcessCameraProvider.getInstance(this)
         provider.addListener({ provider.get().unbindAll() }, mainExecutor)
@@ -148,6 +140,7 @@ class MainActivity : ComponentActivity() {
             val pixels = info.size.width.toDouble() * info.size.height
             decoder.setTargetSampleSize(max(1, ceil(sqrt(pixels / MOST_PIXELS)).toInt()))
         }
+        if (!image.hasAlpha() && image.config == Bitmap.Config.ARGB_8888) return image
         // Transparent pixels are seen on white, as in training.
         val opaque = Bitmap.createBitmap(image.width, image.height, Bitmap.Config.ARGB_8888)
         val canvas = Canvas(opaque)
@@ -184,6 +177,8 @@ class MainActivity : ComponentActivity() {
             task()
         } catch (error: Exception) {
             runOnUiThread { status.text = error.message ?: error.toString() }
+        } catch (error: OutOfMemoryError) {
+            runOnUiThread { status.setText(R.string.no_memory) }
         }
     }
 }

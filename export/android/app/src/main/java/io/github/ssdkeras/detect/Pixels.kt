@@ -5,30 +5,33 @@ import kotlin.math.floor
 /**
  * Resizes as in training: bilinear, no antialiasing. Android's own scaling may smooth.
  *
- * [argb] are the pixels of an image [from] high and wide, as Bitmap.getPixels gives them; the result
- * is red, green and blue of each pixel of one [to] high and wide, 0..255. [centre] is where a pixel
- * has its centre: half a pixel from its corner, or at its corner in detectors that come from the TF
- * Object Detection API. [seen] is where the image lies in the result, see [letterbox]; the rest has
- * the colour that the network was trained with.
+ * [readRow] gives a row of an image [from] high and wide, as Bitmap.getPixels does, into an array;
+ * two rows are in memory at a time. The result is red, green and blue of each pixel of an image [to]
+ * high and wide, 0..255. [centre] is where a pixel has its centre: half a pixel from its corner, or
+ * at its corner in detectors that come from the TF Object Detection API. [seen] is where the image
+ * lies in the result, see [letterbox]; the rest has the colour that the network was trained with.
  */
 fun resized(
-    argb: IntArray,
     from: Size,
     to: Size,
     centre: Float,
     seen: Place = Place(0, 0, to.height, to.width),
+    readRow: (Int, IntArray) -> Unit,
 ): FloatArray {
     val rows = neighbours(from.height, seen.rows, centre)
     val columns = neighbours(from.width, seen.columns, centre)
     val values = FloatArray(3 * to.height * to.width) { FILL[it % 3] }
+    val low = IntArray(from.width)
+    val high = IntArray(from.width)
     rows.forEachIndexed { number, row ->
+        readRow(row.low, low)
+        readRow(row.high, high)
         var place = 3 * ((seen.top + number) * to.width + seen.left)
         for (column in columns) {
             for (shift in CHANNELS) {
-                fun at(y: Int, x: Int) = ((argb[y * from.width + x] shr shift) and 0xff).toFloat()
-                val above = between(at(row.low, column.low), at(row.low, column.high), column.share)
-                val below =
-                    between(at(row.high, column.low), at(row.high, column.high), column.share)
+                fun at(argb: IntArray, x: Int) = ((argb[x] shr shift) and 0xff).toFloat()
+                val above = between(at(low, column.low), at(low, column.high), column.share)
+                val below = between(at(high, column.low), at(high, column.high), column.share)
                 values[place++] = between(above, below, row.share)
             }
         }
