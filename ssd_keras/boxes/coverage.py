@@ -137,9 +137,9 @@ def advice(result: Coverage, anchors: np.ndarray, image_size: tuple[int, int]) -
         lines.append(
             f"Most are small (median {side:.0f} px at {named_size(image_size)}, the "
             f"smallest default box is {smallest:.0f} px): take a model with a larger input, a "
-            "finer map (--finest_stride=8, where the backbone has the choice), smaller default boxes "
-            "(--smallest_box, which moves the smallest size: check again with it, since objects "
-            "of the size it had may lose theirs), or train on tiles (--tiles)."
+            "finer map (--finest_stride=8, where the backbone has the choice), smaller default "
+            "boxes (--smallest_box, which moves the smallest size: check again with it, since "
+            "objects of the size it had may lose theirs), or train on tiles (--tiles)."
         )
     else:
         lines.append(

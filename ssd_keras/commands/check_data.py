@@ -132,12 +132,11 @@ def advice_on_start() -> str:
         found = is_kerashub(FLAGS.backbone) and says_imagenet(FLAGS.backbone)
     else:
         found = find_core(name).application is not None or name in PUBLISHED
-    return (
-        " With --backbone_weights=imagenet, which fetches a file the first time, it needs far fewer "
-        "of them."
-        if found
-        else ""
+    advice = (
+        " With --backbone_weights=imagenet, which fetches a file the first time, it needs far "
+        "fewer of them."
     )
+    return advice if found else ""
 
 
 def chosen_options() -> dict:
