@@ -93,6 +93,12 @@ def counted(count: int, one: str, several: str = "") -> str:
     return f"{count:,} {one if count == 1 else several or f'{one}s'}"
 
 
+def named_size(image_size: Sequence[int]) -> str:
+    """(height, width) as names of models have them, which of rectangles is said."""
+    height, width = image_size
+    return f"{height}x{width}" + (" (height x width)" if height != width else "")
+
+
 def pace(count: int, seconds: float) -> str:
     """How many a second, or how long each where a second is too short for one."""
     if 0 < count < seconds:

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.text import Text
 
 from ssd_keras import fonts, sheets
-from ssd_keras.display import printable
+from ssd_keras.display import named_size, printable
 from ssd_keras.drawing import PALETTE, class_color
 from ssd_keras.sheets import as_uint8
 
@@ -330,7 +330,7 @@ def box_sizes(
     axes.xaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set(xlabel="width in pixels", ylabel="height in pixels", aspect="equal")
-    axes.set_title(f"Box sizes at {image_size[1]}x{image_size[0]}")
+    axes.set_title(f"Box sizes at {named_size(image_size)}")
     axes.legend()
     axes.grid(alpha=0.25)
     return figure

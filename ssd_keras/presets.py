@@ -65,6 +65,7 @@ class Core:
     Attributes:
         build: `(image_size, width=...) -> keras.Model`, an image to feature maps.
         application: `(width) -> keras.Model`, Keras' own model with its ImageNet weights.
+        imagenet_widths: widths that ImageNet weights are published for, if they are.
         adapt: Keras' weights, layer -> arrays, to those of `build`.
         without_weights: layers that ImageNet weights may leave as they are.
         sizes: smallest and largest image side it is offered for.
@@ -88,6 +89,7 @@ class Core:
 
     build: Callable[..., keras.Model]
     application: Callable[[float], keras.Model] | None = None
+    imagenet_widths: tuple[float, ...] = (1.0,)
     adapt: Callable[[dict], dict] = _identity
     without_weights: tuple[str, ...] = ()
     sizes: tuple[int, int] = (96, 1024)
@@ -129,6 +131,7 @@ def _mobilenet_v3(size: str, **variant) -> Core:
     return Core(
         build=functools.partial(backbones.mobilenet_v3, size=size, **variant),
         application=None if variant.get("reduced_tail") else application,
+        imagenet_widths=(1.0,) if variant else (0.75, 1.0),
         adapt=renamed_mobilenet_v3_weights,
         **_MOBILE,
     )
@@ -166,6 +169,7 @@ CORES = {
         application=lambda width: keras.applications.MobileNet(
             input_shape=(224, 224, 3), alpha=width, include_top=False, weights="imagenet"
         ),
+        imagenet_widths=(0.25, 0.5, 0.75, 1.0),
         **_MOBILE,
     ),
     # For timm's weights, which are better than Keras'.
@@ -178,6 +182,7 @@ CORES = {
         application=lambda width: keras.applications.MobileNetV2(
             input_shape=(224, 224, 3), alpha=width, include_top=False, weights="imagenet"
         ),
+        imagenet_widths=(0.35, 0.5, 0.75, 1.0),
         stage_ends={"stage_ends": True},
         **_MOBILE,
     ),

@@ -32,7 +32,7 @@ from ssd_keras.run_folder import RunFolder
 from ssd_keras.weights import load_backbone_weights
 from ssd_keras.weights.catalogue import list_weights as list_weights
 from ssd_keras.weights.detector_files import detector_like, load_detector_weights
-from ssd_keras.weights.imagenet import PUBLISHED
+from ssd_keras.weights.imagenet import PUBLISHED, check_width
 from ssd_keras.weights.keras_archive import load_archive
 from ssd_keras.weights.kerashub_presets import load_preset_weights
 from ssd_keras.weights.published import detector_file, means_published
@@ -166,11 +166,14 @@ _KINDS = {**KINDS, "str": ("a text", lambda value: isinstance(value, str))}
 
 
 def _load_core(built: keras.Model, core: Core, weights, name: str, width: float):
+    published = PUBLISHED.get(name)
+    if weights == "imagenet" and (core.application or published):
+        check_width(name, width, core.imagenet_widths)
     load_backbone_weights(
         built,
         weights,
         core.application and (lambda: core.application(width)),
-        published=PUBLISHED.get(name) if width == 1.0 else None,
+        published=published,
         adapt=core.adapt,
         optional=core.without_weights,
     )

@@ -169,3 +169,8 @@ def test_the_earlier_place_has_all_of_both():
     for name in ("draw_boxes", "draw_truth", "fit", "grid", "legible", "side_by_side"):
         assert callable(getattr(plots, name))
     assert plots.training_curves is figures.training_curves
+
+
+def test_sizes_of_boxes_are_told_with_the_image_as_models_name_it():
+    axes = figures.box_sizes(np.array([[0, 0, 0.5, 0.5]]), None, (192, 320)).axes[0]
+    assert axes.get_title() == "Box sizes at 192x320 (height x width)"

@@ -35,7 +35,7 @@ async function useModel(bytes, name) {
   detector = loaded;
   pictureInput.disabled = false;
   cameraButton.disabled = false;
-  say(`${name}: ${detector.labels.length} classes, ${detector.width} x ${detector.height} pixels.`);
+  say(`${name}: ${detector.labels.length} classes, images of ${detector.height} x ${detector.width} pixels (height x width).`);
   if (source) await show();
 }
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ssd_keras.boxes.numpy_boxes import pairwise_iou
-from ssd_keras.display import column
+from ssd_keras.display import column, named_size
 
 THRESHOLD = 0.5
 # Sides in pixels of the resized picture; COCO's small, medium and large with smaller steps.
@@ -135,11 +135,11 @@ def advice(result: Coverage, anchors: np.ndarray, image_size: tuple[int, int]) -
     if small.sum() > 0.5 * result.poor.sum():
         side = float(np.median(result.side[small]))
         lines.append(
-            f"Most are small (median {side:.0f} px at {image_size[1]}x{image_size[0]}, the "
+            f"Most are small (median {side:.0f} px at {named_size(image_size)}, the "
             f"smallest default box is {smallest:.0f} px): take a model with a larger input, a "
-            "finer map (--finest_stride=8, with a MobileNet), smaller default boxes "
-            "(--smallest_box, which moves the smallest size: check again with it, since objects "
-            "of the size it had may lose theirs), or train on tiles (--tiles)."
+            "finer map (--finest_stride=8, where the backbone has the choice), smaller default "
+            "boxes (--smallest_box, which moves the smallest size: check again with it, since "
+            "objects of the size it had may lose theirs), or train on tiles (--tiles)."
         )
     else:
         lines.append(

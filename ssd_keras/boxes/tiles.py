@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ssd_keras.display import named_size
 from ssd_keras.errors import UserError, unknown
 
 LEAST_SIDE, MOST_SIDE = 16, 1 << 16
@@ -103,7 +104,7 @@ class Tiling:
 
     def __str__(self) -> str:
         also = ", and the whole image" if self.whole else ""
-        return f"tiles of {self.width}x{self.height} pixels, overlap {self.overlap:.0%}{also}"
+        return f"tiles of {named_size(self.size)} pixels, overlap {self.overlap:.0%}{also}"
 
 
 def tile_size(text: str | int) -> tuple[int, int]:

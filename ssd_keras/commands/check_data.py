@@ -14,11 +14,12 @@ import numpy as np
 from absl import flags
 
 from ssd_keras import data, figures, zoo
+from ssd_keras.backbones.kerashub import is_kerashub
 from ssd_keras.boxes import coverage
 from ssd_keras.commands import _problems, _program
 from ssd_keras.data import inspection, pictures, verdict
 from ssd_keras.data.tile_sizes import fit_tile_size
-from ssd_keras.display import column, counted
+from ssd_keras.display import column, counted, named_size
 from ssd_keras.errors import UserError
 from ssd_keras.files import check_writable, replace
 from ssd_keras.presets import find_core
@@ -27,6 +28,8 @@ from ssd_keras.training import suggest
 from ssd_keras.training.default_boxes import describe, fit_default_boxes
 from ssd_keras.training.one_line import MODEL
 from ssd_keras.training.settings import RunSettings
+from ssd_keras.weights.imagenet import PUBLISHED
+from ssd_keras.weights.kerashub_presets import says_imagenet
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("data", None, "Data to check, FORMAT:PLACE#SPLIT.", required=True)
@@ -35,9 +38,7 @@ flags.DEFINE_string(
     "backbone", None, "Your own Core Network, FILE.py:FUNCTION, or kerashub:PRESET, of --model."
 )
 flags.DEFINE_float("smallest_box", None, "Smallest default box, as a share of the image.")
-flags.DEFINE_integer(
-    "finest_stride", None, "Stride of the finest map; 8 for small objects on the MobileNets."
-)
+flags.DEFINE_integer("finest_stride", None, "Stride of the finest map; 8 for small objects.")
 flags.DEFINE_string(
     "resize",
     None,
@@ -125,14 +126,17 @@ def next_command(source) -> str:
 
 
 def advice_on_start() -> str:
-    """What is better than random weights, where Keras has such; "" else."""
-    core = None if FLAGS.backbone else find_core(zoo.parse(FLAGS.model or MODEL).backbone)
-    if core is None or core.application is None:
-        return ""
-    return (
-        " With --backbone_weights=imagenet, which fetches a file of Keras the first time, it needs "
-        "far fewer of them."
+    """What is better than random weights, where such are published; "" else."""
+    name = zoo.parse(FLAGS.model or MODEL, FLAGS.backbone).backbone
+    if FLAGS.backbone:
+        found = is_kerashub(FLAGS.backbone) and says_imagenet(FLAGS.backbone)
+    else:
+        found = find_core(name).application is not None or name in PUBLISHED
+    advice = (
+        " With --backbone_weights=imagenet, which fetches a file the first time, it needs far "
+        "fewer of them."
     )
+    return advice if found else ""
 
 
 def chosen_options() -> dict:
@@ -177,7 +181,7 @@ def print_summary(source, summary, size):
     if summary.objects:
         marks = np.percentile(summary.sides, [5, 25, 50, 75, 95])
         texts = [f"{p}% {v:.0f} px" for p, v in zip((5, 25, 50, 75, 95), marks, strict=True)]
-        print(f"\n  box side at {size[1]}x{size[0]}: {', '.join(texts)}")
+        print(f"\n  box side at {named_size(size)}: {', '.join(texts)}")
 
 
 def print_left(source, left):

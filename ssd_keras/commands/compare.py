@@ -59,9 +59,7 @@ flags.DEFINE_string("optimizer", None, "'sgd', 'adamw' or 'rmsprop'." + AS_EACH_
 flags.DEFINE_string("augmentation", None, "'ssd', 'light', 'mosaic' or 'none'.")
 flags.DEFINE_float("width", 1.0, "Channel multiplier, 0.25 to 1.")
 flags.DEFINE_float("smallest_box", None, "Smallest default box, as a share of the image.")
-flags.DEFINE_integer(
-    "finest_stride", None, "Stride of the finest map; 8 for small objects on the MobileNets."
-)
+flags.DEFINE_integer("finest_stride", None, "Stride of the finest map; 8 for small objects.")
 
 flags.DEFINE_string("runs_dir", "runs/compare", "Folder of the run folders.")
 flags.DEFINE_string("out", "", "Folder of the results; the folder of the runs if empty.")

@@ -54,9 +54,7 @@ flags.DEFINE_string(
 flags.DEFINE_float("width", RunSettings.width, "Channel multiplier, 0.25 to 1.")
 flags.DEFINE_string("box_scale", "", "Sizes of the default boxes, 'voc' or 'coco' (smaller).")
 flags.DEFINE_float("smallest_box", None, "Smallest default box, as a share of the image.")
-flags.DEFINE_integer(
-    "finest_stride", None, "Stride of the finest map; 8 for small objects on the MobileNets."
-)
+flags.DEFINE_integer("finest_stride", None, "Stride of the finest map; 8 for small objects.")
 flags.DEFINE_string(
     "resize",
     "",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from ssd_keras import locks
+from ssd_keras.display import join_names
 from ssd_keras.errors import UserError, one_line
 from ssd_keras.reading import exists
 from ssd_keras.weights import fetching
@@ -66,6 +68,25 @@ PUBLISHED = {
         "BSD-3-Clause",
     ),
 }
+
+
+def check_width(name: str, width: float, widths: Sequence[float]):
+    """Refuses, before anything is fetched, what nobody publishes.
+
+    Args:
+        name: the Core Network.
+        width: the width that it is wanted in.
+        widths: those that there are ImageNet weights for.
+
+    Raises:
+        UserError: it is none of them.
+    """
+    if width not in widths:
+        raise UserError(
+            f"There are no ImageNet weights of '{name}' at width={width:g}, only at "
+            f"{join_names(f'{one:g}' for one in widths)}: take such a width, give a weights file, "
+            "or None to start from random weights."
+        )
 
 
 def download(backbone: keras.Model, application) -> dict[str, list[np.ndarray]]:

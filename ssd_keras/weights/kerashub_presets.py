@@ -46,6 +46,11 @@ class PresetWeights:
         return {name: layer.get_weights() for name, layer in layers_with_weights(core).items()}
 
 
+def says_imagenet(place: str) -> bool:
+    """Whether a preset's name says that its weights are of ImageNet."""
+    return IMAGENET in Path(place).name
+
+
 def load_preset_weights(core: keras.Model, weights: str | Path, place: str) -> LoadReport:
     """Fills a Core Network that was made of a preset of KerasHub.
 
@@ -58,7 +63,7 @@ def load_preset_weights(core: keras.Model, weights: str | Path, place: str) -> L
     Raises:
         UserError: the weights cannot be had or read, or do not fill every layer.
     """
-    if weights == IMAGENET and IMAGENET not in Path(place).name:
+    if weights == IMAGENET and not says_imagenet(place):
         raise UserError(
             f"Whether the weights of '{place}' are of ImageNet its name does not say: "
             f"'{OWN}' stands for them as backbone weights, whatever they are of."

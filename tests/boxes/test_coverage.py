@@ -56,6 +56,15 @@ def test_tables_count_what_is_poor():
     assert coverage.class_table(found, ["cat", "dog", "cow"]) == [("cat", 2, 1), ("dog", 1, 0)]
 
 
+def test_advice_names_the_size_as_names_of_models_do():
+    small = np.array([[0.7, 0.7, 0.71, 0.71]] * 4, np.float32)
+    found = coverage.coverage(small, np.zeros(4), LEVELS, (192, 320))
+    assert (
+        "px at 192x320 (height x width), the smallest"
+        in coverage.advice(found, ANCHORS, (192, 320))[1]
+    )
+
+
 def test_advice_only_where_it_is_poor():
     assert coverage.advice(result(ANCHORS), ANCHORS, (300, 300)) == []
     small = np.array([[0.7, 0.7, 0.72, 0.72]] * 10)

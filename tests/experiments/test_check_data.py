@@ -150,11 +150,16 @@ def test_the_next_command_can_be_pasted(tmp_path, place):
 
 @pytest.mark.parametrize(
     ("model", "told"),
-    [("SSD_MobileNet_96", True), ("SSD_InceptionV2_96", False)],
+    [
+        ("SSD_MobileNet_96x192", True),
+        ("SSD_MobileNetV4ConvSmall_96x192", True),
+        ("SSD_InceptionV2_96x192", False),
+    ],
 )
 def test_weights_to_start_from_are_named_where_there_are_any(model, told):
     done = check("--data=shapes#train,count=4", f"--model={model}", "--nodecode")
     assert ("--backbone_weights=imagenet" in done.printed) is told
+    assert "box side at 96x192 (height x width):" in done.printed
 
 
 def test_records_of_little_are_packed_knowingly(tmp_path):

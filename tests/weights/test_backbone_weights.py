@@ -60,6 +60,27 @@ def test_without_a_network_the_error_says_where_to_put_the_file():
         load_backbone_weights(mobilenet((96, 96), width=0.25), "imagenet", unreachable)
 
 
+@pytest.mark.parametrize(
+    ("core", "width", "published"),
+    [
+        ("MobileNet", 0.6, "0.25, 0.5, 0.75, 1:"),
+        ("MobileNetV2", 0.6, "0.35, 0.5, 0.75, 1:"),
+        ("MobileNetV3Small", 0.5, "0.75, 1:"),
+        ("MobileNetV3LargeMinimalistic", 0.75, "only at 1:"),
+        ("MobileNetTorch", 0.5, "only at 1:"),
+    ],
+)
+def test_widths_that_nobody_publishes_are_refused_before_a_download(
+    core, width, published, monkeypatch
+):
+    def fetch(*args, **options):
+        raise AssertionError("fetched")
+
+    monkeypatch.setattr(keras.utils, "get_file", fetch)
+    with pytest.raises(UserError, match=rf"ImageNet weights of '{core}' at width=.*{published}"):
+        ssd_keras.create(f"SSD_{core}_96", ["cat"], width=width, backbone_weights="imagenet")
+
+
 # === Networks with models inside ===
 
 
