@@ -136,7 +136,7 @@ def about(variants, train_source, eval_source) -> dict[str, str]:
         f"{values_of(variants, 'augmentation', repr('{}'))}, start from "
         f"{comparison.starts(variants)}",
         "Evaluation": f"{len(eval_source)} images of `{FLAGS.eval_data}` with "
-        f"{sum(map(len, eval_source.ground_truth()))} objects",
+        f"{sum(int(one.is_object.sum()) for one in eval_source.ground_truth())} objects",
         **({"Held out": f"`{FLAGS.held_out}`"} if FLAGS.held_out else {}),
         "Machine": comparison.machine(),
     }
