@@ -203,14 +203,15 @@ def run_without_tensorflow(names):
 
 
 @pytest.mark.slow
-def test_trains_and_detects_under_jax_without_tensorflow():
-    names = [
-        "SSD_Mine_64",
-        "DSSD_Mine_96x64",
-        "DSSDLite_Mine_64",
-        "FPNLite_Mine_64",
-        "YOLO_Mine_64",
-    ]
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["SSD_Mine_64", "DSSD_Mine_96x64", "DSSDLite_Mine_64", "YOLO_Mine_64"],
+        ["FPN_Mine_64", "FPNLite_Mine_64", "PANLite_Mine_64"],
+    ],
+    ids=["SSD and YOLO", "pyramids"],
+)
+def test_trains_and_detects_under_jax_without_tensorflow(names):
     done = run_without_tensorflow(names)
     assert done.stdout.strip().endswith("fine"), done.stderr[-2000:]
 

@@ -1,9 +1,13 @@
-"""ResNet-50 as the TF Object Detection API builds it, against plain operations of TensorFlow."""
+"""ResNet-50 as the TF Object Detection API and torchvision build it."""
+
+import math
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from ssd_keras.backbones import resnet50
+from ssd_keras.complexity import count_macs
 
 BLOCKS = ((2, 3, 1), (3, 4, 2), (4, 6, 2), (5, 3, 2))
 
@@ -49,3 +53,11 @@ def test_the_apis_resnet50_is_that_of_its_source():
     assert list(found) == list(wanted)[1:]
     for name, value in found.items():
         np.testing.assert_allclose(value, wanted[name], atol=1e-4)
+
+
+def test_torchvisions_resnet50_costs_what_it_prints():
+    model = resnet50((224, 224), version="v1.5")
+    learned = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    # Behind the maps 1000 classes.
+    assert learned + 2048 * 1000 + 1000 == 25_557_032
+    assert (count_macs(model) + 2048 * 1000) / 1e9 == pytest.approx(4.089, abs=0.001)
