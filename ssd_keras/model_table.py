@@ -24,8 +24,8 @@ LEGEND = f"""\
 {TABLE_CLASSES} classes. int8 MB, ms: the finished .tflite, one image on one thread, measured on one
 x86-64 machine: compare them with each other. noise: what int8 does to raw outputs, as a multiple of
 what noise of 2 grey levels in the image does (random weights); above 1 look at export-report before
-you ship int8, and with the cores ResNet50, ResNet50V15 and EfficientNetV2B0, which place boxes worse
-in int8 (0.07 to 0.11 of AP in trained miniatures, where the others lose 0.01 at most).
+you ship int8, and with the cores ResNet50, ResNet50V15 and EfficientNetV2B0: in int8 these place
+boxes worse (0.07 to 0.11 of AP in trained miniatures, where the others lose 0.01 at most).
 COCO AP: of published weights (list_weights), as their authors measured."""
 
 

@@ -49,6 +49,7 @@ class DefaultBoxNetwork:
         matching: str | None = None,
         match_threshold: float | None = None,
         candidates: int | None = None,
+        whole_cells: bool | None = None,
         alignment: Sequence[float] | None = None,
         forced: bool | None = None,
         class_loss: str | None = None,

@@ -40,8 +40,8 @@ class Dense:
             (`boxes.match`), "atss" (`boxes.atss`), "task_aligned" by what they predict
             (`boxes.task_aligned`).
         match_threshold: of "bipartite" and "argmax".
-        candidates: of "atss" cells of each map, all default boxes of which are looked at; of
-            "task_aligned" default boxes of all maps together.
+        candidates: of "atss" default boxes of each map, of "task_aligned" of all maps together.
+        whole_cells: of "atss": `candidates` are cells of each map, see `boxes.atss`.
         alignment: of "task_aligned", the exponents of score and IoU.
         forced: whether an object without a default box gets its best one, as in SSD; and its best
             one learns the box with full weight, however badly it sits as yet. "bipartite" and
@@ -62,6 +62,7 @@ class Dense:
     matching: str = "atss"
     match_threshold: float = 0.5
     candidates: int = 9
+    whole_cells: bool = False
     alignment: tuple[float, ...] = (1.0, 6.0)
     forced: bool = True
     class_loss: str = "quality_focal"
@@ -83,8 +84,9 @@ class Dense:
             raise ValueError(
                 f"class_loss='{self.class_loss}' takes each class alone: give scores='sigmoid'."
             )
-        if not isinstance(self.forced, bool):
-            raise ValueError(f"forced must be true or false, got {self.forced!r}.")
+        for name in ("forced", "whole_cells"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise ValueError(f"{name} must be true or false, got {value!r}.")
         check_share(self, "match_threshold")
         check_row(self, "variances", 4, above_zero=True)
         # The exponents of the score and of the IoU.
@@ -133,7 +135,7 @@ class Dense:
         if self.matching == "task_aligned":
             return targets
         if self.matching == "atss":
-            matches = atss(boxes, layout, self.candidates, whole_cells=True)
+            matches = atss(boxes, layout, self.candidates, whole_cells=self.whole_cells)
         else:
             matches = box_ops.match(boxes, layout.anchors, self.match_threshold, self.matching)
         return targets | {"matches": _with_own(matches, own)}

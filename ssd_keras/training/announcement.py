@@ -26,6 +26,7 @@ _PARTS_OF = {
     "min_negatives": ("class_loss", ("mined",)),
     "match_threshold": ("matching", ("bipartite", "argmax")),
     "candidates": ("matching", ("atss", "task_aligned")),
+    "whole_cells": ("matching", ("atss",)),
     "alignment": ("matching", ("task_aligned",)),
     "forced": ("matching", ("atss", "task_aligned")),
 }

@@ -49,11 +49,21 @@ def loss_of(objective, layout, boxes, labels, predictions):
 
 @pytest.mark.parametrize("box_loss", ["giou", "smooth_l1"])
 @pytest.mark.parametrize(
-    ("matching", "class_loss"), [("atss", "quality_focal"), ("task_aligned", "varifocal")]
+    ("matching", "class_loss", "whole_cells"),
+    [
+        ("atss", "quality_focal", False),
+        ("atss", "quality_focal", True),
+        ("task_aligned", "varifocal", False),
+    ],
 )
-def test_a_loss_is_the_sum_of_the_papers_parts(matching, class_loss, box_loss):
+def test_a_loss_is_the_sum_of_the_papers_parts(matching, class_loss, box_loss, whole_cells):
     objective = Dense(
-        matching=matching, class_loss=class_loss, box_loss=box_loss, forced=False, candidates=5
+        matching=matching,
+        class_loss=class_loss,
+        box_loss=box_loss,
+        forced=False,
+        candidates=5,
+        whole_cells=whole_cells,
     )
     layout, boxes, labels, predictions = batch(objective)
     found = loss_of(objective, layout, boxes, labels, predictions)
@@ -65,7 +75,7 @@ def test_a_loss_is_the_sum_of_the_papers_parts(matching, class_loss, box_loss):
         truth, own = boxes[i][real], labels[i][real]
         if matching == "atss":
             given = (layout.anchors, layout.centers, layout.levels, SIZE, 5)
-            match = oracles.atss(truth, *given, whole_cells=True)
+            match = oracles.atss(truth, *given, whole_cells=whole_cells)
             target = [oracles.numpy_boxes(truth[[m]], decoded[i][[a]])[0, 0] if m >= 0 else 0.0
                       for a, m in enumerate(match)]  # fmt: skip
         else:
@@ -257,6 +267,7 @@ def test_an_objective_is_one_by_the_protocol_and_keeps_its_settings(name):
         ("atss", {"candidates": 2.5}, "candidates must be a whole number"),
         ("atss", {"candidates": True}, "candidates must be a whole number"),
         ("atss", {"forced": "no"}, "forced must be true or false"),
+        ("atss", {"whole_cells": 1}, "whole_cells must be true or false"),
         ("atss", {"class_weight": "abc"}, "class_weight must be a number"),
         ("atss", {"box_weight": -1}, "box_weight must be a number of 0 or more, got -1"),
         ("task_aligned", {"alignment": [1.0]}, "alignment must be 2 numbers"),
