@@ -98,17 +98,6 @@ def _kept_order(order: DrawnOrder, size: int, seed: int, epoch: int) -> np.ndarr
     return shown[grouped_order(order.groups[shown], size, seed, epoch)]
 
 
-def draw_some(count: int, most: int) -> np.ndarray:
-    """Which of `count` are looked at where `most` are enough, ascending; the same ones always.
-
-    Drawn, not every so-manieth: annotations come in patterns, such as each car before its plate.
-    """
-    if count <= most:
-        return np.arange(count)
-    ranks = np.random.Generator(np.random.Philox(key=[0, count])).random(count)
-    return np.sort(np.argsort(ranks, kind="stable")[:most])
-
-
 def grouped_order(groups: np.ndarray, size: int, seed: int, epoch: int) -> np.ndarray:
     """A random order in which `size` members of a group follow each other, int64 `[N]`.
 

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ssd_keras.boxes.coverage import THRESHOLD, best_default_boxes
+from ssd_keras.boxes.coverage import THRESHOLD, best_default_boxes, draw_some
 from ssd_keras.boxes.tiles import LEAST_SIDE, MOST_SIDE, Tiling, tiles_of
 from ssd_keras.data.inspection import resized_boxes
-from ssd_keras.data.order import draw_some
 from ssd_keras.data.source import Source
 from ssd_keras.data.tiled import TiledSource
 

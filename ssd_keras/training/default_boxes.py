@@ -8,11 +8,10 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from ssd_keras import boxes
-from ssd_keras.boxes.coverage import THRESHOLD, best_default_boxes
+from ssd_keras.boxes.coverage import THRESHOLD, best_default_boxes, draw_some
 from ssd_keras.complexity import count_macs
 from ssd_keras.data import Source
 from ssd_keras.data.inspection import resized_boxes
-from ssd_keras.data.order import draw_some
 from ssd_keras.errors import UserError
 from ssd_keras.names import ModelName
 from ssd_keras.presets import BOX_NETWORKS, find_core

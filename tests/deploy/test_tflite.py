@@ -306,7 +306,7 @@ def location_of(card: metadata.ModelCard) -> str:
         ("letterbox", None, "Pets!", f"Pets! {tflite.RESIZED['letterbox']}"),
         (
             *("half_pixel", {"height": 64, "width": 96}, "Pets."),
-            "Pets. It learned on tiles of 96x64 pixels, overlap 20%.",
+            "Pets. It learned on tiles of 64x96 (height x width) pixels, overlap 20%.",
         ),
     ],
 )
