@@ -18,7 +18,7 @@ CSV = {
     "header": "image,width,height,xmin,ymin,xmax,ymax,class,split,iscrowd\n"
     'a.jpg,64,48,4,5,30,40,cat,train,0\nb.jpg,64,48,"8",6,40,30,"고양이, small",val,1\n',
     "semicolons": "image;x;y;w;h;class\na.jpg;4,5;5;20,25;30;cat\nb.jpg;8,5;6;30;20,5;dog\n",
-    "no header": "a.jpg,4,5,30,40,cat\n" * 3 + "b.jpg,8,6,40,30,dog\n" * 3,
+    "no header": "a.jpg,4,5,30,40,cat\n" * 3 + "b.jpg,28,16,60,40,dog\n" * 3,
     "a list": "image_id,bbox_xywh,label\n" + 'a.jpg,"[4, 5, 26, 35]",cat\nb.jpg,"8 6 32 24",dog\n',
     "VIA": "filename,region_shape_attributes,region_attributes\n"
     'a.jpg,"{""name"":""rect"",""x"":4,""y"":5,""width"":26,""height"":35}","{""class"":""cat""}"\n'

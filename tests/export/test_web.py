@@ -303,7 +303,7 @@ def test_a_camera_that_is_stopped_leaves_no_fault(visit, float_file):
 
 def test_a_model_is_given_in_the_address(visit, float_file):
     shown = visit(float_file, "await until(/classes/);", "?model=/model.tflite")
-    assert shown["status"] == "/model.tflite: 3 classes, 96 x 96 pixels."
+    assert shown["status"] == "/model.tflite: 3 classes, images of 96 x 96 pixels (height x width)."
 
 
 def test_a_model_of_another_site_is_not_loaded(visit, float_file):
