@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 import numpy as np
@@ -26,7 +25,7 @@ def calibration_images(
     images = deploy.calibration_images(source, count, tiling)
     if len(images) < FEW_IMAGES:
         print(f"warning: only {len(images)} calibration images; {FEW_IMAGES} or more are better.")
-    if measured_on is not None and (shared := shared_images(source, measured_on)):
+    if measured_on is not None and (shared := count_shared(source, measured_on)):
         print(
             f"warning: {shared:,} of the {len(source):,} images of {spec} are measured on as well: "
             "int8 looks better there than on images that it was not calibrated with."
@@ -43,9 +42,6 @@ def calibration_flags() -> list[str]:
     return [name for name, is_given in given.items() if is_given]
 
 
-def shared_images(source: data.Source, other: data.Source) -> int:
-    """How many images of a source the other has, too: by their files, or all if the SPEC is one."""
-    if source.spec == other.spec:
-        return len(source)
-    files = {os.path.realpath(one.path) for one in other.ground_truth() if one.path}
-    return sum(bool(o.path) and os.path.realpath(o.path) in files for o in source.ground_truth())
+def count_shared(source: data.Source, other: data.Source) -> int:
+    """How many images of a source the other has, too; all if the SPEC is one."""
+    return len(source if source.spec == other.spec else data.shared_images(source, other))

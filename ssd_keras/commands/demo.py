@@ -17,6 +17,7 @@ from absl import flags
 from ssd_keras import data, deploy, drawing, evaluation, sheets
 from ssd_keras.commands import _program
 from ssd_keras.deploy.timing import milliseconds
+from ssd_keras.deploy.writing import USUAL_IMAGES
 from ssd_keras.detector import Detector
 from ssd_keras.files import refuse_remote, replace, write_text
 from ssd_keras.training import RunFolder
@@ -34,7 +35,7 @@ flags.DEFINE_integer("batch_size", 8, "Images per step.")
 flags.DEFINE_float("learning_rate", 2e-3, "Highest learning rate.")
 flags.DEFINE_string("augmentation", "light", "'ssd', 'light' or 'none'.")
 flags.DEFINE_integer("seed", 0, "Seed of weights, data order and augmentation.")
-flags.DEFINE_integer("calibration_images", 200, "Training images that calibrate int8.")
+flags.DEFINE_integer("calibration_images", USUAL_IMAGES, "Training images that calibrate int8.")
 
 SETTINGS = ("width", "augmentation", "seed", "epochs", "batch_size", "learning_rate")
 PICTURED_IMAGES = 8

@@ -128,11 +128,8 @@ def read(rule: dict) -> tuple:
     print(f"Read {sum(map(len, found))} detections for {len(found)} images.", flush=True)
     if threshold is not None:
         found = [detections.above(threshold) for detections in found]
-    return (
-        source,
-        found,
-        evaluation.describe(source, None, {"score_threshold": threshold}, left_out),
-    )
+    about = evaluation.describe(source, None, {"score_threshold": threshold}, left_out)
+    return source, found, about
 
 
 def out_folder() -> Path:

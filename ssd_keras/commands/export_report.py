@@ -22,6 +22,7 @@ from ssd_keras.commands import _suppression, _tiles
 from ssd_keras.commands._calibration import calibration_flags, calibration_images
 from ssd_keras.commands._left_out import say_left_out
 from ssd_keras.deploy import form_comparison, form_tables
+from ssd_keras.deploy.writing import USUAL_IMAGES
 from ssd_keras.display import join_names
 from ssd_keras.errors import UserError, unknown
 from ssd_keras.files import check_writable, write_bytes
@@ -36,7 +37,7 @@ flags.DEFINE_string(
 flags.DEFINE_alias("weights", "run_dir")
 flags.DEFINE_string("data", None, "Data to compare on, FORMAT:PLACE#SPLIT.", required=True)
 flags.DEFINE_string("calibration_data", "", "For int8: data to take value ranges from.")
-flags.DEFINE_integer("calibration_images", 200, "For int8: how many images of it to use.")
+flags.DEFINE_integer("calibration_images", USUAL_IMAGES, "For int8: how many images of it to use.")
 flags.DEFINE_list("forms", list(form_comparison.FORMS), "Which forms to compare.")
 flags.DEFINE_list(
     "targets",

@@ -16,6 +16,7 @@ from ssd_keras.commands import _suppression, _tiles
 from ssd_keras.commands._calibration import calibration_flags, calibration_images
 from ssd_keras.deploy.form_tables import target_lines
 from ssd_keras.deploy.targets import PRECISIONS, Choices, choose
+from ssd_keras.deploy.writing import USUAL_IMAGES
 from ssd_keras.errors import UserError
 from ssd_keras.files import check_writable, write_bytes
 from ssd_keras.resizing import CORNER, LETTERBOX
@@ -40,7 +41,7 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "calibration_data", "", "For int8: data FORMAT:PLACE#SPLIT to take value ranges from."
 )
-flags.DEFINE_integer("calibration_images", 200, "For int8: how many images of it to use.")
+flags.DEFINE_integer("calibration_images", USUAL_IMAGES, "For int8: how many images of it to use.")
 flags.DEFINE_string(
     "postprocess",
     None,

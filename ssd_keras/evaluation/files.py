@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ssd_keras.boxes.tiles import Tiling
 from ssd_keras.errors import UserError, one_line
 from ssd_keras.evaluation.measuring import Evaluation, json_ready
 from ssd_keras.evaluation.report import report
@@ -63,11 +64,11 @@ def write_evaluation(
 
 def in_words(about: Mapping) -> str:
     """What was measured, as one line of a report."""
-    tiling, left = about["tiling"], about["left_out"]
+    tiling, left = Tiling.of(about["tiling"]), about["left_out"]
     rule = ", ".join(f"{name} {value}" for name, value in about["suppression"].items())
     return (
         f"on {about['data']}"
-        + (f", by {tiling['shown']}" if tiling else "")
+        + (f", by {tiling}" if tiling else "")
         + (f"; {rule}" if rule else "")
         + (f". Not measured on: {left}." if left else "")
     )

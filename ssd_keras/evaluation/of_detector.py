@@ -110,7 +110,7 @@ def describe(
         "left_out": left_out,
         "detector": None if detector is None else detector.name,
         "suppression": given,
-        "tiling": None if tiling is None else tiling.as_dict() | {"shown": str(tiling)},
+        "tiling": None if tiling is None else tiling.as_dict(),
     }
 
 

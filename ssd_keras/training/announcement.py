@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import TYPE_CHECKING
 
 from ssd_keras import data
@@ -38,7 +37,7 @@ def announcement(run: Run, detector: Detector, step: int) -> str:
     lines += [precision_notice(run.precision, run.name.backbone), _average(run), _judgement(run)]
     objective = getattr(detector.box_network, "objective", None)
     lines += [_without_effect(run.settings, objective), _width(run.settings)]
-    lines += [_start(run, detector), _balance(run), _sides(run), _overlap(run)]
+    lines += [_start(run), _balance(run), _sides(run), _overlap(run)]
     for source in filter(None, (run.train_source, run.eval_source)):
         whole = whole_images(source)
         lines += [f"{whole.spec}: {note}" for note in data.notes(whole)]
@@ -102,7 +101,7 @@ def _average(run: Run) -> str:
     )
 
 
-def _start(run: Run, detector: Detector) -> str:
+def _start(run: Run) -> str:
     """That few photographs are learned from with random weights; "" where that is not so."""
     settings, source = run.settings, run.train_source
     begun = settings.weights or settings.backbone_weights not in ("", "none")
@@ -136,7 +135,7 @@ def _sides(run: Run) -> str:
     pairs = [
         f"'{name}' and '{names[other]}'"
         for folded, name in names.items()
-        if (other := re.sub("left", "right", folded)) != folded and other in names
+        if (other := folded.replace("left", "right")) != folded and other in names
     ]
     if not pairs:
         return ""

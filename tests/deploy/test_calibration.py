@@ -8,7 +8,7 @@ import pytest
 
 from ssd_keras import data
 from ssd_keras.boxes.tiles import Tiling
-from ssd_keras.commands._calibration import shared_images
+from ssd_keras.commands._calibration import count_shared
 from ssd_keras.data.tiled import TiledSource
 from ssd_keras.deploy.calibration import Calibration, calibration_images
 from ssd_keras.errors import UserError
@@ -54,7 +54,7 @@ def source_of(spec: str, *paths: str | None) -> data.Source:
     ids=["a file", "a file by another path", "none", "the same SPEC", "records"],
 )
 def test_images_that_two_sources_share_are_counted(ours, theirs, shared):
-    assert shared_images(source_of(*ours), source_of(*theirs)) == shared
+    assert count_shared(source_of(*ours), source_of(*theirs)) == shared
 
 
 def brightness_network() -> keras.Model:
